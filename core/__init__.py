@@ -1,0 +1,1 @@
+"""The rules: jobs, stages, tasks and how their state moves. Knows no vendor."""

@@ -1,0 +1,199 @@
+"""Records, statuses, names of blobs and the two queue messages."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Json = dict[str, Any]
+
+
+class Record(BaseModel):
+    """An immutable value. Columns and fields it does not know are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. The last four are final."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (JobStatus.QUEUED, JobStatus.PROCESSING)
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands. The last three are final."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (TaskStatus.QUEUED, TaskStatus.PROCESSING)
+
+
+_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
+
+
+def _container_name(value: str) -> str:
+    if not _CONTAINER.fullmatch(value) or len(value) > 63:
+        raise ValueError(
+            f"{value!r} is not a container name: 3-63 lower-case letters, digits and single hyphens"
+        )
+    return value
+
+
+def _blob_name(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a blob name must not be empty")
+    if len(value) > 1024:
+        raise ValueError(f"a blob name has at most 1024 characters, this one {len(value)}")
+    if any(ord(char) < 32 or ord(char) == 127 for char in value) or "\\" in value:
+        raise ValueError(f"{value!r} has a control character or a backslash")
+    if any(part in ("", ".", "..") for part in value.split("/")):
+        raise ValueError(f"{value!r} has an empty, '.' or '..' path segment")
+    if value.lower().startswith("vsi") and "/" in value and value.split("/")[0].isalpha():
+        raise ValueError(f"{value!r} begins like a GDAL virtual path")
+    return value
+
+
+ContainerName = Annotated[str, AfterValidator(_container_name)]
+BlobName = Annotated[str, AfterValidator(_blob_name)]
+
+
+class BlobRef(Record):
+    """The name of a blob: parsed once at the door, then handed on whole."""
+
+    container: ContainerName
+    name: BlobName
+
+    def __str__(self) -> str:
+        return f"{self.container}/{self.name}"
+
+
+class BlobProperties(Record):
+    """What storage says of a blob. The ETag changes whenever its content does."""
+
+    ref: BlobRef
+    etag: str
+    size: int
+    last_modified: datetime
+    content_type: str | None = None
+    access_tier: str | None = None
+
+
+class Deployment(Record):
+    """What the deployment decides and jobs may ask for."""
+
+    silver_container: ContainerName
+    default_collection: str
+    titiler_url: str
+    stac_url: str
+
+
+class Failure(Record):
+    """Why a task or a job failed, in a stable code and one sentence."""
+
+    code: str
+    message: str
+
+
+class JobRecord(Record):
+    """One row of app.jobs."""
+
+    job_id: str
+    job_type: str
+    version: int = 1
+    parameters: Json
+    status: JobStatus = JobStatus.QUEUED
+    run: int = 1
+    stage: int = 0
+    total_stages: int
+    result: Json | None = None
+    error: Failure | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class StageRecord(Record):
+    """One row of app.stages: its counters make last-task detection one comparison."""
+
+    job_id: str
+    run: int
+    stage: int
+    task_type: str
+    status: str
+    best_effort: bool
+    total_tasks: int
+    open_tasks: int
+    failed_tasks: int
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.open_tasks == 0
+
+
+class TaskRecord(Record):
+    """One row of app.tasks. `attempt` fences every write of the worker that claimed it."""
+
+    task_id: str
+    job_id: str
+    run: int
+    stage: int
+    task_index: int
+    task_type: str
+    parameters: Json
+    status: TaskStatus = TaskStatus.QUEUED
+    attempt: int = 0
+    attempt_limit: int = 3
+    due_at: datetime | None = None
+    lease_until: datetime | None = None
+    progress: float = 0.0
+    progress_message: str = ""
+    result: Json | None = None
+    error: Failure | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Event(Record):
+    """One line of a job's timeline."""
+
+    event_id: int
+    job_id: str
+    task_id: str | None
+    at: datetime
+    kind: str
+    detail: Json
+
+
+class JobMessage(Record):
+    """A hint to look at a job: its stage may be due."""
+
+    job_id: str
+    run: int = Field(ge=1)
+    stage: int = Field(ge=1)
+
+
+class TaskMessage(Record):
+    """A hint to look at a task: it may be due."""
+
+    task_id: str
