@@ -1,13 +1,29 @@
 """What the rules ask of the world. infrastructure/ has the adapters, tests the contract."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from core.models import BlobProperties, BlobRef, Deployment, Json
+from core.models import (
+    BlobProperties,
+    BlobRef,
+    DeadLetter,
+    Deployment,
+    Event,
+    Failure,
+    JobMessage,
+    JobRecord,
+    JobStatus,
+    Json,
+    StageRecord,
+    StateHealth,
+    TaskMessage,
+    TaskRecord,
+)
 
 AccessTier = Literal["Hot", "Cool", "Cold"]
 ItemChange = Literal["created", "updated", "unchanged"]
@@ -47,8 +63,12 @@ class BlobStore(Protocol):
 class Catalog(Protocol):
     """STAC items in pgSTAC."""
 
-    def put_item(self, item: Json, collection: Json) -> ItemChange:
-        """Store the item, its collection when missing, and widen the collection's extent."""
+    def put_item(self, item: Json, collection: Json, owner: str | None = None) -> ItemChange:
+        """Store the item, its collection when missing, and widen the collection's extent.
+
+        `created` and `updated` are set here. `owner` names the property that tells whose item
+        this is; one stored under the same id with another owner: TaskFailed ITEM_ID_TAKEN.
+        """
 
     def get_item(self, collection_id: str, item_id: str) -> Json | None: ...
 
@@ -70,3 +90,114 @@ class Ports:
     catalog: Catalog
     scratch: Scratch
     deployment: Deployment
+
+
+class ClaimOutcome(StrEnum):
+    """What came of a claim: sql/functions/claim_task.sql."""
+
+    CLAIMED = "claimed"
+    EARLY = "early"
+    LEASED = "leased"
+    EXHAUSTED = "exhausted"
+    FINAL = "final"
+
+
+class Claim(NamedTuple):
+    """The outcome of a claim and the task as it now stands."""
+
+    outcome: ClaimOutcome
+    task: TaskRecord
+
+
+class Completion(NamedTuple):
+    """Whether this write closed the task, and the stage as it now stands."""
+
+    applied: bool
+    stage: StageRecord
+
+
+class HeldTask(NamedTuple):
+    """A running task: what the heartbeat writes."""
+
+    task_id: str
+    attempt: int
+    progress: float
+    message: str
+
+
+class StateRepository(Protocol):
+    """Job, stage and task state. Every method may be called again at any moment."""
+
+    def submit_job(self, job: JobRecord) -> tuple[bool, JobRecord]:
+        """Store the job, or find it. True when it is new or runs anew after a failure."""
+
+    def get_job(self, job_id: str) -> JobRecord:
+        """Raises JobNotFound."""
+
+    def get_stages(self, job_id: str) -> list[StageRecord]: ...
+
+    def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
+        """The first `limit` tasks of a stage, in task order."""
+
+    def start_stage(
+        self,
+        job: JobRecord,
+        stage: int,
+        task_type: str,
+        best_effort: bool,
+        tasks: Sequence[TaskRecord],
+    ) -> bool:
+        """Advance the job and store all tasks, in one transaction. True exactly once per run."""
+
+    def queued_tasks(self, job_id: str, stage: int) -> list[str]:
+        """The ids of the tasks of a stage that wait for a worker and are due."""
+
+    def results(self, job_id: str, stage: int) -> list[Json]:
+        """What the completed tasks of a stage returned, in task order."""
+
+    def first_failure(self, job_id: str, stage: int) -> Failure | None: ...
+
+    def claim_task(self, task_id: str, lease: timedelta) -> Claim | None:
+        """None when there is no such task: its run is gone."""
+
+    def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
+        """Renew and store progress. Returns the task ids that are still ours."""
+
+    def complete_task(
+        self, task_id: str, attempt: int, result: Json | None, error: Failure | None
+    ) -> Completion | None:
+        """Close the task if this attempt holds it. None when its run is gone."""
+
+    def retry_task_later(
+        self, task_id: str, attempt: int, error: Failure, delay: timedelta
+    ) -> bool:
+        """Give the task back after a passing fault. False when the claim is gone."""
+
+    def finish_job(
+        self, job: JobRecord, status: JobStatus, result: Json | None, error: Failure | None
+    ) -> bool:
+        """End the job. True exactly once per run."""
+
+    def cancel_job(self, job_id: str) -> JobRecord:
+        """Cancel at once. An ended job stays as it is. Raises JobNotFound."""
+
+    def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
+        """Run the failed tasks again. False when the job's state forbids it. Raises JobNotFound."""
+
+    def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
+        """What is overdue: the messages to send again."""
+
+    def record_dead_letter(self, letter: DeadLetter) -> None: ...
+
+    def events(self, job_id: str, after: int, limit: int) -> list[Event]: ...
+
+    def health(self) -> StateHealth: ...
+
+
+class MessageBus(Protocol):
+    """Sends hints. A message may arrive twice, late, or never."""
+
+    def send_jobs(self, messages: Iterable[JobMessage]) -> None: ...
+
+    def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
+        """Send in batches, at `due` when it is given."""

@@ -1,0 +1,182 @@
+"""STAC items in pgSTAC, through the pool that also serves the state.
+
+pgSTAC adjusts partitions while it inserts, and parallel inserts into one collection deadlock
+or lose rows (stac-utils/pgstac issues 211 and 285). So writers of one collection stand in
+line behind an advisory lock, the item is read back inside the same transaction, and what still
+deadlocks is tried again.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from typing import Any, TypeVar, cast
+
+from psycopg import Connection, errors
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from core.errors import GeolatheError, TaskFailed
+from core.models import Json
+from core.ports import ItemChange
+from infrastructure.collection_extent import merged
+
+T = TypeVar("T")
+
+WRITE_ATTEMPTS = 8
+# Set by the catalogue, so a repeated job does not differ by them.
+STAMPS = ("created", "updated")
+
+
+class PgstacCatalog:
+    """The Catalog port over pgSTAC."""
+
+    def __init__(self, pool: ConnectionPool[Any]) -> None:
+        self.pool = pool
+
+    def put_item(self, item: Json, collection: Json, owner: str | None = None) -> ItemChange:
+        """Store the item, its collection when missing, and widen the collection's extent.
+
+        `owner` names the property that tells whose item this is: an item stored under the same
+        id with another owner is not overwritten (TaskFailed ITEM_ID_TAKEN).
+        """
+        return retried(lambda: self._put(item, collection, owner))
+
+    def get_item(self, collection_id: str, item_id: str) -> Json | None:
+        with self._transaction() as conn:
+            return stored_item(conn, collection_id, item_id)
+
+    def delete_item(self, collection_id: str, item_id: str) -> bool:
+        return retried(lambda: self._delete(collection_id, item_id))
+
+    def check_version(self) -> str:
+        """The version of pgSTAC in the database. Raises when this release cannot work with it."""
+        wanted = installed_version("pypgstac")
+        with self._transaction() as conn:
+            found = pgstac_version(conn)
+        if found is None:
+            raise GeolatheError(
+                "the database has no pgSTAC: run `python -m infrastructure.migrate`",
+                "PGSTAC_MISSING",
+            )
+        if found.split(".")[:2] != wanted.split(".")[:2]:
+            raise GeolatheError(
+                f"the database has pgSTAC {found}, this release works with {wanted}:"
+                " run `python -m infrastructure.migrate`",
+                "PGSTAC_VERSION",
+            )
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection[Any]]:
+        """A transaction that sees pgSTAC's names. The search path ends with it."""
+        with self.pool.connection() as conn, conn.transaction():
+            conn.execute("SET LOCAL search_path TO pgstac, public")
+            yield conn
+
+    def _put(self, item: Json, collection: Json, owner: str | None) -> ItemChange:
+        with self._transaction() as conn:
+            lock_collection(conn, item["collection"])
+            grow_collection(conn, collection)
+            stored = stored_item(conn, item["collection"], item["id"])
+            if owner is not None and stored is not None:
+                refuse_other_owner(stored, item, owner)
+            if stored is not None and content(stored) == content(item):
+                return "unchanged"
+            conn.execute("SELECT upsert_item(%s)", (Jsonb(stamped(item, stored)),))
+            read_back(conn, item)
+            return "created" if stored is None else "updated"
+
+    def _delete(self, collection_id: str, item_id: str) -> bool:
+        with self._transaction() as conn:
+            lock_collection(conn, collection_id)
+            query = "DELETE FROM items WHERE collection = %s AND id = %s"
+            return conn.execute(query, (collection_id, item_id)).rowcount > 0
+
+
+def retried(write: Callable[[], T]) -> T:
+    """Run the transaction, again when PostgreSQL chose it to end a deadlock."""
+    for attempt in range(1, WRITE_ATTEMPTS):
+        try:
+            return write()
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
+    return write()
+
+
+def lock_collection(conn: Connection[Any], collection_id: str) -> None:
+    """Wait for the other writers of this collection; the lock ends with the transaction."""
+    query = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+    conn.execute(query, (f"stac collection {collection_id}",))
+
+
+def grow_collection(conn: Connection[Any], offered: Json) -> None:
+    """Make the collection when missing, else widen it. Writes only what changes."""
+    query = "SELECT content FROM collections WHERE id = %s"
+    row = conn.execute(query, (offered["id"],)).fetchone()
+    if row is None:
+        conn.execute("SELECT create_collection(%s)", (Jsonb(offered),))
+        return
+    grown = merged(row[0], offered)
+    if grown != row[0]:
+        conn.execute("SELECT update_collection(%s)", (Jsonb(grown),))
+
+
+def stored_item(conn: Connection[Any], collection_id: str, item_id: str) -> Json | None:
+    row = conn.execute("SELECT get_item(%s, %s)", (item_id, collection_id)).fetchone()
+    return None if row is None else row[0]
+
+
+def refuse_other_owner(stored: Json, item: Json, owner: str) -> None:
+    theirs, ours = stored["properties"].get(owner), item["properties"].get(owner)
+    if theirs != ours:
+        raise TaskFailed(
+            "ITEM_ID_TAKEN",
+            f"item_id {item['id']!r} of collection {item['collection']!r} belongs to {theirs!r},"
+            f" not to {ours!r}: choose another item_id or collection_id",
+        )
+
+
+def read_back(conn: Connection[Any], item: Json) -> None:
+    """Make sure that what pgSTAC kept is what it was given."""
+    kept = stored_item(conn, item["collection"], item["id"])
+    if kept is None or content(kept) != content(item):
+        state = "did not keep" if kept is None else "altered"
+        raise GeolatheError(
+            f"pgSTAC {state} item {item['id']!r} of collection {item['collection']!r}",
+            "ITEM_NOT_KEPT",
+        )
+
+
+def content(item: Json) -> Json:
+    """The item without its stamps, and without nulls: pgSTAC drops them."""
+    properties = {k: v for k, v in item["properties"].items() if k not in STAMPS}
+    bare = without_nulls({**item, "properties": properties})
+    return cast(Json, bare)
+
+
+def without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [without_nulls(v) for v in value]
+    return value
+
+
+def stamped(item: Json, stored: Json | None) -> Json:
+    """The item with `created` kept from its first storing and `updated` now."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    created = now if stored is None else stored["properties"].get("created", now)
+    stamps = {"created": created, "updated": now}
+    return {**item, "properties": {**item["properties"], **stamps}}
+
+
+def pgstac_version(conn: Connection[Any]) -> str | None:
+    """The installed version, None in a database without pgSTAC."""
+    row = conn.execute("SELECT to_regclass('pgstac.migrations') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return None
+    found = conn.execute("SELECT pgstac.get_version()").fetchone()
+    return None if found is None else str(found[0])

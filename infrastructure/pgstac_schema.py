@@ -1,0 +1,60 @@
+"""Bring pgSTAC's schema into a database. Only the migration imports this.
+
+pypgstac takes a second to import and swaps psycopg's JSON functions for its own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors, sql
+from pypgstac.db import PgstacDB
+from pypgstac.migrate import Migrate
+
+from core.errors import GeolatheError
+
+EXTENSIONS = ("postgis", "btree_gist", "unaccent")
+ROLES = ("pgstac_admin", "pgstac_read", "pgstac_ingest")
+
+
+def migrate_pgstac(dsn: str) -> str:
+    """Make the extensions and bring the schema to this release's version, which is returned.
+
+    Running it again changes nothing. Two at a time: the second waits for the first.
+    """
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(hashtextextended('pgstac migration', 0))")
+        for name in EXTENSIONS:
+            create_extension(conn, name)
+        with explained(conn), PgstacDB(dsn=dsn) as database:
+            return str(Migrate(database).run_migration())
+
+
+def create_extension(conn: psycopg.Connection, name: str) -> None:
+    """Make the extension when missing, or say who has to make it possible."""
+    if conn.execute("SELECT 1 FROM pg_extension WHERE extname = %s", (name,)).fetchone():
+        return
+    try:
+        conn.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+    except (errors.InsufficientPrivilege, errors.FeatureNotSupported, errors.UndefinedFile) as e:
+        raise GeolatheError(
+            f"the extension {name} is missing and cannot be made here ({e.diag.message_primary}):"
+            f" install it on the server (Azure: add it to the server parameter azure.extensions)"
+            f" and let an administrator run CREATE EXTENSION {name} in this database",
+            "EXTENSION_MISSING",
+        ) from e
+
+
+@contextmanager
+def explained(conn: psycopg.Connection) -> Iterator[None]:
+    """Turn a lack of rights into the statements an administrator has to run."""
+    try:
+        yield
+    except errors.InsufficientPrivilege as e:
+        roles = ", ".join(ROLES)
+        raise GeolatheError(
+            f"pgSTAC cannot be installed with the rights of {conn.info.user!r}"
+            f" ({e.diag.message_primary}): let an administrator create the roles {roles} and run"
+            f" GRANT {roles} TO {conn.info.user} WITH ADMIN OPTION",
+            "PGSTAC_RIGHTS",
+        ) from e
