@@ -1,0 +1,36 @@
+"""Free TCP ports on the loopback address."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+# Below the range that Linux hands to outgoing connections (32768-60999), so that a port
+# noted today is most likely still free after tomorrow's restart.
+LOWEST, HIGHEST = 20_000, 32_000
+
+
+def is_free(port: int) -> bool:
+    """True when a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def is_listening(port: int) -> bool:
+    """True when somebody accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def pick_free() -> int:
+    """A port nobody listens on; another process may still take it first."""
+    while True:
+        port = random.randint(LOWEST, HIGHEST)
+        if is_free(port):
+            return port
