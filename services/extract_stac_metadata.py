@@ -5,39 +5,25 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from core.handler import TaskContext
-from core.models import BlobRef, Json, Record
+from core.models import Json, Record
+from services.create_cog import Cog
+from services.validate_raster import RasterFacts
 
 StacId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
-class CogAsset(Record):
-    """One COG that becomes an asset of the item."""
-
-    blob: BlobRef
-    tier: str
-    size_bytes: int
-    sha256: str
-    """Of the COG's bytes, in hex."""
-
-
 class ExtractStac(Record):
-    """What the item is made from. The COGs themselves are read again for pixels and places."""
+    """What the item is made from. The COGs are read again for pixels and places."""
 
-    cogs: list[CogAsset] = Field(min_length=1)
+    facts: RasterFacts
+    cogs: tuple[Cog, ...] = Field(min_length=1)
+    """One for each tier; each becomes an asset of the one item."""
     collection_id: StacId
     item_id: StacId | None = None
+    """Without one: a slug of the source's name and a hash of its path."""
     title: str | None = None
     datetime: AwareDatetime | None = None
-    """Given with the job; it goes before all others."""
-
-    source: BlobRef
-    source_etag: str
-    source_last_modified: AwareDatetime
-    source_datetime: str | None = None
-    """Found inside the source: TIFFTAG_DATETIME as written, or ISO 8601 of the NetCDF time."""
-    variable: str | None = None
-    """The NetCDF variable, when the source holds several."""
-    raster_type: str
+    """Goes before every date found in the source."""
 
 
 class StacItem(Record):
