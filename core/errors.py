@@ -9,7 +9,8 @@ GeolatheError            has a stable `code` and one sentence for people
 │   ├── BlobNotFound
 │   └── StateConflict        the job's state forbids it
 ├── TaskFailed           this input can never work: the task fails at once, without a retry
-└── TaskLost             the claim is gone (cancelled, or another attempt runs): stop, write nothing
+├── TaskLost             the claim is gone (cancelled, or another attempt runs): stop, write nothing
+└── Unavailable          the database, the bus or storage cannot be reached: try again
 
 Everything else is taken for a passing fault and retried.
 """
@@ -94,3 +95,9 @@ class TaskLost(GeolatheError):
     """The task is no longer this worker's."""
 
     code = "TASK_LOST"
+
+
+class Unavailable(GeolatheError):
+    """A part of the world cannot be reached right now."""
+
+    code = "UNAVAILABLE"

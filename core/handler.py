@@ -1,8 +1,10 @@
 """Handlers: plain functions bound to their parameter and result models."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, get_type_hints
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
@@ -43,7 +45,32 @@ class TaskContext:
         self.progress.report(fraction, message)
 
 
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a passing fault is tried again, and how long to wait before."""
+
+    attempts: int = 3
+    base: timedelta = timedelta(seconds=5)
+    cap: timedelta = timedelta(minutes=5)
+
+    def delay(self, attempt: int) -> timedelta:
+        """Exponential backoff with jitter: between half and all of base * 2^(attempt-1)."""
+        full = min(self.cap, self.base * float(2 ** (attempt - 1)))
+        return full * random.uniform(0.5, 1.0)
+
+
 Handler = Callable[[Any, TaskContext], BaseModel]
+HandlerFunction = TypeVar("HandlerFunction", bound=Handler)
+
+
+def retry(policy: RetryPolicy) -> Callable[[HandlerFunction], HandlerFunction]:
+    """Give a handler a retry policy of its own."""
+
+    def mark(function: HandlerFunction) -> HandlerFunction:
+        function.__dict__["retry_policy"] = policy
+        return function
+
+    return mark
 
 
 @dataclass(frozen=True)
@@ -54,11 +81,13 @@ class BoundHandler:
     function: Handler
     parameters: type[BaseModel]
     result: type[BaseModel]
+    retry: RetryPolicy
 
     @classmethod
     def bind(cls, name: str, function: Handler) -> "BoundHandler":
         parameters, _, result = get_type_hints(function).values()
-        return cls(name, function, parameters, result)
+        policy = vars(function).get("retry_policy", RetryPolicy())
+        return cls(name, function, parameters, result, policy)
 
     def __call__(self, parameters: Json, context: TaskContext) -> Json:
         result = self.function(self.parameters.model_validate(parameters), context)

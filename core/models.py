@@ -45,6 +45,16 @@ class TaskStatus(StrEnum):
         return self not in (TaskStatus.QUEUED, TaskStatus.PROCESSING)
 
 
+class StageStatus(StrEnum):
+    """Where a stage stands. All but the first are final."""
+
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
 
 
@@ -137,13 +147,18 @@ class StageRecord(Record):
     run: int
     stage: int
     task_type: str
-    status: str
+    status: StageStatus
     best_effort: bool
     total_tasks: int
     open_tasks: int
-    failed_tasks: int
+    failed_tasks: int = 0
+    cancelled_tasks: int = 0
     created_at: datetime | None = None
     finished_at: datetime | None = None
+
+    @property
+    def completed_tasks(self) -> int:
+        return self.total_tasks - self.open_tasks - self.failed_tasks - self.cancelled_tasks
 
     @property
     def is_closed(self) -> bool:
@@ -162,6 +177,7 @@ class TaskRecord(Record):
     parameters: Json
     status: TaskStatus = TaskStatus.QUEUED
     attempt: int = 0
+    spent_attempts: int = 0
     attempt_limit: int = 3
     due_at: datetime | None = None
     lease_until: datetime | None = None
@@ -172,6 +188,10 @@ class TaskRecord(Record):
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+    @property
+    def attempts_left(self) -> int:
+        return self.attempt_limit - (self.attempt - self.spent_attempts)
 
 
 class Event(Record):
@@ -197,3 +217,26 @@ class TaskMessage(Record):
     """A hint to look at a task: it may be due."""
 
     task_id: str
+
+
+class DeadLetter(Record):
+    """A message that ended in a dead-letter queue, readable or not."""
+
+    queue: str
+    message_id: str
+    reason: str | None
+    description: str | None
+    body: str
+    job_id: str | None = None
+    task_id: str | None = None
+
+
+class StateHealth(Record):
+    """What the tables say of the orchestrator's health. Ages in seconds."""
+
+    open_jobs: int
+    oldest_queued_task_age: float | None
+    sweep_age: float | None
+    last_repaired: int
+    total_repaired: int
+    dead_letters: int

@@ -1,0 +1,84 @@
+"""The heartbeat: one thread renews the leases of every task this process runs."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from core.errors import TaskLost, Unavailable
+from core.models import TaskRecord
+from core.ports import HeldTask, StateRepository
+
+logger = logging.getLogger(__name__)
+
+
+class HeldLease:
+    """A task in this process's hands: its progress, and whether it is still ours."""
+
+    def __init__(self, task: TaskRecord) -> None:
+        self.task_id = task.task_id
+        self.attempt = task.attempt
+        self.is_lost = threading.Event()
+        self._progress = (0.0, "")
+
+    def report(self, fraction: float, message: str = "") -> None:
+        """Keep the progress; the next heartbeat stores it. Raises TaskLost."""
+        if self.is_lost.is_set():
+            raise TaskLost(f"attempt {self.attempt} of {self.task_id} lost its task")
+        self._progress = (min(max(fraction, 0.0), 1.0), message)
+
+    def snapshot(self) -> HeldTask:
+        return HeldTask(self.task_id, self.attempt, *self._progress)
+
+
+class Leases:
+    """Renews from a thread of its own, because handlers block for minutes inside GDAL."""
+
+    def __init__(self, state: StateRepository, lease: timedelta, heartbeat: timedelta) -> None:
+        self.lease = lease
+        self._state = state
+        self._every = heartbeat.total_seconds()
+        self._held: dict[str, HeldLease] = {}
+        self._lock = threading.Lock()
+        self._work = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def hold(self, task: TaskRecord) -> Iterator[HeldLease]:
+        """Keep the claim of a task alive while the block runs."""
+        held = HeldLease(task)
+        with self._lock:
+            self._held[task.task_id] = held
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
+                self._thread.start()
+        self._work.set()
+        try:
+            yield held
+        finally:
+            with self._lock:
+                if self._held.get(task.task_id) is held:
+                    del self._held[task.task_id]
+                if not self._held:
+                    self._work.clear()
+
+    def _beat(self) -> None:
+        pause = threading.Event()
+        while True:
+            self._work.wait()
+            pause.wait(self._every)
+            with self._lock:
+                held = list(self._held.values())
+            if held:
+                self._renew(held)
+
+    def _renew(self, held: list[HeldLease]) -> None:
+        try:
+            ours = self._state.renew_leases([lease.snapshot() for lease in held], self.lease)
+        except Unavailable as error:
+            logger.warning("leases of %d tasks not renewed: %s", len(held), error)
+            return
+        for lease in held:
+            if lease.task_id not in ours:
+                lease.is_lost.set()

@@ -1,0 +1,309 @@
+"""CoreMachine: four entry points, each safe to repeat at any moment, in any order.
+
+    submit           validate, store the job (or find it)          -> send job message, stage 1
+    job message n    stage n-1 failed? fail the job
+                     n > last? finalize, complete the job
+                     else store stage + ALL its tasks at once      -> send the queued tasks' messages
+    task message     claim (lease + attempt) -> run handler -> complete and check the stage
+                     stage now closed?                             -> send job message n+1
+    sweep            anything overdue in the tables                -> send its message again
+
+PostgreSQL is the truth and a message only a hint. Write state, then send; when a message comes
+again, send again. A trigger settles its message only after the entry point returned.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from core.errors import JobNotFound, StateConflict, UnknownJobType
+from core.handler import BoundHandler, TaskContext
+from core.job import JobBase, Stage, needs
+from core.lease import Leases
+from core.models import (
+    DeadLetter,
+    Failure,
+    JobMessage,
+    JobRecord,
+    JobStatus,
+    Json,
+    StageRecord,
+    StageStatus,
+    TaskMessage,
+    TaskRecord,
+)
+from core.outcome import Lost, Outcome, Passing, Permanent, Success, call_plugin
+from core.ports import ClaimOutcome, MessageBus, Ports, StateRepository
+from core.registry import Registry
+from core.status import JobView, view_job
+from core.validation import validate_body
+
+logger = logging.getLogger(__name__)
+
+
+class Submission(NamedTuple):
+    """A submitted job: stored or started anew by this call, or found."""
+
+    is_new: bool
+    job: JobRecord
+
+
+class CoreMachine:
+    """Moves jobs through their stages."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        state: StateRepository,
+        bus: MessageBus,
+        ports: Ports,
+        leases: Leases,
+    ) -> None:
+        self.registry = registry
+        self.state = state
+        self.bus = bus
+        self.ports = ports
+        self.leases = leases
+
+    def submit(self, job_type: str, body: Any) -> Submission:  # noqa: ANN401 - as it came
+        """Store a job and ask for its first stage, or find it. Raises RequestError."""
+        job = self.registry.job(job_type)
+        prepared = job.prepare(validate_body(job.parameters, body), self.ports)
+        is_new, record = self.state.submit_job(
+            JobRecord(
+                job_id=job.job_id(prepared),
+                job_type=job_type,
+                version=job.version,
+                parameters=prepared.model_dump(mode="json"),
+                total_stages=len(job.stages),
+            )
+        )
+        if record.status is JobStatus.QUEUED:
+            self._request_stage(record, 1)
+        return Submission(is_new, record)
+
+    def process_job_message(self, message: JobMessage) -> None:
+        """Move a job to the stage the message names, if that is what comes next."""
+        try:
+            job = self.state.get_job(message.job_id)
+        except JobNotFound:
+            logger.info("job %s is gone; its message is dropped", message.job_id)
+            return
+        if job.status.is_final or message.run != job.run:
+            return
+        if message.stage == job.stage + 1:
+            self._advance(job)
+        elif message.stage == job.stage:
+            self._send_stage(job)
+
+    def process_task_message(self, message: TaskMessage) -> None:
+        """Run a task, if it is due and nobody else does; pass on a stage that it closed."""
+        claim = self.state.claim_task(message.task_id, self.leases.lease)
+        if claim is None:
+            logger.info("task %s is gone; its message is dropped", message.task_id)
+            return
+        outcome, task = claim
+        if outcome is ClaimOutcome.CLAIMED:
+            self._settle(task, self._run(task))
+        elif outcome is ClaimOutcome.EXHAUSTED:
+            self._complete(task, None, self._exhausted(task))
+        elif outcome is ClaimOutcome.EARLY:
+            self.bus.send_tasks([message], due=task.due_at)
+        elif outcome is ClaimOutcome.FINAL:
+            self._pass_on(self.state.get_stages(task.job_id)[task.stage - 1])
+
+    def sweep(self, limit: int, grace: timedelta) -> int:
+        """Send again what is overdue. Returns how many messages that were."""
+        overdue = self.state.sweep(limit, grace)
+        self.bus.send_jobs([m for m in overdue if isinstance(m, JobMessage)])
+        self.bus.send_tasks([m for m in overdue if isinstance(m, TaskMessage)])
+        if overdue:
+            logger.warning("the sweep sent %d overdue messages again", len(overdue))
+        return len(overdue)
+
+    def status(self, job_id: str) -> JobView:
+        """The job with its stages. Raises JobNotFound."""
+        return view_job(self.registry, self.state, self.state.get_job(job_id))
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Cancel a job at once. Raises JobNotFound and StateConflict."""
+        job = self.state.cancel_job(job_id)
+        if job.status is not JobStatus.CANCELLED:
+            raise StateConflict(f"job {job_id} is {job.status} and cannot be cancelled any more")
+        return job
+
+    def retry(self, job_id: str) -> JobRecord:
+        """Run the failed tasks of an ended job again. Raises JobNotFound and StateConflict."""
+        retried, job = self.state.retry_job(job_id)
+        if not retried:
+            raise StateConflict(f"job {job_id} is {job.status}: it has nothing to retry")
+        self._request_stage(job, max(job.stage, 1))
+        return job
+
+    def record_dead_letter(self, letter: DeadLetter) -> None:
+        """Keep a message that nobody could handle, with its reason."""
+        logger.error("dead letter in %s: %s %s", letter.queue, letter.reason, letter.description)
+        self.state.record_dead_letter(letter)
+
+    def _advance(self, job: JobRecord) -> None:
+        """Fail, finish or start the next stage of a job whose stage is closed."""
+        if job.stage:
+            current = self.state.get_stages(job.job_id)[job.stage - 1]
+            if not current.is_closed:
+                return
+            if current.status in (StageStatus.FAILED, StageStatus.CANCELLED):
+                self._fail(job, self.state.first_failure(job.job_id, job.stage))
+                return
+        try:
+            definition = self.registry.job(job.job_type)
+        except UnknownJobType as error:
+            self._fail(job, Failure(code=error.code, message=error.message))
+            return
+        if job.stage == len(definition.stages):
+            self._finish(job, definition)
+        else:
+            self._start(job, definition, definition.stages[job.stage])
+
+    def _start(self, job: JobRecord, definition: JobBase, stage: Stage) -> None:
+        """Store the stage with all its tasks, then send their messages."""
+        handler = self.registry.handler_of(stage)
+        results = self._results(job, definition, stage.needs)
+        method = getattr(definition, stage.name)
+        planned = call_plugin(lambda: list(method(*self._typed(job, definition, results))))
+        match planned:
+            case Success(parameters):
+                tasks = _tasks(job, stage, handler, parameters)
+            case Permanent(failure) | Passing(failure):
+                self._fail(job, failure)
+                return
+            case Lost():
+                return
+        if self.state.start_stage(job, stage.number, handler.name, stage.best_effort, tasks):
+            logger.info("job %s: stage %d, %d tasks", job.job_id, stage.number, len(tasks))
+        self._send_stage(self.state.get_job(job.job_id))
+
+    def _finish(self, job: JobRecord, definition: JobBase) -> None:
+        """Make the job's result and end it."""
+        results = self._results(job, definition, needs(type(definition).finalize))
+        outcome = call_plugin(lambda: definition.finalize(*self._typed(job, definition, results)))
+        match outcome:
+            case Success(result):
+                stages = self.state.get_stages(job.job_id)
+                clean = all(stage.status is StageStatus.COMPLETED for stage in stages)
+                status = JobStatus.COMPLETED if clean else JobStatus.COMPLETED_WITH_ERRORS
+                self._end(job, status, result, None)
+            case Permanent(failure) | Passing(failure):
+                self._fail(job, failure)
+            case Lost():
+                return
+
+    def _fail(self, job: JobRecord, failure: Failure | None) -> None:
+        unknown = Failure(code="STAGE_FAILED", message=f"stage {job.stage} failed")
+        self._end(job, JobStatus.FAILED, None, failure or unknown)
+
+    def _end(
+        self, job: JobRecord, status: JobStatus, result: Json | None, error: Failure | None
+    ) -> None:
+        if self.state.finish_job(job, status, result, error):
+            logger.info("job %s: %s", job.job_id, status)
+
+    def _results(
+        self, job: JobRecord, definition: JobBase, names: Sequence[str]
+    ) -> list[tuple[Stage, list[Json]]]:
+        """The stored results of the stages that a stage method or finalize names."""
+        by_name = {stage.name: stage for stage in definition.stages}
+        stages = [by_name[name] for name in names]
+        return [(stage, self.state.results(job.job_id, stage.number)) for stage in stages]
+
+    def _typed(
+        self, job: JobRecord, definition: JobBase, results: list[tuple[Stage, list[Json]]]
+    ) -> Iterator[Any]:
+        """Parameters and results as the models the job's methods take."""
+        yield definition.prepared().model_validate(job.parameters)
+        for stage, rows in results:
+            model = self.registry.handler_of(stage).result
+            yield [model.model_validate(row) for row in rows]
+
+    def _send_stage(self, job: JobRecord) -> None:
+        """Send what the current stage needs to move: its queued tasks, or the next stage."""
+        if job.status.is_final:
+            return
+        if self.state.get_stages(job.job_id)[job.stage - 1].is_closed:
+            self._request_stage(job, job.stage + 1)
+            return
+        waiting = self.state.queued_tasks(job.job_id, job.stage)
+        self.bus.send_tasks(TaskMessage(task_id=task_id) for task_id in waiting)
+
+    def _request_stage(self, job: JobRecord, stage: int) -> None:
+        self.bus.send_jobs([JobMessage(job_id=job.job_id, run=job.run, stage=stage)])
+
+    def _run(self, task: TaskRecord) -> Outcome[Json]:
+        handler = self.registry.handlers.get(task.task_type)
+        if handler is None:
+            message = f"there is no handler {task.task_type!r} in this version"
+            return Permanent(Failure(code="UNKNOWN_TASK_TYPE", message=message))
+        with self.leases.hold(task) as lease:
+            context = TaskContext(task.task_id, task.attempt, self.ports, lease)
+            return call_plugin(lambda: handler(task.parameters, context))
+
+    def _settle(self, task: TaskRecord, outcome: Outcome[Json]) -> None:
+        """Write what came of an attempt."""
+        match outcome:
+            case Success(result):
+                self._complete(task, result, None)
+            case Permanent(failure):
+                self._complete(task, None, failure)
+            case Passing(failure) if task.attempts_left > 0:
+                self._retry_later(task, failure)
+            case Passing(failure):
+                self._complete(task, None, failure)
+            case Lost():
+                logger.info("task %s: attempt %d lost its claim", task.task_id, task.attempt)
+
+    def _retry_later(self, task: TaskRecord, failure: Failure) -> None:
+        delay = self.registry.handlers[task.task_type].retry.delay(task.attempt)
+        if self.state.retry_task_later(task.task_id, task.attempt, failure, delay):
+            due = datetime.now(UTC) + delay
+            self.bus.send_tasks([TaskMessage(task_id=task.task_id)], due=due)
+
+    def _complete(self, task: TaskRecord, result: Json | None, error: Failure | None) -> None:
+        """Close the task, and ask for the next stage when that closed this one."""
+        completion = self.state.complete_task(task.task_id, task.attempt, result, error)
+        if completion is not None:
+            self._pass_on(completion.stage)
+
+    def _pass_on(self, stage: StageRecord) -> None:
+        """Ask for the next stage when this one is closed and still the job's current one."""
+        if not stage.is_closed:
+            return
+        job = self.state.get_job(stage.job_id)
+        if not job.status.is_final and job.stage == stage.stage:
+            self._request_stage(job, job.stage + 1)
+
+    @staticmethod
+    def _exhausted(task: TaskRecord) -> Failure:
+        message = f"no worker survived the {task.attempt} attempts of this task"
+        return Failure(code="WORKER_LOST", message=message)
+
+
+def _tasks(
+    job: JobRecord, stage: Stage, handler: BoundHandler, parameters: Sequence[BaseModel]
+) -> list[TaskRecord]:
+    """The rows of a stage. The run in the id keeps late workers of an old run away."""
+    prefix = f"{job.job_id[:32]}-{job.run}-{stage.number}"
+    return [
+        TaskRecord(
+            task_id=f"{prefix}-{index}",
+            job_id=job.job_id,
+            run=job.run,
+            stage=stage.number,
+            task_index=index,
+            task_type=handler.name,
+            parameters=each.model_dump(mode="json"),
+            attempt_limit=handler.retry.attempts,
+        )
+        for index, each in enumerate(parameters)
+    ]

@@ -1,0 +1,43 @@
+"""A request body becomes typed parameters, or an error that names field, value and cure."""
+
+import difflib
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from core.errors import FieldError, InvalidRequest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate_body(model: type[Model], body: Any) -> Model:  # noqa: ANN401 - as it came
+    """Raises InvalidRequest with one entry for each wrong field."""
+    if not isinstance(body, dict):
+        message = f"the body must be a JSON object with parameters, not {type(body).__name__}"
+        raise InvalidRequest([FieldError("body", body, message)])
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise InvalidRequest([_field_error(model, item) for item in error.errors()]) from None
+
+
+def _field_error(model: type[BaseModel], error: Any) -> FieldError:  # noqa: ANN401 - pydantic's dict
+    field = ".".join(str(part) for part in error["loc"]) or "body"
+    if error["type"] == "extra_forbidden":
+        return FieldError(field, error["input"], _unknown(model, field))
+    if error["type"] == "missing":
+        return FieldError(field, None, "is required")
+    message = error["msg"].removeprefix("Value error, ")
+    return FieldError(field, error["input"], f"{message}, got {_short(error['input'])}")
+
+
+def _unknown(model: type[BaseModel], field: str) -> str:
+    known = sorted(model.model_fields)
+    near = difflib.get_close_matches(field, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+    return f"is not a parameter; {hint}"
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."

@@ -1,0 +1,64 @@
+-- Close one attempt's task, and return its stage, counted down.
+--
+-- The call that brings open_tasks to zero belongs to the last task of the stage; the stage row
+-- is the only lock finishing tasks share, so there is exactly one such call. A task that fails
+-- in a stage where all must succeed closes the stage: the rest is cancelled.
+--
+-- Only the attempt that holds the task is heard. Called again for a task this attempt closed,
+-- it changes nothing and gives the same answer; from a late worker it changes nothing and
+-- leaves an event. No row: the task's run is gone.
+CREATE OR REPLACE FUNCTION app.complete_task_and_check_stage(
+    p_task_id text, p_attempt int, p_result jsonb, p_error jsonb
+) RETURNS TABLE (applied boolean, stage_row app.stages) LANGUAGE plpgsql AS $$
+DECLARE
+    v_task      app.tasks;
+    v_stage     app.stages;
+    v_fails     boolean := p_error IS NOT NULL;
+    v_cancelled int := 0;
+BEGIN
+    SELECT s.* INTO v_stage
+      FROM app.tasks t JOIN app.stages s USING (job_id, stage)
+     WHERE t.task_id = p_task_id
+       FOR UPDATE OF s;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    UPDATE app.tasks t
+       SET status = CASE WHEN v_fails THEN 'failed' ELSE 'completed' END,
+           result = p_result, error = p_error, lease_until = NULL, finished_at = now(),
+           progress = CASE WHEN v_fails THEN t.progress ELSE 1 END
+     WHERE t.task_id = p_task_id AND t.attempt = p_attempt AND t.status = 'processing'
+    RETURNING * INTO v_task;
+    IF NOT FOUND THEN
+        PERFORM app.record_late_write(p_task_id, p_attempt);
+        RETURN QUERY SELECT false, v_stage;
+        RETURN;
+    END IF;
+
+    IF v_fails THEN
+        PERFORM app.record_event(v_task.job_id, 'task_failed',
+            p_error || jsonb_build_object('attempt', p_attempt), p_task_id);
+        IF NOT v_stage.best_effort THEN
+            v_cancelled := app.cancel_open_tasks(v_stage.job_id, v_stage.stage);
+        END IF;
+    END IF;
+
+    UPDATE app.stages s
+       SET open_tasks      = s.open_tasks - 1 - v_cancelled,
+           failed_tasks    = s.failed_tasks + v_fails::int,
+           cancelled_tasks = s.cancelled_tasks + v_cancelled,
+           finished_at     = CASE WHEN s.open_tasks = 1 + v_cancelled THEN now() END,
+           status = CASE WHEN s.open_tasks > 1 + v_cancelled THEN s.status
+                         WHEN s.failed_tasks + v_fails::int = 0 THEN 'completed'
+                         WHEN s.best_effort THEN 'completed_with_errors'
+                         ELSE 'failed' END
+     WHERE s.job_id = v_stage.job_id AND s.stage = v_stage.stage
+    RETURNING * INTO v_stage;
+    IF v_stage.open_tasks = 0 THEN
+        PERFORM app.record_event(v_stage.job_id, 'stage_' || v_stage.status,
+            jsonb_build_object('stage', v_stage.stage, 'failed', v_stage.failed_tasks,
+                               'cancelled', v_stage.cancelled_tasks));
+    END IF;
+    RETURN QUERY SELECT true, v_stage;
+END $$;

@@ -1,0 +1,15 @@
+-- Keep the attempt of a worker that vanished: its lease ran out.
+CREATE OR REPLACE FUNCTION app.record_lost_attempt(p_task app.tasks)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_error jsonb := jsonb_build_object(
+        'code', 'WORKER_LOST', 'message', 'the worker vanished: its lease ran out');
+BEGIN
+    INSERT INTO app.attempts (task_id, attempt, started_at, finished_at, error)
+    VALUES (p_task.task_id, p_task.attempt, p_task.started_at, p_task.lease_until, v_error)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM app.record_event(p_task.job_id, 'attempt_lost',
+            jsonb_build_object('attempt', p_task.attempt), p_task.task_id);
+    END IF;
+END $$;

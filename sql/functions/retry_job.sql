@@ -1,0 +1,46 @@
+-- Run the failed tasks of an ended job again and keep what the others made.
+--
+-- It starts from the first stage that has failed or cancelled tasks; later stages, made from
+-- incomplete results, are dropped. The new run number makes late messages and workers of the
+-- old run powerless. Returns the job; unchanged when it is not failed, cancelled or
+-- completed_with_errors. No row: there is no such job.
+CREATE OR REPLACE FUNCTION app.retry_job(p_job_id text)
+RETURNS TABLE (retried boolean, job_row app.jobs) LANGUAGE plpgsql AS $$
+DECLARE
+    v_job   app.jobs;
+    v_stage int;
+    v_tasks int := 0;
+BEGIN
+    SELECT * INTO v_job FROM app.jobs j WHERE j.job_id = p_job_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF v_job.status NOT IN ('failed', 'cancelled', 'completed_with_errors') THEN
+        RETURN QUERY SELECT false, v_job;
+        RETURN;
+    END IF;
+
+    SELECT min(s.stage) INTO v_stage FROM app.stages s
+     WHERE s.job_id = p_job_id AND s.failed_tasks + s.cancelled_tasks > 0;
+    IF v_stage IS NOT NULL THEN
+        DELETE FROM app.stages s WHERE s.job_id = p_job_id AND s.stage > v_stage;
+        UPDATE app.tasks t
+           SET status = 'queued', spent_attempts = t.attempt, due_at = now(),
+               nudged_at = NULL, error = NULL, finished_at = NULL, progress = 0
+         WHERE t.job_id = p_job_id AND t.stage = v_stage AND t.status IN ('failed', 'cancelled');
+        GET DIAGNOSTICS v_tasks = ROW_COUNT;
+        UPDATE app.stages s
+           SET status = 'processing', open_tasks = v_tasks, failed_tasks = 0,
+               cancelled_tasks = 0, finished_at = NULL
+         WHERE s.job_id = p_job_id AND s.stage = v_stage;
+    END IF;
+    UPDATE app.jobs j
+       SET status = CASE WHEN j.stage = 0 THEN 'queued' ELSE 'processing' END,
+           run = j.run + 1, stage = coalesce(v_stage, j.stage), result = NULL, error = NULL,
+           nudged_at = NULL, updated_at = now(), finished_at = NULL
+     WHERE j.job_id = p_job_id
+    RETURNING * INTO v_job;
+    PERFORM app.record_event(p_job_id, 'job_retried',
+        jsonb_build_object('run', v_job.run, 'stage', v_stage, 'tasks', v_tasks));
+    RETURN QUERY SELECT true, v_job;
+END $$;

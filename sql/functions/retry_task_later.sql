@@ -1,0 +1,24 @@
+-- Give a claimed task back after a passing fault, due again after a delay.
+--
+-- False when the claim is gone. The attempt and its error are kept.
+CREATE OR REPLACE FUNCTION app.retry_task_later(
+    p_task_id text, p_attempt int, p_error jsonb, p_delay interval
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_task app.tasks;
+BEGIN
+    UPDATE app.tasks
+       SET status = 'queued', due_at = now() + p_delay, lease_until = NULL, nudged_at = NULL,
+           error = p_error
+     WHERE task_id = p_task_id AND attempt = p_attempt AND status = 'processing'
+    RETURNING * INTO v_task;
+    IF NOT FOUND THEN
+        PERFORM app.record_late_write(p_task_id, p_attempt);
+        RETURN false;
+    END IF;
+    INSERT INTO app.attempts (task_id, attempt, started_at, error)
+    VALUES (p_task_id, p_attempt, v_task.started_at, p_error);
+    PERFORM app.record_event(v_task.job_id, 'task_retried',
+        p_error || jsonb_build_object('attempt', p_attempt, 'due_at', v_task.due_at), p_task_id);
+    RETURN true;
+END $$;

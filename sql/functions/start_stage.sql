@@ -1,0 +1,32 @@
+-- Advance a job to its next stage. True exactly once per run and stage.
+--
+-- The caller copies the stage's tasks into app.tasks in the same transaction: all rows of a
+-- stage exist before its first message.
+CREATE OR REPLACE FUNCTION app.start_stage(
+    p_job_id text, p_run int, p_stage int, p_task_type text, p_best_effort boolean, p_total int
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_job app.jobs;
+BEGIN
+    SELECT * INTO v_job FROM app.jobs WHERE job_id = p_job_id FOR UPDATE;
+    IF v_job.run IS DISTINCT FROM p_run OR v_job.stage <> p_stage - 1
+       OR v_job.status NOT IN ('queued', 'processing')
+       OR EXISTS (SELECT FROM app.stages
+                   WHERE job_id = p_job_id AND stage = v_job.stage
+                     AND status NOT IN ('completed', 'completed_with_errors')) THEN
+        RETURN false;
+    END IF;
+
+    INSERT INTO app.stages (job_id, run, stage, task_type, best_effort, status,
+                            total_tasks, open_tasks, finished_at)
+    VALUES (p_job_id, p_run, p_stage, p_task_type, p_best_effort,
+            CASE WHEN p_total = 0 THEN 'completed' ELSE 'processing' END,
+            p_total, p_total, CASE WHEN p_total = 0 THEN now() END);
+    UPDATE app.jobs
+       SET status = 'processing', stage = p_stage, nudged_at = NULL,
+           updated_at = now(), started_at = coalesce(started_at, now())
+     WHERE job_id = p_job_id;
+    PERFORM app.record_event(p_job_id, 'stage_started',
+        jsonb_build_object('stage', p_stage, 'task_type', p_task_type, 'tasks', p_total));
+    RETURN true;
+END $$;

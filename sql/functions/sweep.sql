@@ -1,0 +1,51 @@
+-- Find what is overdue, so that its message is sent again. Bounded per run.
+--
+-- Overdue is: a job that waits for its next stage, and a queued task that was due, both for
+-- longer than p_grace without a message having moved them; and a claimed task whose lease ran
+-- out. State moves only when the message is handled; here each found row just remembers that
+-- it was nudged, so that it is not nudged again at once. Concurrent sweeps share the work.
+-- A row without task_id asks for a job message, the others for task messages.
+CREATE OR REPLACE FUNCTION app.sweep(p_limit int, p_grace interval)
+RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
+    WITH late_jobs AS (
+        SELECT j.job_id FROM app.jobs j
+          LEFT JOIN app.stages s ON s.job_id = j.job_id AND s.stage = j.stage
+         WHERE j.status IN ('queued', 'processing')
+           AND (j.stage = 0 OR s.open_tasks = 0)
+           AND coalesce(j.nudged_at, s.finished_at, j.updated_at) < now() - p_grace
+         ORDER BY j.updated_at
+         LIMIT p_limit
+           FOR UPDATE OF j SKIP LOCKED
+    ), nudged_jobs AS (
+        UPDATE app.jobs j SET nudged_at = now() FROM late_jobs l
+         WHERE j.job_id = l.job_id
+        RETURNING j.job_id, j.run, j.stage + 1 AS stage, NULL::text AS task_id
+    ), late_tasks AS (
+        SELECT t.task_id, j.run FROM app.jobs j
+          JOIN app.tasks t ON t.job_id = j.job_id AND t.stage = j.stage
+         WHERE j.status = 'processing'
+           AND (t.status = 'queued' AND coalesce(t.nudged_at, t.due_at) < now() - p_grace
+                OR t.status = 'processing' AND t.lease_until < now()
+                   AND coalesce(t.nudged_at, '-infinity') < now() - p_grace)
+         ORDER BY t.due_at
+         LIMIT p_limit
+           FOR UPDATE OF t SKIP LOCKED
+    ), nudged_tasks AS (
+        UPDATE app.tasks t SET nudged_at = now() FROM late_tasks l
+         WHERE t.task_id = l.task_id
+        RETURNING t.job_id, l.run, t.stage, t.task_id
+    ), overdue AS (
+        SELECT * FROM nudged_jobs UNION ALL SELECT * FROM nudged_tasks
+    ), told AS (
+        INSERT INTO app.events (job_id, kind, detail)
+        SELECT o.job_id, 'repaired', jsonb_strip_nulls(jsonb_build_object(
+                   'stage', o.stage, 'tasks', nullif(count(o.task_id), 0)))
+          FROM overdue o GROUP BY o.job_id, o.stage
+    ), counted AS (
+        UPDATE app.sweeps w
+           SET last_run_at = now(), last_repaired = o.found,
+               total_repaired = w.total_repaired + o.found
+          FROM (SELECT count(*) AS found FROM overdue) o
+    )
+    SELECT o.job_id, o.run, o.stage, o.task_id FROM overdue o;
+$$;
