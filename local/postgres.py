@@ -120,8 +120,7 @@ class Cluster:
     def create_database(self, name: str, template: str | None = None) -> str:
         """Create a database, a copy of `template` when given, and return its DSN.
 
-        Nobody may be connected to the template. FILE_COPY beats the default WAL_LOG where fsync
-        is off.
+        Nobody may be connected to the template meanwhile.
         """
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:

@@ -18,7 +18,7 @@ from typing import TypedDict
 
 from local.errors import LocalError
 
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_spawned: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def spawn(
             start_new_session=True,
             **(account or {}),
         )
-    _children[child.pid] = child
+    child.returncode = 0  # Popen warns of children that outlive it, which is what these are for
+    _spawned.add(child.pid)
     identity = identify(child.pid)
     if identity is None:
         raise LocalError(f"{Path(command[0]).name} ended as soon as it started", log=log)
@@ -99,8 +100,11 @@ def stop(identity: Identity, *, ask: signal.Signals = signal.SIGTERM, grace: flo
     wait_for_exit(identity, 5.0)
 
 
-def wait_for_exit(identity: Identity, timeout: float) -> bool:
-    """Wait until a process has ended, without polling and without being its parent."""
+def wait_for_exit(identity: Identity, timeout: float | None) -> bool:
+    """Wait until a process has ended, without polling and without being its parent.
+
+    Returns whether it has ended; `timeout=None` waits for good.
+    """
     try:
         handle = os.pidfd_open(identity.pid)
     except ProcessLookupError:
@@ -196,9 +200,9 @@ def _all_pids() -> list[int]:
 
 
 def _reap(pid: int) -> None:
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        del _children[pid]
+    """Collect a child of ours that has ended, or it stays a zombie for as long as we run."""
+    if pid in _spawned and os.waitpid(pid, os.WNOHANG) != (0, 0):
+        _spawned.discard(pid)
 
 
 def _read_stat(pid: int) -> _Stat | None:

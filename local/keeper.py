@@ -1,0 +1,51 @@
+"""Ends the services of a test run when the run itself ends, however it ends.
+
+A test process that is killed cannot clean up after itself. The keeper waits for it on a pidfd,
+then stops what runs under its folder and deletes it: `python -m local.keeper PID FOLDER`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from local import process
+from local.azurite import Azurite
+from local.postgres import Cluster
+from local.process import Identity
+
+ROOT = Path(__file__).parents[1]
+
+
+def clear(folder: Path) -> None:
+    """Stop every service under a folder and delete it. Clearing it twice does no harm."""
+    for lock in folder.glob("**/postgres.log"):
+        Cluster(lock.parent).destroy()
+    for state in folder.glob("**/azurite.json"):
+        Azurite(state.parent).stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep(owner: int, folder: Path) -> Identity:
+    """Start a keeper for the process `owner`."""
+    command = [sys.executable, "-m", "local.keeper", str(owner), str(folder)]
+    return process.spawn(command, folder / "keeper.log", env=os.environ, cwd=ROOT)
+
+
+def main() -> None:
+    """Wait for the owner to end, then clear its folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("owner", type=int)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    owner = process.identify(arguments.owner)
+    if owner is not None:
+        process.wait_for_exit(owner, timeout=None)
+    clear(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()
