@@ -10,7 +10,8 @@ GeolatheError            has a stable `code` and one sentence for people
 │   └── StateConflict        the job's state forbids it
 ├── TaskFailed           this input can never work: the task fails at once, without a retry
 ├── TaskLost             the claim is gone (cancelled, or another attempt runs): stop, write nothing
-└── Unavailable          the database, the bus or storage cannot be reached: try again
+├── Unavailable          the database, the bus or storage cannot be reached: try again
+└── ScratchFull          the local disk has no room for the work now: try again
 
 Everything else is taken for a passing fault and retried.
 """
@@ -101,3 +102,9 @@ class Unavailable(GeolatheError):
     """A part of the world cannot be reached right now."""
 
     code = "UNAVAILABLE"
+
+
+class ScratchFull(GeolatheError):
+    """The local disk has no room for the work right now."""
+
+    code = "SCRATCH_FULL"

@@ -51,6 +51,9 @@ class JobBase:
     example: ClassVar[Json] = {}
     stages: ClassVar[tuple[Stage, ...]]
 
+    finalize: Callable[..., Json]
+    """Makes the job's result of its parameters and the stage results its signature names."""
+
     def __init_subclass__(cls) -> None:
         methods = [(name, m) for name, m in vars(cls).items() if hasattr(m, "stage")]
         cls.stages = tuple(
@@ -58,17 +61,13 @@ class JobBase:
             for number, (name, method) in enumerate(methods, start=1)
         )
 
-    def prepare(self, params: Any, ports: Ports) -> BaseModel:  # noqa: ANN401 - each job its own
+    def prepare(self, params: Any, ports: Ports) -> BaseModel:
         """Check the parameters against the world and complete them, before anything is stored.
 
         What it returns is stored and hashed into the job id. Raises RequestError.
         """
         completed: BaseModel = params
         return completed
-
-    def finalize(self, params: Any, /) -> Json:  # noqa: ANN401 - each job its own
-        """Make the job's result of the stage results its signature names."""
-        raise NotImplementedError
 
     @classmethod
     def prepared(cls) -> type[BaseModel]:

@@ -3,7 +3,7 @@
     submit           validate, store the job (or find it)          -> send job message, stage 1
     job message n    stage n-1 failed? fail the job
                      n > last? finalize, complete the job
-                     else store stage + ALL its tasks at once      -> send the queued tasks' messages
+                     else store stage + ALL its tasks at once     -> send its queued tasks' messages
     task message     claim (lease + attempt) -> run handler -> complete and check the stage
                      stage now closed?                             -> send job message n+1
     sweep            anything overdue in the tables                -> send its message again
@@ -68,7 +68,7 @@ class CoreMachine:
         self.ports = ports
         self.leases = leases
 
-    def submit(self, job_type: str, body: Any) -> Submission:  # noqa: ANN401 - as it came
+    def submit(self, job_type: str, body: Any) -> Submission:
         """Store a job and ask for its first stage, or find it. Raises RequestError."""
         job = self.registry.job(job_type)
         prepared = job.prepare(validate_body(job.parameters, body), self.ports)

@@ -32,8 +32,8 @@ class Registry:
             raise UnknownJobType(f"there is no job type {job_type!r}; known are: {known}") from None
 
     def _check(self, job: JobBase) -> None:
-        if not job.stages:
-            raise RegistryError(f"{job.job_type}: has no stage")
+        if not job.stages or not hasattr(job, "finalize"):
+            raise RegistryError(f"{job.job_type}: needs at least one stage, and finalize")
         done: dict[str, Any] = {}
         for stage in job.stages:
             handler = self.handlers.get(stage.task_type)

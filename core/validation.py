@@ -10,7 +10,7 @@ from core.errors import FieldError, InvalidRequest
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def validate_body(model: type[Model], body: Any) -> Model:  # noqa: ANN401 - as it came
+def validate_body(model: type[Model], body: Any) -> Model:
     """Raises InvalidRequest with one entry for each wrong field."""
     if not isinstance(body, dict):
         message = f"the body must be a JSON object with parameters, not {type(body).__name__}"
@@ -21,7 +21,7 @@ def validate_body(model: type[Model], body: Any) -> Model:  # noqa: ANN401 - as 
         raise InvalidRequest([_field_error(model, item) for item in error.errors()]) from None
 
 
-def _field_error(model: type[BaseModel], error: Any) -> FieldError:  # noqa: ANN401 - pydantic's dict
+def _field_error(model: type[BaseModel], error: Any) -> FieldError:
     field = ".".join(str(part) for part in error["loc"]) or "body"
     if error["type"] == "extra_forbidden":
         return FieldError(field, error["input"], _unknown(model, field))
@@ -38,6 +38,6 @@ def _unknown(model: type[BaseModel], field: str) -> str:
     return f"is not a parameter; {hint}"
 
 
-def _short(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 100 else text[:97] + "..."

@@ -1,7 +1,5 @@
 -- Jobs, stages and tasks: the truth of the orchestrator. Messages are only hints.
 
-CREATE SCHEMA IF NOT EXISTS app;
-
 CREATE TABLE app.jobs (
     job_id       text PRIMARY KEY CHECK (job_id ~ '^[0-9a-f]{64}$'),
     job_type     text NOT NULL,

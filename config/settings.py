@@ -1,0 +1,67 @@
+"""Everything the deployment decides. Read once; nothing else touches the environment."""
+
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """App settings of the function app; names are the same, in upper case, in Azure and here."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    database_url: SecretStr
+    """postgresql://user@host:port/name; without a password the managed identity signs in."""
+
+    servicebus_connection: SecretStr | None = None
+    """A connection string; or set SERVICEBUS_CONNECTION__fullyQualifiedNamespace."""
+    servicebus_host: str | None = Field(
+        None, validation_alias="servicebus_connection__fullyqualifiednamespace"
+    )
+    jobs_queue: str = "geospatial-jobs"
+    tasks_queue: str = "geospatial-tasks"
+
+    storage_connection: SecretStr
+    """A connection string, or the account's https URL for the managed identity."""
+    bronze_container: str = "bronze-rasters"
+    silver_container: str = "silver-cogs"
+
+    titiler_url: str
+    stac_url: str
+    default_collection: str = "system-rasters"
+
+    scratch_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir(), "geolathe"))
+    pool_size: int = Field(16, ge=1)
+    lease_seconds: float = Field(60, gt=0)
+    heartbeat_seconds: float = Field(1, gt=0)
+    sweep_limit: int = Field(1000, ge=1)
+    sweep_grace_seconds: float = Field(120, gt=0)
+
+    @model_validator(mode="after")
+    def _one_service_bus(self) -> "Settings":
+        if not self.servicebus_connection and not self.servicebus_host:
+            raise ValueError(
+                "set SERVICEBUS_CONNECTION, or SERVICEBUS_CONNECTION__fullyQualifiedNamespace"
+            )
+        return self
+
+    @property
+    def service_bus(self) -> str:
+        if self.servicebus_connection:
+            return self.servicebus_connection.get_secret_value()
+        return self.servicebus_host or ""
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def heartbeat(self) -> timedelta:
+        return timedelta(seconds=self.heartbeat_seconds)
+
+    @property
+    def sweep_grace(self) -> timedelta:
+        return timedelta(seconds=self.sweep_grace_seconds)

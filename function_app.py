@@ -1,0 +1,55 @@
+"""The composition root: settings -> adapters -> machine -> triggers. Nobody imports it."""
+
+import azure.functions as func
+
+from config import Settings
+from core.lease import Leases
+from core.machine import CoreMachine
+from core.models import Deployment
+from core.ports import Ports
+from core.registry import Registry
+from infrastructure.blob_storage import AzureBlobs
+from infrastructure.database import open_pool
+from infrastructure.pgstac import PgstacCatalog
+from infrastructure.postgres import PostgresState
+from infrastructure.scratch import LocalScratch
+from infrastructure.service_bus import ServiceBus
+from jobs import ALL_JOBS
+from services import ALL_HANDLERS
+from triggers import health, http, queues, timers
+
+settings = Settings()
+pool = open_pool(settings.database_url.get_secret_value(), settings.pool_size)
+state = PostgresState(pool)
+bus = ServiceBus(settings.service_bus, settings.jobs_queue, settings.tasks_queue)
+blobs = AzureBlobs(settings.storage_connection.get_secret_value())
+catalog = PgstacCatalog(pool)
+machine = CoreMachine(
+    Registry(ALL_JOBS, ALL_HANDLERS),
+    state,
+    bus,
+    Ports(
+        blobs=blobs,
+        catalog=catalog,
+        scratch=LocalScratch(settings.scratch_dir),
+        deployment=Deployment(
+            silver_container=settings.silver_container,
+            default_collection=settings.default_collection,
+            titiler_url=settings.titiler_url,
+            stac_url=settings.stac_url,
+        ),
+    ),
+    Leases(state, settings.lease, settings.heartbeat),
+)
+checks: dict[str, health.Check] = {
+    "database": lambda: state.health().model_dump(),
+    "catalog": lambda: {"pgstac": catalog.check_version()},
+    "storage": lambda: blobs.check(settings.bronze_container),
+    "service_bus": bus.check,
+}
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+app.register_functions(http.blueprint(machine))
+app.register_functions(health.blueprint(checks))
+app.register_functions(queues.blueprint(machine))
+app.register_functions(timers.blueprint(machine, settings.sweep_limit, settings.sweep_grace))

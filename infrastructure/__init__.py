@@ -1,0 +1,1 @@
+"""The world: one adapter per file, named after the thing."""

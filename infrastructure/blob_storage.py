@@ -1,0 +1,160 @@
+"""Blobs in Azure Storage, or in Azurite: the same SDK, the same calls."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.identity import DefaultAzureCredential
+from azure.storage.blob import BlobProperties as AzureProperties
+from azure.storage.blob import (
+    BlobSasPermissions,
+    BlobServiceClient,
+    ContentSettings,
+    StandardBlobTier,
+    UserDelegationKey,
+    generate_blob_sas,
+)
+
+from core.errors import BlobNotFound, ContainerNotFound, Unavailable
+from core.models import BlobProperties, BlobRef
+from core.ports import AccessTier
+
+BLOCK = 8 * 2**20
+KEY_LIFETIME = timedelta(hours=12)
+
+
+class AzureBlobs:
+    """The BlobStore port over one storage account.
+
+    `account` is a connection string, or the account's URL: then the managed identity signs in.
+    """
+
+    def __init__(self, account: str) -> None:
+        self._service = _connect(account)
+        self._delegation: tuple[UserDelegationKey, datetime] | None = None
+
+    def properties(self, ref: BlobRef) -> BlobProperties:
+        with _translated(ref.container, ref.name):
+            found = self._service.get_blob_client(ref.container, ref.name).get_blob_properties()
+            return _properties(ref, found)
+
+    def list(self, container: str, prefix: str) -> Iterable[BlobProperties]:
+        with _translated(container, prefix):
+            client = self._service.get_container_client(container)
+            for found in client.list_blobs(name_starts_with=prefix):
+                ref = BlobRef.model_construct(container=container, name=str(found.name))
+                yield _properties(ref, found)
+
+    def url(self, ref: BlobRef) -> str:
+        return f"{self._service.url.rstrip('/')}/{ref.container}/{quote(ref.name)}"
+
+    def signed_url(self, ref: BlobRef, lifetime: timedelta) -> str:
+        now = datetime.now(UTC)
+        key = getattr(self._service.credential, "account_key", None)
+        signature = generate_blob_sas(
+            str(self._service.account_name),
+            ref.container,
+            ref.name,
+            account_key=key,
+            user_delegation_key=None if key else self._delegation_key(now + lifetime),
+            permission=BlobSasPermissions(read=True),
+            start=now - timedelta(minutes=5),
+            expiry=now + lifetime,
+        )
+        return f"{self.url(ref)}?{signature}"
+
+    def download(self, ref: BlobRef, path: Path) -> None:
+        with _translated(ref.container, ref.name), path.open("wb") as file:
+            client = self._service.get_blob_client(ref.container, ref.name)
+            client.download_blob(max_concurrency=4).readinto(file)
+
+    def upload(
+        self,
+        ref: BlobRef,
+        path: Path,
+        *,
+        content_type: str,
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
+        client = self._service.get_blob_client(ref.container, ref.name)
+        with _translated(ref.container, ref.name), path.open("rb") as file:
+            client.upload_blob(
+                file,
+                length=path.stat().st_size,
+                overwrite=True,
+                content_settings=ContentSettings(content_type=content_type),
+                standard_blob_tier=StandardBlobTier(access_tier) if access_tier else None,
+                metadata=metadata,
+                max_concurrency=4,
+            )
+        return self.properties(ref)
+
+    def delete(self, ref: BlobRef) -> bool:
+        try:
+            with _translated(ref.container, ref.name):
+                self._service.get_blob_client(ref.container, ref.name).delete_blob()
+        except BlobNotFound:
+            return False
+        return True
+
+    def check(self, container: str) -> dict[str, str]:
+        """Whether the account answers and has the container."""
+        with _translated(container, ""):
+            self._service.get_container_client(container).get_container_properties()
+        return {"container": container}
+
+    def _delegation_key(self, needed_until: datetime) -> UserDelegationKey:
+        """A key that managed identity may sign with. Kept: asking for one is a request."""
+        if self._delegation is None or self._delegation[1] < needed_until:
+            now = datetime.now(UTC)
+            until = max(now + KEY_LIFETIME, needed_until)
+            key = self._service.get_user_delegation_key(now - timedelta(minutes=5), until)
+            self._delegation = (key, until)
+        return self._delegation[0]
+
+
+def _connect(account: str) -> BlobServiceClient:
+    if account.startswith("https://"):
+        return BlobServiceClient(
+            account,
+            DefaultAzureCredential(),
+            max_single_put_size=BLOCK,
+            max_block_size=BLOCK,
+            max_single_get_size=BLOCK,
+        )
+    return BlobServiceClient.from_connection_string(
+        account, max_single_put_size=BLOCK, max_block_size=BLOCK, max_single_get_size=BLOCK
+    )
+
+
+def _properties(ref: BlobRef, found: AzureProperties) -> BlobProperties:
+    return BlobProperties(
+        ref=ref,
+        etag=str(found.etag).strip('"'),
+        size=int(found.size or 0),
+        last_modified=found.last_modified,
+        content_type=found.content_settings.content_type,
+        access_tier=str(found.blob_tier) if found.blob_tier else None,
+    )
+
+
+@contextmanager
+def _translated(container: str, name: str) -> Iterator[None]:
+    """Azure's errors in our words."""
+    try:
+        yield
+    except HttpResponseError as error:
+        code = str(getattr(error, "error_code", "") or "")
+        if code in ("ContainerNotFound", "ContainerBeingDeleted"):
+            raise ContainerNotFound(f"there is no container {container!r}") from None
+        if error.status_code == 404:
+            raise BlobNotFound(f"there is no blob {name!r} in {container!r}") from None
+        raise Unavailable(
+            f"storage refused {container}/{name}: {error.status_code} {code}"
+        ) from error
+    except AzureError as error:
+        raise Unavailable(f"storage cannot be reached: {type(error).__name__}") from error

@@ -1,0 +1,76 @@
+"""Connections to PostgreSQL: one pool per process, a fresh token per connection in Azure."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import psycopg
+from azure.identity import DefaultAzureCredential
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from core.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
+PATIENCE_SECONDS = 30.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def open_pool(database_url: str, max_size: int) -> ConnectionPool:
+    """A pool that opens in the background. Without a password it connects by managed identity."""
+    return ConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=max_size,
+        open=True,
+        timeout=10,
+        max_idle=120,
+        check=ConnectionPool.check_connection,
+        connection_class=_connection_class(database_url),
+        kwargs={"autocommit": True, "application_name": "geolathe"},
+    )
+
+
+def _connection_class(database_url: str) -> type[psycopg.Connection]:
+    if conninfo_to_dict(database_url).get("password"):
+        return psycopg.Connection
+    credential = DefaultAzureCredential()
+
+    class TokenConnection(psycopg.Connection):
+        """Connects with an access token as password: it lives an hour, so each one gets its own."""
+
+        @classmethod
+        def connect(cls, conninfo: str = "", **kwargs: object) -> "TokenConnection":
+            token = credential.get_token(TOKEN_SCOPE).token
+            return super().connect(conninfo, password=token, **kwargs)  # type: ignore[arg-type]
+
+    return TokenConnection
+
+
+def patiently(method: Callable[P, R]) -> Callable[P, R]:
+    """Try a method that is safe to repeat again while the database is away, with backoff.
+
+    Raises Unavailable after half a minute. A cut connection, a restart and a deadlock are all
+    passing; anything else flies at once.
+    """
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        wait = 0.1
+        while True:
+            try:
+                return method(*args, **kwargs)
+            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+                if time.monotonic() > give_up:
+                    raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error
+                logger.warning("PostgreSQL: %s; again in %.1f s", str(error).strip(), wait)
+            time.sleep(wait * random.uniform(0.5, 1.0))
+            wait = min(wait * 2, 5.0)
+
+    return call

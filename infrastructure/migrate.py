@@ -1,0 +1,70 @@
+"""Bring the database to this release: `python -m infrastructure.migrate DATABASE_URL`.
+
+Run by the deploy step, never at a cold start and never over HTTP. Numbered files in
+sql/migrations run once, each in its own transaction; files in sql/functions are replaced every
+time; pgSTAC is brought to the version of the installed pypgstac.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import psycopg
+
+from infrastructure.pgstac_schema import migrate_pgstac
+
+SQL = Path(__file__).parent.parent / "sql"
+LOCK = 7_355_608
+
+
+def migrate(database_url: str, sql: Path = SQL) -> list[str]:
+    """Apply what is missing. Returns the names of the migrations that ran."""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        conn.execute("CREATE SCHEMA IF NOT EXISTS app")
+        conn.execute(
+            """CREATE TABLE IF NOT EXISTS app.migrations (
+                   number int PRIMARY KEY, name text NOT NULL,
+                   applied_at timestamptz NOT NULL DEFAULT now())"""
+        )
+        applied = [path.name for path in _pending(conn, sql) if _apply(conn, path)]
+        with conn.transaction():
+            conn.execute("SET LOCAL check_function_bodies = off")
+            for path in sorted((sql / "functions").glob("*.sql")):
+                conn.execute(path.read_bytes())
+    migrate_pgstac(database_url)
+    return applied
+
+
+def _pending(conn: psycopg.Connection, sql: Path) -> list[Path]:
+    done = {row[0] for row in conn.execute("SELECT number FROM app.migrations")}
+    files = sorted((sql / "migrations").glob("*.sql"))
+    return [path for path in files if _number(path) not in done]
+
+
+def _apply(conn: psycopg.Connection, path: Path) -> bool:
+    with conn.transaction():
+        conn.execute(
+            "INSERT INTO app.migrations (number, name) VALUES (%s, %s)", (_number(path), path.name)
+        )
+        conn.execute(path.read_bytes())
+    return True
+
+
+def _number(path: Path) -> int:
+    match = re.match(r"(\d{4})_", path.name)
+    if match is None:
+        raise ValueError(f"{path}: a migration is named NNNN_what_it_does.sql")
+    return int(match[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m infrastructure.migrate", description=__doc__)
+    parser.add_argument("database_url", help="the database, as postgresql://user@host:port/name")
+    for name in migrate(parser.parse_args().database_url):
+        print(f"applied {name}")
+    print("the database is up to date")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""Job, stage and task state in PostgreSQL. What must be atomic is a function in sql/functions."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+from pydantic import BaseModel
+
+from core.errors import JobNotFound
+from core.models import (
+    DeadLetter,
+    Event,
+    Failure,
+    JobMessage,
+    JobRecord,
+    JobStatus,
+    Json,
+    StageRecord,
+    StateHealth,
+    TaskMessage,
+    TaskRecord,
+)
+from core.ports import Claim, ClaimOutcome, Completion, HeldTask
+from infrastructure.database import patiently
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def repeatable(
+    method: Callable[Concatenate["PostgresState", P], R],
+) -> Callable[Concatenate["PostgresState", P], R]:
+    """Every method of the state may be called again, so every method rides out an outage."""
+    return wraps(method)(patiently(method))
+
+
+class PostgresState:
+    """The StateRepository port over one connection pool."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self.pool = pool
+
+    @repeatable
+    def submit_job(self, job: JobRecord) -> tuple[bool, JobRecord]:
+        [row] = self._rows(
+            "SELECT is_new, (job_row).* FROM app.submit_job(%s, %s, %s, %s, %s)",
+            job.job_id,
+            job.job_type,
+            job.version,
+            Jsonb(job.parameters),
+            job.total_stages,
+        )
+        return row["is_new"], JobRecord.model_validate(row)
+
+    @repeatable
+    def get_job(self, job_id: str) -> JobRecord:
+        rows = self._rows("SELECT * FROM app.jobs WHERE job_id = %s", job_id)
+        return _one_job(rows, job_id)
+
+    @repeatable
+    def get_stages(self, job_id: str) -> list[StageRecord]:
+        rows = self._rows("SELECT * FROM app.stages WHERE job_id = %s ORDER BY stage", job_id)
+        return [StageRecord.model_validate(row) for row in rows]
+
+    @repeatable
+    def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
+        rows = self._rows(
+            """SELECT * FROM app.tasks WHERE job_id = %s AND stage = %s
+                ORDER BY task_index LIMIT %s""",
+            job_id,
+            stage,
+            limit,
+        )
+        return [TaskRecord.model_validate(row) for row in rows]
+
+    @repeatable
+    def start_stage(
+        self,
+        job: JobRecord,
+        stage: int,
+        task_type: str,
+        best_effort: bool,
+        tasks: Sequence[TaskRecord],
+    ) -> bool:
+        with self.pool.connection() as conn, conn.transaction(), conn.cursor() as cur:
+            cur.execute(
+                "SELECT app.start_stage(%s, %s, %s, %s, %s, %s)",
+                (job.job_id, job.run, stage, task_type, best_effort, len(tasks)),
+            )
+            if cur.fetchone() != (True,):
+                return False
+            columns = (
+                "task_id, job_id, run, stage, task_index, task_type, parameters, attempt_limit"
+            )
+            with cur.copy(f"COPY app.tasks ({columns}) FROM STDIN") as copy:
+                for task in tasks:
+                    copy.write_row(
+                        (
+                            task.task_id,
+                            task.job_id,
+                            task.run,
+                            task.stage,
+                            task.task_index,
+                            task.task_type,
+                            Jsonb(task.parameters),
+                            task.attempt_limit,
+                        )
+                    )
+        return True
+
+    @repeatable
+    def queued_tasks(self, job_id: str, stage: int) -> list[str]:
+        rows = self._rows(
+            """SELECT task_id FROM app.tasks
+                WHERE job_id = %s AND stage = %s AND status = 'queued' AND due_at <= now()
+                ORDER BY task_index""",
+            job_id,
+            stage,
+        )
+        return [row["task_id"] for row in rows]
+
+    @repeatable
+    def results(self, job_id: str, stage: int) -> list[Json]:
+        rows = self._rows(
+            """SELECT result FROM app.tasks
+                WHERE job_id = %s AND stage = %s AND status = 'completed' ORDER BY task_index""",
+            job_id,
+            stage,
+        )
+        return [row["result"] for row in rows]
+
+    @repeatable
+    def first_failure(self, job_id: str, stage: int) -> Failure | None:
+        rows = self._rows(
+            """SELECT error FROM app.tasks
+                WHERE job_id = %s AND stage = %s AND status = 'failed'
+                ORDER BY finished_at LIMIT 1""",
+            job_id,
+            stage,
+        )
+        return Failure.model_validate(rows[0]["error"]) if rows else None
+
+    @repeatable
+    def claim_task(self, task_id: str, lease: timedelta) -> Claim | None:
+        rows = self._rows(
+            "SELECT outcome, (task_row).* FROM app.claim_task(%s, %s)", task_id, lease
+        )
+        if not rows:
+            return None
+        return Claim(ClaimOutcome(rows[0]["outcome"]), TaskRecord.model_validate(rows[0]))
+
+    @repeatable
+    def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
+        columns = [list(column) for column in zip(*held, strict=True)]
+        rows = self._rows(
+            """SELECT renewed FROM app.renew_leases(
+                   %s, %s::int[], %s::real[], %s::text[], %s) AS renewed""",
+            *columns,
+            lease,
+        )
+        return {row["renewed"] for row in rows}
+
+    @repeatable
+    def complete_task(
+        self, task_id: str, attempt: int, result: Json | None, error: Failure | None
+    ) -> Completion | None:
+        rows = self._rows(
+            """SELECT applied, (stage_row).*
+                 FROM app.complete_task_and_check_stage(%s, %s, %s, %s)""",
+            task_id,
+            attempt,
+            _jsonb(result),
+            _jsonb(error),
+        )
+        if not rows:
+            return None
+        return Completion(rows[0]["applied"], StageRecord.model_validate(rows[0]))
+
+    @repeatable
+    def retry_task_later(
+        self, task_id: str, attempt: int, error: Failure, delay: timedelta
+    ) -> bool:
+        [row] = self._rows(
+            "SELECT app.retry_task_later(%s, %s, %s, %s) AS given_back",
+            task_id,
+            attempt,
+            _jsonb(error),
+            delay,
+        )
+        return bool(row["given_back"])
+
+    @repeatable
+    def finish_job(
+        self, job: JobRecord, status: JobStatus, result: Json | None, error: Failure | None
+    ) -> bool:
+        [row] = self._rows(
+            "SELECT app.finish_job(%s, %s, %s, %s, %s) AS finished",
+            job.job_id,
+            job.run,
+            status,
+            _jsonb(result),
+            _jsonb(error),
+        )
+        return bool(row["finished"])
+
+    @repeatable
+    def cancel_job(self, job_id: str) -> JobRecord:
+        return _one_job(self._rows("SELECT * FROM app.cancel_job(%s)", job_id), job_id)
+
+    @repeatable
+    def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
+        rows = self._rows("SELECT retried, (job_row).* FROM app.retry_job(%s)", job_id)
+        job = _one_job(rows, job_id)
+        return rows[0]["retried"], job
+
+    @repeatable
+    def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
+        rows = self._rows("SELECT * FROM app.sweep(%s, %s)", limit, grace)
+        return [
+            TaskMessage.model_validate(row) if row["task_id"] else JobMessage.model_validate(row)
+            for row in rows
+        ]
+
+    @repeatable
+    def record_dead_letter(self, letter: DeadLetter) -> None:
+        self._rows(
+            "SELECT app.record_dead_letter(%s, %s, %s, %s, %s, %s, %s)",
+            letter.queue,
+            letter.message_id,
+            letter.reason,
+            letter.description,
+            letter.body,
+            letter.job_id,
+            letter.task_id,
+        )
+
+    @repeatable
+    def events(self, job_id: str, after: int, limit: int) -> list[Event]:
+        rows = self._rows(
+            """SELECT * FROM app.events WHERE job_id = %s AND event_id > %s
+                ORDER BY event_id LIMIT %s""",
+            job_id,
+            after,
+            limit,
+        )
+        return [Event.model_validate(row) for row in rows]
+
+    def health(self) -> StateHealth:
+        """Asked by people who wait: no patience here."""
+        [row] = self._rows("SELECT * FROM app.health()")
+        return StateHealth.model_validate(row)
+
+    def _rows(self, query: str, *parameters: Any) -> list[DictRow]:
+        with self.pool.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
+            return cur.execute(query, parameters).fetchall()
+
+
+def _jsonb(value: Json | BaseModel | None) -> Jsonb | None:
+    if value is None:
+        return None
+    return Jsonb(value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
+
+
+def _one_job(rows: list[DictRow], job_id: str) -> JobRecord:
+    if not rows:
+        raise JobNotFound(f"there is no job {job_id!r}")
+    return JobRecord.model_validate(rows[0])

@@ -1,0 +1,129 @@
+"""Job and task messages through Azure Service Bus. Ids only; a message is a hint."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+
+from azure.identity import DefaultAzureCredential
+from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusMessageBatch
+from azure.servicebus import ServiceBusSender as Sender
+from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusError
+
+from core.errors import Unavailable
+from core.models import JobMessage, Record, TaskMessage
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 30.0
+
+
+class ServiceBus:
+    """The MessageBus port. `namespace` is a connection string, or a host name: then the
+    managed identity signs in."""
+
+    def __init__(self, namespace: str, jobs_queue: str, tasks_queue: str) -> None:
+        if "Endpoint=" in namespace:
+            client = ServiceBusClient.from_connection_string(namespace)
+        else:
+            client = ServiceBusClient(namespace, DefaultAzureCredential())
+        self._jobs = Outbox(lambda: client.get_queue_sender(jobs_queue))
+        self._tasks = Outbox(lambda: client.get_queue_sender(tasks_queue))
+
+    def send_jobs(self, messages: Iterable[JobMessage]) -> None:
+        self._jobs.send(_encode(message) for message in messages)
+
+    def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
+        self._tasks.send(_encode(message, due) for message in messages)
+
+    def check(self) -> dict[str, int]:
+        """Whether both queues take messages."""
+        self._jobs.check()
+        self._tasks.check()
+        return {"queues": 2}
+
+    def close(self) -> None:
+        self._jobs.close()
+        self._tasks.close()
+
+
+class Outbox:
+    """A sender kept open: opening one costs half a second in the SDK."""
+
+    def __init__(self, connect: Callable[[], Sender]) -> None:
+        self._connect = connect
+        self._sender: Sender | None = None
+        self._lock = threading.Lock()
+
+    def send(self, messages: Iterable[ServiceBusMessage]) -> None:
+        """Send in as few batches as fit. Raises Unavailable after half a minute of trying."""
+        rest = list(messages)
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        wait = 0.2
+        with self._lock:
+            while rest:
+                try:
+                    rest = self._send_some(rest)
+                except (ServiceBusError, OSError) as error:
+                    self._drop()
+                    if time.monotonic() > give_up:
+                        raise Unavailable(f"Service Bus cannot be reached: {error}") from error
+                    logger.warning("Service Bus: %s; again in %.1f s", error, wait)
+                    time.sleep(wait * random.uniform(0.5, 1.0))
+                    wait = min(wait * 2, 5.0)
+
+    def check(self) -> None:
+        """Raises Unavailable when the queue cannot be reached."""
+        with self._lock:
+            try:
+                self._open().create_message_batch()
+            except (ServiceBusError, OSError) as error:
+                self._drop()
+                raise Unavailable(f"Service Bus cannot be reached: {error}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _open(self) -> Sender:
+        if self._sender is None:
+            self._sender = self._connect()
+        return self._sender
+
+    def _send_some(self, messages: list[ServiceBusMessage]) -> list[ServiceBusMessage]:
+        """Send what fits into one batch, and return the others."""
+        sender = self._open()
+        if len(messages) == 1:
+            sender.send_messages(messages[0])
+            return []
+        batch = sender.create_message_batch()
+        count = _fill(batch, iter(messages))
+        sender.send_messages(batch)
+        return messages[count:]
+
+    def _drop(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
+
+
+def _fill(batch: ServiceBusMessageBatch, messages: Iterator[ServiceBusMessage]) -> int:
+    count = 0
+    for message in messages:
+        try:
+            batch.add_message(message)
+        except MessageSizeExceededError:
+            break
+        count += 1
+    return count
+
+
+def _encode(message: Record, due: datetime | None = None) -> ServiceBusMessage:
+    """No message id of ours: duplicate detection must never swallow a repair."""
+    return ServiceBusMessage(
+        message.model_dump_json(),
+        content_type="application/json",
+        scheduled_enqueue_time_utc=due,
+    )

@@ -1,0 +1,41 @@
+"""hello_world: fan-out and fan-in at their smallest: `n` greetings, then one summary."""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.job import JobBase, stage
+from core.models import Json
+from services.greet import Greet, Greeting
+from services.summarize_greetings import SummarizeGreetings, Summary
+
+
+class Parameters(BaseModel):
+    """What hello_world takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n: int = Field(3, ge=0, le=100_000, strict=True, description="how many greetings")
+    message: str = Field("Hello", min_length=1, max_length=200, description="how to greet")
+
+
+class HelloWorld(JobBase):
+    """Greets `n` numbers and sums up."""
+
+    job_type = "hello_world"
+    description = "Greet n numbers side by side and sum up: the smallest fan-out and fan-in"
+    parameters = Parameters
+    example: ClassVar[Json] = {"n": 3, "message": "Hello"}
+
+    @stage("greet")
+    def greetings(self, params: Parameters) -> list[Greet]:
+        return [Greet(number=number, message=params.message) for number in range(params.n)]
+
+    @stage("summarize_greetings")
+    def summary(self, params: Parameters, greetings: list[Greeting]) -> list[SummarizeGreetings]:
+        texts = [greeting.text for greeting in greetings]
+        first, last = (texts[0], texts[-1]) if texts else (None, None)
+        return [SummarizeGreetings(count=len(texts), first=first, last=last)]
+
+    def finalize(self, params: Parameters, summary: list[Summary]) -> Json:
+        return summary[0].model_dump()

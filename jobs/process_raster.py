@@ -1,0 +1,216 @@
+"""process_raster: one raster in; a COG for each tier, one STAC item and a map link out."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from core.job import JobBase, stage
+from core.models import BlobName, BlobRef, ContainerName, Json
+from core.ports import Ports
+from services.create_cog import Cog, CreateCog
+from services.extract_stac_metadata import ExtractStac, StacId, StacItem
+from services.sidecars import find_sidecars
+from services.validate_raster import (
+    RasterFacts,
+    RasterTypeChoice,
+    Tier,
+    TierChoice,
+    ValidateRaster,
+)
+
+
+def _target_crs(value: str) -> str:
+    if value.lower() == "native":
+        return "native"
+    if not re.fullmatch(r"EPSG:\d{4,6}", value.upper()):
+        raise ValueError("target_crs must be 'native' or 'EPSG:' and a code, such as 'EPSG:4326'")
+    return value.upper()
+
+
+def _folder(value: str) -> str:
+    BlobRef(container="any", name=value.strip("/"))
+    return value.strip("/")
+
+
+class Parameters(BaseModel):
+    """What process_raster takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    blob_name: BlobName = Field(description="the raster's blob, with its folder")
+    container_name: ContainerName = Field(description="the container the blob lies in")
+    input_crs: str | None = Field(
+        None, min_length=1, description="the raster's CRS, if the file does not tell it"
+    )
+    raster_type: RasterTypeChoice = Field("auto", description="what the pixels mean")
+    output_tier: TierChoice = Field("analysis", description="what the COG is for")
+    target_crs: Annotated[str, AfterValidator(_target_crs)] = Field(
+        "EPSG:4326", description="the COG's CRS: EPSG:code, or native to keep the source's"
+    )
+    jpeg_quality: int = Field(
+        85, ge=1, le=100, strict=True, description="of JPEG and WebP, 1 to 100"
+    )
+    strict_mode: bool = Field(False, strict=True, description="turn warnings into errors")
+    in_memory: bool | None = Field(
+        None, strict=True, description="work in memory; for small rasters only"
+    )
+    collection_id: StacId | None = Field(None, description="the STAC collection")
+    item_id: StacId | None = Field(None, description="the STAC item; made from the name if absent")
+    output_folder: Annotated[str, AfterValidator(_folder)] | None = Field(
+        None, description="the folder of the COG in the silver container"
+    )
+    subdataset: str | None = Field(
+        None, min_length=1, description="the variable of a NetCDF file that has several"
+    )
+    datetime: AwareDatetime | None = Field(
+        None, description="when the raster was taken, if the file does not tell it"
+    )
+
+
+class Submission(Parameters):
+    """The parameters, completed with what the world said when the job was submitted."""
+
+    collection_id: StacId
+    output_container: ContainerName
+    source_etag: str
+    sidecars: dict[str, str] = {}
+    """Names and ETags of the files beside the blob that belong to it."""
+
+    @property
+    def source(self) -> BlobRef:
+        return BlobRef(container=self.container_name, name=self.blob_name)
+
+    def target(self, tier: Tier) -> BlobRef:
+        """{folder}/{name}_cog_{tier}.tif, and what else keeps two different COGs apart."""
+        path = PurePosixPath(self.blob_name)
+        parts = [path.stem]
+        if path.suffix != ".tif":
+            parts.append(path.suffix.lstrip("."))
+        if self.subdataset:
+            parts.append(self.subdataset)
+        if self.target_crs != "EPSG:4326":
+            parts.append(self.target_crs.replace(":", "").lower())
+        name = re.sub(r"[^\w.-]+", "_", "_".join(filter(None, parts)))
+        folder = PurePosixPath(self.output_folder or "", path.parent)
+        return BlobRef(container=self.output_container, name=str(folder / f"{name}_cog_{tier}.tif"))
+
+
+class ProcessRaster(JobBase):
+    """Validate, make the COGs, catalogue them, and say where the map is."""
+
+    job_type = "process_raster"
+    description = "Turn a raster into Cloud-Optimized GeoTIFFs, a STAC item and a map link"
+    parameters = Parameters
+    example: ClassVar[Json] = {
+        "blob_name": "dctest.tif",
+        "container_name": "bronze-rasters",
+        "output_tier": "analysis",
+        "output_folder": "cogs/my_test",
+    }
+
+    def prepare(self, params: Parameters, ports: Ports) -> Submission:
+        found = ports.blobs.properties(
+            BlobRef(container=params.container_name, name=params.blob_name)
+        )
+        known = params.model_dump() | {
+            "collection_id": params.collection_id or ports.deployment.default_collection,
+            "output_container": ports.deployment.silver_container,
+            "source_etag": found.etag,
+            "sidecars": find_sidecars(ports.blobs, found.ref),
+        }
+        return Submission.model_validate(known)
+
+    @stage("validate_raster")
+    def validate(self, params: Submission) -> list[ValidateRaster]:
+        beside = (BlobRef(container=params.container_name, name=name) for name in params.sidecars)
+        return [
+            ValidateRaster(
+                source=params.source,
+                source_etag=params.source_etag,
+                sidecars=tuple(beside),
+                input_crs=params.input_crs,
+                raster_type=params.raster_type,
+                output_tier=params.output_tier,
+                target_crs=params.target_crs,
+                strict_mode=params.strict_mode,
+                subdataset=params.subdataset,
+            )
+        ]
+
+    @stage("create_cog")
+    def create_cog(self, params: Submission, validate: list[RasterFacts]) -> list[CreateCog]:
+        [facts] = validate
+        wanted = facts.cog_tiers if params.output_tier == "all" else (Tier(params.output_tier),)
+        return [
+            CreateCog(
+                facts=facts,
+                target=params.target(tier),
+                tier=tier,
+                target_crs=params.target_crs,
+                jpeg_quality=params.jpeg_quality,
+                in_memory=params.in_memory,
+            )
+            for tier in wanted
+        ]
+
+    @stage("extract_stac_metadata")
+    def create_stac(
+        self, params: Submission, validate: list[RasterFacts], create_cog: list[Cog]
+    ) -> list[ExtractStac]:
+        [facts] = validate
+        return [
+            ExtractStac(
+                facts=facts,
+                cogs=tuple(create_cog),
+                collection_id=params.collection_id,
+                item_id=params.item_id,
+                datetime=params.datetime,
+            )
+        ]
+
+    def finalize(
+        self,
+        params: Submission,
+        validate: list[RasterFacts],
+        create_cog: list[Cog],
+        create_stac: list[StacItem],
+    ) -> Json:
+        [facts], [item] = validate, create_stac
+        executed = len(validate) + len(create_cog) + len(create_stac)
+        return {
+            "job_type": self.job_type,
+            "source_blob": params.blob_name,
+            "source_container": params.container_name,
+            "validation": {
+                "warnings": [warning.model_dump() for warning in facts.warnings],
+                "raster_type": facts.raster_type.applied_type,
+                "confidence": facts.raster_type.confidence,
+                "source_crs": facts.source_crs,
+                "bit_depth_efficient": facts.bit_depth_check.efficient,
+            },
+            "cog": _summary(create_cog[0]),
+            "cogs": [_summary(cog) for cog in create_cog],
+            "stac": {
+                "item_id": item.item_id,
+                "collection_id": item.collection_id,
+                "bbox": item.bbox,
+                "inserted_to_pgstac": item.inserted_to_pgstac,
+                "ready_for_titiler": True,
+            },
+            "share_url": item.share_url,
+            "titiler_urls": item.titiler_urls,
+            "stages_completed": len(self.stages),
+            "total_tasks_executed": executed,
+            "tasks_by_status": {"completed": executed, "failed": 0},
+        }
+
+
+def _summary(cog: Cog) -> Json:
+    """What the caller is told of one COG."""
+    shown = {
+        "cog_blob", "cog_container", "cog_tier", "storage_tier", "size_mb", "compression",
+        "reprojection_performed", "target_crs", "bounds_4326", "shape", "raster_type", "checksum",
+    }  # fmt: skip
+    return cog.model_dump(mode="json", include=shown)

@@ -1,0 +1,1 @@
+"""The doors: HTTP, Service Bus queues, dead-letter queues and timers."""

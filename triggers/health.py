@@ -1,0 +1,51 @@
+"""Health: the parts with their latency, in under a second; and a route that touches nothing."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import azure.functions as func
+
+from core.errors import GeolatheError
+
+PATIENCE_SECONDS = 0.8
+
+Check = Callable[[], dict[str, Any]]
+
+
+def blueprint(checks: Mapping[str, Check]) -> func.Blueprint:
+    """The health routes over named checks; each returns facts, or raises GeolatheError."""
+    bp = func.Blueprint()
+
+    @bp.route("health", methods=["GET"])
+    async def health(req: func.HttpRequest) -> func.HttpResponse:
+        parts = await asyncio.gather(*(_look(check) for check in checks.values()))
+        healthy = all(part["status"] == "healthy" for part in parts)
+        body = {
+            "status": "healthy" if healthy else "unhealthy",
+            "parts": dict(zip(checks, parts, strict=True)),
+        }
+        return func.HttpResponse(
+            json.dumps(body), status_code=200 if healthy else 503, mimetype="application/json"
+        )
+
+    @bp.route("health/live", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+    def live(req: func.HttpRequest) -> func.HttpResponse:
+        return func.HttpResponse('{"status": "alive"}', mimetype="application/json")
+
+    return bp
+
+
+async def _look(check: Check) -> dict[str, Any]:
+    start = time.perf_counter()
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            facts = await asyncio.to_thread(check)
+        found = {"status": "healthy", **facts}
+    except GeolatheError as error:
+        found = {"status": "unhealthy", "error": error.message}
+    except TimeoutError:
+        found = {"status": "unhealthy", "error": f"no answer within {PATIENCE_SECONDS} s"}
+    return found | {"latency_ms": round((time.perf_counter() - start) * 1000, 1)}

@@ -1,0 +1,50 @@
+"""Errors as application/problem+json (RFC 9457), naming the field and the value."""
+
+import json
+from typing import Any
+
+import azure.functions as func
+
+from core.errors import (
+    BlobNotFound,
+    ContainerNotFound,
+    GeolatheError,
+    InvalidRequest,
+    JobNotFound,
+    RequestError,
+    StateConflict,
+    Unavailable,
+    UnknownJobType,
+)
+
+MEDIA_TYPE = "application/problem+json"
+STATUS: dict[type[GeolatheError], tuple[int, str]] = {
+    InvalidRequest: (422, "A parameter is wrong"),
+    UnknownJobType: (404, "There is no such job type"),
+    JobNotFound: (404, "There is no such job"),
+    ContainerNotFound: (404, "The container does not exist"),
+    BlobNotFound: (404, "The blob does not exist"),
+    StateConflict: (409, "The job's state forbids it"),
+    RequestError: (400, "The request is wrong"),
+    Unavailable: (503, "A part of the service cannot be reached; try again"),
+}
+
+
+def problem(error: GeolatheError) -> func.HttpResponse:
+    """The response for an error of ours."""
+    status, title = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    body: dict[str, Any] = {
+        "type": f"urn:geolathe:error:{error.code.lower().replace('_', '-')}",
+        "title": title,
+        "status": status,
+        "code": error.code,
+        "detail": error.message,
+    }
+    if isinstance(error, InvalidRequest):
+        body["errors"] = [
+            {"field": e.field, "value": e.value, "message": e.message} for e in error.errors
+        ]
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    return func.HttpResponse(
+        json.dumps(body, default=str), status_code=status, mimetype=MEDIA_TYPE, headers=headers
+    )
