@@ -1,0 +1,87 @@
+"""App settings: environment variables, as the Functions host hands them to an app."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+
+from local.errors import LocalError
+
+logger = logging.getLogger(__name__)
+
+
+def load_local_settings(app_dir: Path) -> None:
+    """Take `Values` of local.settings.json where the environment does not already decide."""
+    path = app_dir / "local.settings.json"
+    if not path.exists():
+        return
+    try:
+        values = json.loads(path.read_text(encoding="utf-8")).get("Values", {})
+    except json.JSONDecodeError as error:
+        raise LocalError(f"{path} is not JSON: {error}") from None
+    for name, value in values.items():
+        os.environ.setdefault(name, str(value))
+
+
+def resolve(expression: str, where: str) -> str:
+    """Replace each `%NAME%` by that setting. `where` names the trigger in the error."""
+
+    def look_up(match: re.Match[str]) -> str:
+        value = os.environ.get(match[1])
+        if not value:
+            raise LocalError(
+                f"{where}: %{match[1]}% names no app setting",
+                hint=f"set the environment variable {match[1]}",
+            )
+        return value
+
+    return re.sub(r"%([^%]+)%", look_up, expression)
+
+
+def connection_string(name: str, where: str) -> str:
+    """The connection string behind a trigger's `connection`, looked up as the host does."""
+    for setting in (f"AzureWebJobs{name}", name):
+        if value := os.environ.get(setting):
+            return value
+    hint = f"set the environment variable {name} to a Service Bus connection string"
+    if f"{name}__fullyQualifiedNamespace" in os.environ:
+        hint += "; managed identity has nobody to ask on one machine"
+    raise LocalError(f"{where}: the connection setting {name} is not set", hint=hint)
+
+
+def thread_count() -> int | None:
+    """PYTHON_THREADPOOL_THREAD_COUNT; None leaves it to Python, min(32, cpu + 4), as in Azure."""
+    text = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT")
+    if not text:
+        return None
+    if text.isdecimal() and 1 <= int(text) <= 2_147_483_647:
+        return int(text)
+    logger.warning("PYTHON_THREADPOOL_THREAD_COUNT=%s is not a count; using the default", text)
+    return None
+
+
+def function_keys() -> tuple[str, ...]:
+    """The values of LOCAL_FUNCTION_KEYS, `name=value,name=value`: keys for every function."""
+    pairs = os.environ.get("LOCAL_FUNCTION_KEYS", "").split(",")
+    return tuple(value for pair in pairs if (value := pair.partition("=")[2].strip()))
+
+
+def master_key() -> str | None:
+    """LOCAL_MASTER_KEY: opens everything, admin functions too."""
+    return os.environ.get("LOCAL_MASTER_KEY") or None
+
+
+def script_name() -> str:
+    """The module that holds the app, without its ending."""
+    return os.environ.get("PYTHON_SCRIPT_FILE_NAME", "function_app.py").removesuffix(".py")
+
+
+def invoker_name() -> str:
+    """Who converts and calls: `sdk` (any Python) or `runtime` (3.13 and later)."""
+    name = os.environ.get("LOCAL_HOST_INVOKER", "sdk")
+    if name not in ("sdk", "runtime"):
+        raise LocalError(f"LOCAL_HOST_INVOKER={name} is neither sdk nor runtime")
+    return name

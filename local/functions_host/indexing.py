@@ -1,0 +1,119 @@
+"""The functions of an app: found in its module, checked as Azure's worker checks them.
+
+`get_functions()` may be called once per app (a second call takes every name for a duplicate), so
+what it answers is kept here as `Function` records.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+from azure.functions.decorators.core import Binding, Trigger
+from azure.functions.decorators.function_app import Function as SdkFunction
+
+from local.errors import LocalError
+
+SERVED = ("httpTrigger", "serviceBusTrigger", "timerTrigger")
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function with its trigger as function.json would spell it."""
+
+    name: str
+    kind: str
+    argument: str
+    trigger: dict[str, Any]
+    call: Callable[..., Any]
+    needs_context: bool
+    returns_http: bool
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.call)
+
+
+def import_app(app_dir: Path, module_name: str) -> list[SdkFunction]:
+    """Import the module and return the SDK's functions. Raises LocalError with the reason."""
+    script = app_dir / f"{module_name}.py"
+    if not script.exists():
+        raise LocalError(f"{script} is missing", hint="give the folder that holds the app")
+    sys.path.insert(0, str(app_dir))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise LocalError(f"{script} cannot be imported: {error!r}") from error
+    apps = [value for value in vars(module).values() if isinstance(value, func.FunctionRegister)]
+    if len(apps) != 1:
+        raise LocalError(
+            f"{script} has {len(apps)} names for a function app at its top level, not 1",
+            hint="keep exactly one `app = func.FunctionApp(...)`; the rest are Blueprints",
+        )
+    try:
+        return list(apps[0].get_functions())
+    except ValueError as error:
+        raise LocalError(f"{script}: {error}") from error
+
+
+def index(sdk_functions: Iterable[SdkFunction]) -> list[Function]:
+    """The records of an app's functions. Raises LocalError for what Azure refuses too."""
+    functions = [_index_one(function) for function in sdk_functions]
+    if not functions:
+        raise LocalError("the app has no function", hint="register its blueprints at import")
+    return functions
+
+
+def _index_one(function: SdkFunction) -> Function:
+    name = str(function.get_function_name())
+    trigger = function.get_trigger()
+    if trigger is None:
+        raise LocalError(f"{name} has no trigger")
+    _check_bindings(name, trigger, function.get_bindings())
+    call = function.get_user_function()
+    parameters = set(inspect.signature(call).parameters)
+    needs_context = "context" in parameters and trigger.name != "context"
+    unbound = parameters - {trigger.name} - ({"context"} if needs_context else set())
+    if trigger.name not in parameters or unbound:
+        raise LocalError(
+            f"{name}({', '.join(sorted(parameters))}) does not fit its trigger",
+            hint=f"it takes {trigger.name} and, when wanted, context",
+        )
+    return Function(
+        name=name,
+        kind=str(trigger.type),
+        argument=trigger.name,
+        trigger=_spell(trigger.get_dict_repr()),
+        call=call,
+        needs_context=needs_context,
+        returns_http=function.is_http_function(),
+    )
+
+
+def _check_bindings(name: str, trigger: Trigger, bindings: Iterable[Binding]) -> None:
+    if trigger.type not in SERVED:
+        raise LocalError(f"{name}: {trigger.type} is not served here", hint=f"served: {SERVED}")
+    for binding in bindings:
+        if binding is not trigger and binding.name != "$return":
+            raise LocalError(
+                f"{name}: the binding {binding.name} ({binding.type}) is not served here",
+                hint="use the service's SDK in the function",
+            )
+
+
+def _spell(trigger: dict[str, Any]) -> dict[str, Any]:
+    """Enums as the words that function.json has."""
+
+    def word(value: object) -> object:
+        if isinstance(value, Enum):
+            return value.value
+        return [word(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return {key: word(value) for key, value in trigger.items()}

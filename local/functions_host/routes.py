@@ -1,0 +1,103 @@
+"""Route templates of HTTP triggers, matched as ASP.NET Core routing matches them.
+
+https://learn.microsoft.com/aspnet/core/fundamentals/routing: letter case does not count, literal
+segments win over parameters, parameters with a constraint over those without, catch-alls come last.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+_PARAMETER = re.compile(r"\{(\*{0,2})(\w+)((?::[^{}?]+)*)(\??)\}")
+_CONSTRAINTS = {
+    "int": r"-?\d{1,10}",
+    "long": r"-?\d{1,19}",
+    "decimal": r"-?\d+(?:\.\d+)?",
+    "double": r"-?\d+(?:\.\d+)?",
+    "float": r"-?\d+(?:\.\d+)?",
+    "bool": r"true|false",
+    "alpha": r"[a-z]+",
+    "guid": r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}",
+}
+
+
+@dataclass(frozen=True)
+class RouteTemplate:
+    """A template such as `jobs/{id:int}/{*rest}`, ready to match paths."""
+
+    template: str
+    pattern: re.Pattern[str]
+    precedence: tuple[int, ...]
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The parameters of a decoded path without its outer slashes; None when it differs."""
+        match = self.pattern.fullmatch(path)
+        if match is None:
+            return None
+        return {name: value for name, value in match.groupdict().items() if value is not None}
+
+
+def parse_route(template: str) -> RouteTemplate:
+    """Raises ValueError when the template holds something that is not understood."""
+    segments = [segment for segment in template.strip("/").split("/") if segment]
+    pattern = ""
+    for position, segment in enumerate(segments):
+        slash = "/" if position else ""
+        expression, optional = _expression(segment)
+        if optional and position != len(segments) - 1:
+            raise ValueError(f"{segment} in {template!r} may only come last")
+        pattern += f"(?:{slash}{expression})?" if optional else slash + expression
+    return RouteTemplate(
+        template,
+        re.compile(pattern, re.IGNORECASE | re.DOTALL),
+        tuple(_rank(segment) for segment in segments),
+    )
+
+
+def decode_path(raw: bytes) -> str:
+    """A path as ASP.NET hands it to routing: decoded, except that %2F stays as it is."""
+    kept = re.sub(r"%2f", "%252F", raw.decode("ascii", "replace"), flags=re.IGNORECASE)
+    return unquote(kept).strip("/")
+
+
+def _expression(segment: str) -> tuple[str, bool]:
+    """The regular expression of a segment and whether the segment may be missing."""
+    pieces = []
+    end = 0
+    optional = False
+    for match in _PARAMETER.finditer(segment):
+        pieces.append(_literal(segment[end : match.start()]))
+        stars, name, constraints, question = match.groups()
+        optional = bool(stars or question)
+        pieces.append(f"(?P<{name}>{_value(stars, constraints)})")
+        end = match.end()
+    pieces.append(_literal(segment[end:]))
+    return "".join(pieces), optional
+
+
+def _literal(text: str) -> str:
+    if "{" in text or "}" in text:
+        raise ValueError(f"{text!r} is not a route parameter like {{name}} or {{name:int}}")
+    return re.escape(text)
+
+
+def _value(stars: str, constraints: str) -> str:
+    if stars:
+        return ".*"
+    expression = "[^/]+"
+    for constraint in filter(None, constraints.split(":")):
+        if constraint not in _CONSTRAINTS:
+            raise ValueError(f"the constraint {constraint!r} is not one of {sorted(_CONSTRAINTS)}")
+        expression = _CONSTRAINTS[constraint]
+    return expression
+
+
+def _rank(segment: str) -> int:
+    match = _PARAMETER.search(segment)
+    if match is None:
+        return 1
+    if match[1]:
+        return 5
+    return 2 if match[3] or match[0] != segment else 3
