@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Collection
 
 # Below the range that Linux hands to outgoing connections (32768-60999), so that a port
 # noted today is most likely still free after tomorrow's restart.
@@ -28,9 +29,9 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def pick_free() -> int:
-    """A port nobody listens on; another process may still take it first."""
+def pick_free(besides: Collection[int] = ()) -> int:
+    """A port nobody listens on, and none of `besides`; another process may still take it first."""
     while True:
         port = random.randint(LOWEST, HIGHEST)
-        if is_free(port):
+        if port not in besides and is_free(port):
             return port

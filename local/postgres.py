@@ -44,6 +44,11 @@ SETTINGS = {
 }
 
 
+def dsn(port: int, database: str) -> str:
+    """A connection URL for a cluster on this port."""
+    return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}"
+
+
 class Cluster:
     """One private cluster. Every method may be called again, and from another process."""
 
@@ -109,7 +114,7 @@ class Cluster:
 
     def dsn(self, database: str = "postgres") -> str:
         """A connection URL."""
-        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return dsn(self.port, database)
 
     def has_database(self, name: str) -> bool:
         """True when a database of this name is there."""

@@ -7,6 +7,7 @@ together with the boot id names one process for good.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -43,6 +44,7 @@ class _Stat:
     """The fields of /proc/PID/stat that are read here."""
 
     state: str
+    parent: int
     session: int
     started: int
 
@@ -123,6 +125,15 @@ def working_folder(pid: int) -> Path | None:
         return Path(f"/proc/{pid}/cwd").readlink()
     except (FileNotFoundError, PermissionError, ProcessLookupError):
         return None
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of memory that a process and its descendants take, shared pages counted once (PSS)."""
+    parents = {other: stat.parent for other in _all_pids() if (stat := _read_stat(other))}
+    family = [pid]
+    for member in family:
+        family.extend(other for other, parent in parents.items() if parent == member)
+    return sum(_proportional_size(member) for member in family)
 
 
 def find_by_working_folder(folder: Path) -> list[Identity]:
@@ -216,7 +227,18 @@ def _read_stat(pid: int) -> _Stat | None:
 def _parse_stat(text: str) -> _Stat:
     """The name in field 2 may hold spaces and brackets: count from the last bracket."""
     fields = text.rpartition(")")[2].split()
-    return _Stat(state=fields[0], session=int(fields[3]), started=int(fields[19]))
+    return _Stat(
+        state=fields[0], parent=int(fields[1]), session=int(fields[3]), started=int(fields[19])
+    )
+
+
+def _proportional_size(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return 0
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _boot_id() -> str:

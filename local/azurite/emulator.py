@@ -19,6 +19,15 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
+def connection_string(port: int) -> str:
+    """A connection string for a server on this port."""
+    endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
+    return (
+        f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
+        f"BlobEndpoint={endpoint};"
+    )
+
+
 class Azurite:
     """One blob server. Every method may be called again, and from another process."""
 
@@ -59,11 +68,7 @@ class Azurite:
     @property
     def connection_string(self) -> str:
         """What the azure-storage-blob SDK and GDAL's /vsiaz take."""
-        endpoint = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
-        return (
-            f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
-            f"BlobEndpoint={endpoint};"
-        )
+        return connection_string(self.port)
 
     def _launch(self) -> None:
         """Start the server; on a port of our choice, try another when somebody was faster."""

@@ -38,14 +38,14 @@ def is_installed() -> bool:
     return stamp.exists() and stamp.read_text(encoding="ascii") == _pins_digest()
 
 
-def install_azurite(log: Path) -> None:
-    """`npm ci` when the lock file changed since the last time."""
+def install_azurite(log: Path) -> bool:
+    """`npm ci` when the lock file changed since the last time. Returns whether it did."""
     folder = npm_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_installed():
-            return
+            return False
         for name in MANIFESTS:
             shutil.copyfile(PINS / name, folder / name)
         npm = node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
@@ -58,6 +58,7 @@ def install_azurite(log: Path) -> None:
             hint="is registry.npmjs.org, or the registry of your .npmrc, within reach?",
         )
         (folder / "installed").write_text(_pins_digest(), encoding="ascii")
+        return True
 
 
 def _pins_digest() -> str:

@@ -1,0 +1,240 @@
+"""`./dev submit`: upload a raster, start its job, follow it to the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from azure.core.exceptions import AzureError
+from azure.storage.blob import BlobServiceClient, ContentSettings
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+from local.environment import BRONZE, Environment
+from local.errors import LocalError
+
+Status = dict[str, Any]
+FINAL = {"completed", "completed_with_errors", "failed", "cancelled"}
+WORLD_SUFFIXES = {".tif": ".tfw", ".tiff": ".tfw", ".jp2": ".j2w", ".png": ".pgw", ".img": ".igw"}
+PATIENCE = 30  # seconds a running job may be watched without an answer
+LONG_POLL = 5  # seconds the API may keep us waiting for news
+
+
+class Refused(Exception):
+    """The API said no; the message is its reason."""
+
+
+class Api:
+    """The product's HTTP face, as any client would use it."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._client = httpx.Client(
+            base_url=environment.api,
+            headers={"x-functions-key": environment.keys.function_key},
+            trust_env=False,  # a proxy has no business between here and 127.0.0.1
+            timeout=60,
+        )
+
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def submit(self, job_type: str, parameters: dict[str, Any]) -> Status:
+        """Start a job, or find the one that is there. Raises Refused."""
+        return _accepted(self._client.post(f"/jobs/submit/{job_type}", json=parameters))
+
+    def status(self, job_id: str, wait: int = 0) -> Status:
+        """How the job stands; with `wait`, as soon as it changes. Raises Refused."""
+        return _accepted(self._client.get(f"/jobs/status/{job_id}", params={"wait": wait}))
+
+    def follow(self, job_id: str) -> Iterator[Status]:
+        """The job's status again and again until it is final. A restarting host is waited for."""
+        lost = wait = 0
+        while True:
+            try:
+                status = self.status(job_id, wait)
+            except httpx.TransportError as error:
+                lost += 1
+                if lost > PATIENCE:
+                    hint = "./dev up, then submit again: the job goes on where it stood"
+                    raise LocalError(f"the API is gone ({error})", hint=hint) from error
+                time.sleep(1)
+                continue
+            lost, wait = 0, LONG_POLL
+            yield status
+            if status["status"] in FINAL:
+                return
+
+
+def submit_file(
+    environment: Environment, file: Path, arguments: Sequence[str], console: Console
+) -> Status:
+    """Upload a file and run process_raster on it. Returns the final status.
+
+    Raises LocalError when something here is wrong, Refused when the API says no.
+    """
+    parameters = {"container_name": BRONZE, "blob_name": file.name, **parse_arguments(arguments)}
+    if not file.is_file():
+        raise LocalError(f"there is no file {file}")
+    upload([file, *find_sidecars(file)], environment, console)
+    with Api(environment) as api:
+        submitted = api.submit("process_raster", parameters)
+        console.print(f"  job {submitted['job_id']}", highlight=False, soft_wrap=True)
+        return watch(api, submitted["job_id"], console)
+
+
+def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """`key=value` pairs; a value that reads as JSON is that, any other is text."""
+    parameters: dict[str, Any] = {}
+    for argument in arguments:
+        key, separator, value = argument.partition("=")
+        if not separator or not key:
+            raise LocalError(
+                f"{argument!r} is not key=value", hint="for example: output_tier=visualization"
+            )
+        try:
+            parameters[key] = json.loads(value)
+        except json.JSONDecodeError:
+            parameters[key] = value
+    return parameters
+
+
+def find_sidecars(file: Path) -> list[Path]:
+    """The files beside a raster that belong to it, as GDAL looks for them: by name."""
+    suffix = file.suffix.lower()
+    beside = {f"{file.name}{end}" for end in (".aux.xml", ".msk", ".ovr")}
+    beside |= {f"{file.stem}{end}" for end in (".aux.xml", ".wld", ".prj", f"{suffix}w")}
+    beside |= {f"{file.stem}{WORLD_SUFFIXES[suffix]}"} if suffix in WORLD_SUFFIXES else set()
+    wanted = {name.lower() for name in beside}
+    return sorted(
+        other for other in file.parent.iterdir() if other.name.lower() in wanted and other != file
+    )
+
+
+def upload(files: Sequence[Path], environment: Environment, console: Console) -> None:
+    """Put files into the container for incoming rasters, under their own names."""
+    columns = (TextColumn("  upload {task.description}"), BarColumn(), DownloadColumn())
+    bar = Progress(
+        *columns,
+        TransferSpeedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    storage = BlobServiceClient.from_connection_string(environment.storage_connection_string)
+    with bar, storage:
+        for file in files:
+            task = bar.add_task(file.name, total=file.stat().st_size)
+            _upload_one(storage, file, bar, task)
+            console.print(f"  uploaded {file.name}", highlight=False, soft_wrap=True)
+
+
+def _upload_one(storage: BlobServiceClient, file: Path, bar: Progress, task: TaskID) -> None:
+    def show(sent: int, total: int | None) -> None:
+        bar.update(task, completed=sent, total=total)
+
+    blob = storage.get_blob_client(BRONZE, file.name)
+    try:
+        with file.open("rb") as content:
+            blob.upload_blob(
+                content,
+                overwrite=True,
+                max_concurrency=4,
+                progress_hook=show,
+                content_settings=ContentSettings(content_type="application/octet-stream"),
+            )
+    except AzureError as error:
+        raise LocalError(f"{file.name} could not be uploaded: {error}") from error
+
+
+def watch(api: Api, job_id: str, console: Console) -> Status:
+    """Show a job's progress until it is over."""
+    show = _watch_live if console.is_terminal else _watch_lines
+    return show(api.follow(job_id), console)
+
+
+def _watch_live(statuses: Iterator[Status], console: Console) -> Status:
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        bars: dict[int, TaskID] = {}
+        for status in statuses:
+            for stage in status["stages"]:
+                number = stage["stage"]
+                if number not in bars:
+                    bars[number] = progress.add_task(stage["name"], total=None)
+                done, total = stage["completed_tasks"], stage["total_tasks"]
+                progress.update(bars[number], completed=done, total=total)
+    return status
+
+
+def _watch_lines(statuses: Iterator[Status], console: Console) -> Status:
+    told: dict[int, str] = {}
+    for status in statuses:
+        for stage in status["stages"]:
+            if told.get(stage["stage"]) == stage["status"]:
+                continue
+            told[stage["stage"]] = stage["status"]
+            counts = f"{stage['completed_tasks']}/{stage['total_tasks']}"
+            console.print(
+                f"  stage {stage['stage']}/{status['total_stages']} {stage['name']}:"
+                f" {stage['status']} ({counts})",
+                highlight=False,
+                soft_wrap=True,
+            )
+    return status
+
+
+def why_it_failed(status: Status) -> str | None:
+    """The reason a job did not complete; None when it did."""
+    if status["status"] == "completed":
+        return None
+    error = status.get("error") or {}
+    reason = ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))
+    return f"the job is {status['status']}" + (f": {reason}" if reason else "")
+
+
+def _accepted(answer: httpx.Response) -> Status:
+    if answer.is_success:
+        body: Status = answer.json()
+        return body
+    raise Refused(explain_problem(answer.status_code, answer.text))
+
+
+def explain_problem(code: int, text: str) -> str:
+    """An application/problem+json body (RFC 9457) as lines a person reads."""
+    try:
+        problem = json.loads(text)
+    except json.JSONDecodeError:
+        return f"HTTP {code}: {text.strip()[:500] or 'no reason given'}"
+    if not isinstance(problem, dict):
+        return f"HTTP {code}: {text.strip()[:500]}"
+    heads = [str(problem[key]) for key in ("title", "detail") if problem.get(key)]
+    lines = [f"HTTP {code}: " + ": ".join(heads or [text.strip()[:500]])]
+    for error in problem.get("errors") or []:
+        lines.append("  " + _explain_error(error))
+    return "\n".join(lines)
+
+
+def _explain_error(error: Any) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    message = error.get("message") or error.get("detail") or error.get("msg")
+    field = error.get("field") or error.get("pointer") or error.get("loc")
+    if field and message:
+        return f"{field}: {message}"
+    return json.dumps(error)
