@@ -10,7 +10,7 @@ from infrastructure.database import open_pool
 from infrastructure.migrate import migrate
 from infrastructure.postgres import PostgresState
 from local.postgres import Cluster
-from tests.fixtures.services import locked
+from tests.fixtures.locks import locked
 
 pytest_plugins = ["tests.fixtures.services", "tests.fixtures.broker"]
 

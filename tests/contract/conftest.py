@@ -1,0 +1,12 @@
+"""One behavioural suite for both adapters of the state."""
+
+import pytest
+
+from infrastructure.memory import MemoryState
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def state(request):
+    if request.param == "memory":
+        return MemoryState()
+    return request.getfixturevalue("postgres_state")

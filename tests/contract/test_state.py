@@ -1,0 +1,329 @@
+"""What every StateRepository promises: safe to repeat, one winner, nothing written late."""
+
+import pytest
+
+from core.errors import JobNotFound
+from core.models import (
+    DeadLetter,
+    Failure,
+    JobMessage,
+    JobStatus,
+    StageStatus,
+    TaskMessage,
+    TaskStatus,
+)
+from core.ports import ClaimOutcome, HeldTask
+from tests.fixtures.records import MINUTE, NOW, claimed, new_job, new_tasks, started_stage
+
+BROKEN = Failure(code="BROKEN", message="it cannot work")
+PASSING = Failure(code="PASSING", message="try again")
+
+
+def kinds(state, job):
+    return [event.kind for event in state.events(job.job_id, 0, 1000)]
+
+
+def test_a_job_is_stored_once_and_found_again(state):
+    job = new_job()
+    first, again = state.submit_job(job), state.submit_job(job)
+    assert (first[0], again[0]) == (True, False)
+    assert first[1] == again[1] == state.get_job(job.job_id)
+    assert first[1].status is JobStatus.QUEUED
+    assert kinds(state, job) == ["job_submitted"]
+
+
+def test_an_unknown_job_is_not_found(state):
+    with pytest.raises(JobNotFound):
+        state.get_job("0" * 64)
+    with pytest.raises(JobNotFound):
+        state.cancel_job("0" * 64)
+    with pytest.raises(JobNotFound):
+        state.retry_job("0" * 64)
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
+def test_a_failed_or_cancelled_job_runs_anew_and_its_old_tasks_are_gone(state, status):
+    job, [task] = started_stage(state, 1)
+    if status is JobStatus.CANCELLED:
+        state.cancel_job(job.job_id)
+    else:
+        state.finish_job(job, status, None, BROKEN)
+    is_new, again = state.submit_job(job)
+    assert is_new and again.run == 2 and again.status is JobStatus.QUEUED and again.error is None
+    assert state.claim_task(task.task_id, MINUTE) is None
+    assert state.complete_task(task.task_id, 1, {}, None) is None
+    assert state.get_stages(job.job_id) == []
+
+
+def test_a_stage_starts_once_with_all_its_tasks(state):
+    _, job = state.submit_job(new_job())
+    tasks = new_tasks(job, 1, 3)
+    assert state.start_stage(job, 1, "test", False, tasks)
+    assert not state.start_stage(job, 1, "test", False, tasks)
+    [stage] = state.get_stages(job.job_id)
+    assert (stage.total_tasks, stage.open_tasks, stage.status) == (3, 3, StageStatus.PROCESSING)
+    assert state.queued_tasks(job.job_id, 1) == [task.task_id for task in tasks]
+    assert state.get_job(job.job_id).stage == 1
+
+
+def test_a_stage_waits_for_the_one_before_and_for_its_own_run(state):
+    job, [task] = started_stage(state, 1)
+    assert not state.start_stage(job, 2, "test", False, [])
+    late = job.model_copy(update={"run": 7})
+    state.complete_task(task.task_id, claimed(state, task.task_id).attempt, {}, None)
+    assert not state.start_stage(late, 2, "test", False, [])
+    assert state.start_stage(job, 2, "test", False, [])
+
+
+def test_a_stage_without_tasks_is_complete_at_once(state):
+    job, _ = started_stage(state, 0)
+    [stage] = state.get_stages(job.job_id)
+    assert stage.is_closed and stage.status is StageStatus.COMPLETED and stage.finished_at
+
+
+def test_a_claim_counts_the_attempt_and_keeps_others_away(state):
+    _, [task] = started_stage(state, 1)
+    mine = claimed(state, task.task_id)
+    assert (mine.attempt, mine.status) == (1, TaskStatus.PROCESSING)
+    assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.LEASED
+    assert state.claim_task("nobody", MINUTE) is None
+
+
+def test_a_lapsed_lease_can_be_claimed_and_the_late_worker_is_refused(state):
+    job, [task] = started_stage(state, 1)
+    late = claimed(state, task.task_id, NOW)
+    winner = claimed(state, task.task_id)
+    assert winner.attempt == 2
+
+    refused = state.complete_task(task.task_id, late.attempt, {"from": "late"}, None)
+    assert not refused.applied and not refused.stage.is_closed
+    assert not state.retry_task_later(task.task_id, late.attempt, PASSING, NOW)
+    assert state.renew_leases([HeldTask(task.task_id, late.attempt, 0.5, "")], MINUTE) == set()
+
+    done = state.complete_task(task.task_id, winner.attempt, {"from": "winner"}, None)
+    assert done.applied and done.stage.is_closed
+    assert state.results(job.job_id, 1) == [{"from": "winner"}]
+    assert "attempt_lost" in kinds(state, job)
+    assert kinds(state, job).count("late_write_refused") == 2
+
+
+def test_attempts_run_out(state):
+    _, [task] = started_stage(state, 1)
+    for _ in range(3):
+        claimed(state, task.task_id, NOW)
+    claim = state.claim_task(task.task_id, MINUTE)
+    assert claim.outcome is ClaimOutcome.EXHAUSTED
+    done = state.complete_task(task.task_id, claim.task.attempt, None, BROKEN)
+    assert done.applied and done.stage.status is StageStatus.FAILED
+
+
+def test_completing_again_changes_nothing_and_gives_the_same_answer(state):
+    job, [one, two] = started_stage(state, 2)
+    attempt = claimed(state, one.task_id).attempt
+    first = state.complete_task(one.task_id, attempt, {"n": 1}, None)
+    again = state.complete_task(one.task_id, attempt, {"n": 2}, None)
+    assert (first.applied, again.applied) == (True, False)
+    assert first.stage == again.stage and again.stage.open_tasks == 1
+    assert state.claim_task(one.task_id, MINUTE).outcome is ClaimOutcome.FINAL
+    assert "late_write_refused" not in kinds(state, job)
+    state.complete_task(two.task_id, claimed(state, two.task_id).attempt, {"n": 3}, None)
+    assert state.results(job.job_id, 1) == [{"n": 1}, {"n": 3}]
+
+
+def test_the_last_task_closes_the_stage(state):
+    job, tasks = started_stage(state, 5)
+    answers = [
+        state.complete_task(t.task_id, claimed(state, t.task_id).attempt, {}, None).stage
+        for t in reversed(tasks)
+    ]
+    assert [stage.open_tasks for stage in answers] == [4, 3, 2, 1, 0]
+    assert answers[-1].status is StageStatus.COMPLETED and answers[-1].completed_tasks == 5
+    assert kinds(state, job)[-1] == "stage_completed"
+
+
+def test_a_failed_task_fails_its_stage_and_cancels_the_rest(state):
+    job, [one, two, three] = started_stage(state, 3)
+    running = claimed(state, two.task_id)
+    done = state.complete_task(one.task_id, claimed(state, one.task_id).attempt, None, BROKEN)
+    assert done.stage.is_closed and done.stage.status is StageStatus.FAILED
+    assert (done.stage.failed_tasks, done.stage.cancelled_tasks) == (1, 2)
+    assert state.first_failure(job.job_id, 1) == BROKEN
+    assert state.renew_leases([HeldTask(two.task_id, running.attempt, 0, "")], MINUTE) == set()
+    assert not state.complete_task(two.task_id, running.attempt, {}, None).applied
+    assert state.claim_task(three.task_id, MINUTE).outcome is ClaimOutcome.FINAL
+
+
+def test_best_effort_goes_on_and_says_so(state):
+    job, [one, two] = started_stage(state, 2, best_effort=True)
+    state.complete_task(one.task_id, claimed(state, one.task_id).attempt, None, BROKEN)
+    done = state.complete_task(two.task_id, claimed(state, two.task_id).attempt, {"n": 2}, None)
+    assert done.stage.status is StageStatus.COMPLETED_WITH_ERRORS
+    assert state.results(job.job_id, 1) == [{"n": 2}]
+    assert state.start_stage(job, 2, "test", False, [])
+
+
+def test_a_retry_waits_its_delay_and_keeps_the_error(state):
+    job, [task] = started_stage(state, 1)
+    attempt = claimed(state, task.task_id).attempt
+    assert state.retry_task_later(task.task_id, attempt, PASSING, MINUTE)
+    assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.EARLY
+    assert state.queued_tasks(job.job_id, 1) == []
+    [waiting] = state.get_tasks(job.job_id, 1, 10)
+    assert waiting.error == PASSING and waiting.status is TaskStatus.QUEUED
+
+
+def test_a_retry_that_is_due_is_claimed(state):
+    _, [task] = started_stage(state, 1)
+    attempt = claimed(state, task.task_id).attempt
+    assert state.retry_task_later(task.task_id, attempt, PASSING, NOW)
+    assert claimed(state, task.task_id).attempt == attempt + 1
+
+
+def test_a_heartbeat_keeps_the_lease_and_stores_progress(state):
+    job, [task] = started_stage(state, 1)
+    attempt = claimed(state, task.task_id, NOW).attempt
+    held = HeldTask(task.task_id, attempt, 0.25, "warping")
+    assert state.renew_leases([held], MINUTE) == {task.task_id}
+    assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.LEASED
+    [running] = state.get_tasks(job.job_id, 1, 10)
+    assert (running.progress, running.progress_message) == (0.25, "warping")
+
+
+def test_a_job_ends_once(state):
+    job, _ = started_stage(state, 0)
+    assert state.finish_job(job, JobStatus.COMPLETED, {"n": 1}, None)
+    assert not state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    ended = state.get_job(job.job_id)
+    assert ended.status is JobStatus.COMPLETED and ended.result == {"n": 1} and ended.finished_at
+
+
+def test_a_job_of_an_old_run_does_not_end_the_new_one(state):
+    job, _ = started_stage(state, 1)
+    state.cancel_job(job.job_id)
+    state.submit_job(job)
+    assert not state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    assert state.get_job(job.job_id).status is JobStatus.QUEUED
+
+
+def test_cancel_takes_open_tasks_at_once_and_leaves_done_ones(state):
+    job, [one, two, three] = started_stage(state, 3)
+    state.complete_task(one.task_id, claimed(state, one.task_id).attempt, {}, None)
+    running = claimed(state, two.task_id)
+    assert state.cancel_job(job.job_id).status is JobStatus.CANCELLED
+    statuses = [task.status for task in state.get_tasks(job.job_id, 1, 10)]
+    assert statuses == ["completed", "cancelled", "cancelled"]
+    [stage] = state.get_stages(job.job_id)
+    assert (stage.status, stage.cancelled_tasks, stage.open_tasks) == ("cancelled", 2, 0)
+    assert not state.complete_task(two.task_id, running.attempt, {}, None).applied
+    assert state.claim_task(three.task_id, MINUTE).outcome is ClaimOutcome.FINAL
+    assert state.cancel_job(job.job_id).status is JobStatus.CANCELLED
+
+
+def test_an_ended_job_is_not_cancelled(state):
+    job, _ = started_stage(state, 0)
+    state.finish_job(job, JobStatus.COMPLETED, {}, None)
+    assert state.cancel_job(job.job_id).status is JobStatus.COMPLETED
+    assert state.retry_job(job.job_id)[0] is False
+
+
+def test_retry_runs_only_what_failed_and_keeps_the_rest(state):
+    job, [one, two] = started_stage(state, 2)
+    state.complete_task(one.task_id, claimed(state, one.task_id).attempt, {"n": 1}, None)
+    for _ in range(3):
+        last = claimed(state, two.task_id, NOW)
+    state.complete_task(two.task_id, last.attempt, None, BROKEN)
+    state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+
+    retried, again = state.retry_job(job.job_id)
+    assert retried and again.run == 2 and again.status is JobStatus.PROCESSING
+    assert state.queued_tasks(job.job_id, 1) == [two.task_id]
+    fresh = claimed(state, two.task_id)
+    assert fresh.attempt == last.attempt + 1 and fresh.attempts_left == 2
+    done = state.complete_task(two.task_id, fresh.attempt, {"n": 2}, None)
+    assert done.stage.status is StageStatus.COMPLETED
+    assert state.results(job.job_id, 1) == [{"n": 1}, {"n": 2}]
+
+
+def test_retry_drops_stages_made_from_incomplete_results(state):
+    job, [one] = started_stage(state, 1, best_effort=True)
+    state.complete_task(one.task_id, claimed(state, one.task_id).attempt, None, BROKEN)
+    second = new_tasks(job, 2, 1)
+    state.start_stage(job, 2, "test", False, second)
+    attempt = claimed(state, second[0].task_id).attempt
+    state.complete_task(second[0].task_id, attempt, {}, None)
+    state.finish_job(job, JobStatus.COMPLETED_WITH_ERRORS, {}, None)
+    retried, again = state.retry_job(job.job_id)
+    assert retried and again.stage == 1
+    assert [stage.stage for stage in state.get_stages(job.job_id)] == [1]
+    assert state.claim_task(second[0].task_id, MINUTE) is None
+
+
+def test_retry_of_a_job_whose_finalize_failed_keeps_its_stages(state):
+    job, [one] = started_stage(state, 1, total_stages=1)
+    state.complete_task(one.task_id, claimed(state, one.task_id).attempt, {}, None)
+    state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    retried, again = state.retry_job(job.job_id)
+    assert retried and again.stage == 1 and again.status is JobStatus.PROCESSING
+
+
+def test_the_sweep_finds_a_job_that_lost_its_first_message(state):
+    _, job = state.submit_job(new_job())
+    assert state.sweep(10, MINUTE) == []
+    assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=1)]
+    assert kinds(state, job)[-1] == "repaired"
+
+
+def test_the_sweep_finds_a_closed_stage_that_did_not_advance(state):
+    job, [task] = started_stage(state, 1)
+    state.complete_task(task.task_id, claimed(state, task.task_id).attempt, {}, None)
+    assert state.sweep(10, MINUTE) == []
+    assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]
+
+
+def test_the_sweep_finds_waiting_tasks_and_lapsed_leases_within_its_limit(state):
+    _, tasks = started_stage(state, 4)
+    claimed(state, tasks[0].task_id, NOW)
+    claimed(state, tasks[1].task_id, MINUTE)
+    found = state.sweep(10, NOW)
+    expected = {tasks[i].task_id for i in (0, 2, 3)}
+    assert {message.task_id for message in found} == expected
+    assert all(isinstance(message, TaskMessage) for message in found)
+    assert len(state.sweep(2, NOW)) == 2
+
+
+def test_the_sweep_does_not_nudge_twice_within_its_grace(state):
+    _, [task] = started_stage(state, 1)
+    claimed(state, task.task_id, NOW)
+    assert len(state.sweep(10, MINUTE)) == 1
+    assert state.sweep(10, MINUTE) == []
+
+
+def test_the_sweep_leaves_ended_jobs_alone_and_is_seen_in_health(state):
+    job, _ = started_stage(state, 3)
+    state.cancel_job(job.job_id)
+    assert state.sweep(10, NOW) == []
+    health = state.health()
+    assert health.sweep_age is not None and health.total_repaired == 0 and health.open_jobs == 0
+
+
+def test_a_dead_letter_is_kept_once_and_told_to_its_job(state):
+    job, [task] = started_stage(state, 1)
+    letter = DeadLetter(
+        queue="tasks", message_id="m1", reason="MaxDeliveryCountExceeded", description=None,
+        body="{}", task_id=task.task_id,
+    )  # fmt: skip
+    state.record_dead_letter(letter)
+    state.record_dead_letter(letter)
+    unreadable = letter.model_copy(update={"message_id": "m2", "task_id": None, "body": "\x01?"})
+    state.record_dead_letter(unreadable)
+    assert kinds(state, job).count("dead_lettered") == 1
+    assert state.health().dead_letters == 2
+
+
+def test_events_are_paged_in_order(state):
+    job, _ = started_stage(state, 0)
+    state.finish_job(job, JobStatus.COMPLETED, {}, None)
+    first, *rest = state.events(job.job_id, 0, 1)
+    assert rest == [] and first.kind == "job_submitted"
+    later = [event.kind for event in state.events(job.job_id, first.event_id, 10)]
+    assert later == ["stage_started", "job_completed"]

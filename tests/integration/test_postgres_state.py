@@ -1,0 +1,216 @@
+"""What only a database can show: races, the transition table, atomicity, migrations."""
+
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from core.models import Failure, JobStatus, TaskStatus
+from core.ports import ClaimOutcome, HeldTask
+from infrastructure.migrate import migrate
+from infrastructure.postgres import PostgresState
+from tests.fixtures.records import MINUTE, NOW, claimed, new_job, new_tasks, started_stage
+
+WORKERS = 8
+
+
+def together(work, items):
+    """Call `work` for every item on eight threads that start at one moment."""
+    start = threading.Barrier(WORKERS)
+
+    def share(number):
+        start.wait()
+        return [work(item) for item in items[number::WORKERS]]
+
+    with ThreadPoolExecutor(WORKERS) as threads:
+        return list(itertools.chain.from_iterable(threads.map(share, range(WORKERS))))
+
+
+def test_of_many_tasks_completed_at_once_exactly_one_is_the_last(postgres_state):
+    state = postgres_state
+    job, tasks = started_stage(state, 200)
+
+    def work(task):
+        attempt = claimed(state, task.task_id).attempt
+        return state.complete_task(task.task_id, attempt, {}, None)
+
+    done = together(work, tasks)
+    assert sorted(each.stage.open_tasks for each in done) == list(range(200))
+    assert all(each.applied for each in done)
+    kinds = [event.kind for event in state.events(job.job_id, 0, 1000)]
+    assert kinds.count("stage_completed") == 1
+
+
+def test_a_task_claimed_by_many_is_got_by_one(postgres_state):
+    _, tasks = started_stage(postgres_state, 5)
+    ids = [task.task_id for task in tasks for _ in range(WORKERS)]
+    claims = together(lambda task_id: postgres_state.claim_task(task_id, MINUTE), ids)
+    outcomes = [claim.outcome for claim in claims]
+    assert outcomes.count(ClaimOutcome.CLAIMED) == 5
+    assert outcomes.count(ClaimOutcome.LEASED) == len(ids) - 5
+
+
+def test_a_job_submitted_by_many_is_stored_once(postgres_state):
+    job = new_job()
+    answers = together(postgres_state.submit_job, [job] * WORKERS)
+    assert [is_new for is_new, _ in answers].count(True) == 1
+
+
+def test_a_failed_job_resubmitted_by_many_runs_anew_once(postgres_state):
+    job, _ = started_stage(postgres_state, 1)
+    postgres_state.cancel_job(job.job_id)
+    answers = together(postgres_state.submit_job, [job] * WORKERS)
+    assert [is_new for is_new, _ in answers].count(True) == 1
+    assert {record.run for _, record in answers} == {2}
+
+
+def test_a_stage_started_by_many_is_stored_once(postgres_state):
+    _, job = postgres_state.submit_job(new_job())
+    tasks = new_tasks(job, 1, 10)
+    answers = together(
+        lambda _: postgres_state.start_stage(job, 1, "test", False, tasks), range(WORKERS)
+    )
+    assert answers.count(True) == 1
+    assert len(postgres_state.get_tasks(job.job_id, 1, 100)) == 10
+
+
+def test_cancel_heartbeats_and_completions_at_once_neither_deadlock_nor_drift(postgres_state):
+    state = postgres_state
+    job, tasks = started_stage(state, 80)
+    held = [claimed(state, task.task_id) for task in tasks]
+
+    def work(task):
+        if task.task_index == 40:
+            state.cancel_job(job.job_id)
+        state.renew_leases([HeldTask(t.task_id, t.attempt, 0.5, "") for t in held], MINUTE)
+        return state.complete_task(task.task_id, task.attempt, {}, None).applied
+
+    applied = together(work, held).count(True)
+    [stage] = state.get_stages(job.job_id)
+    tasks = state.get_tasks(job.job_id, 1, 100)
+    assert stage.open_tasks == 0 and stage.completed_tasks == applied
+    assert [task.status for task in tasks].count(TaskStatus.CANCELLED) == stage.cancelled_tasks
+    assert state.get_job(job.job_id).status in (JobStatus.CANCELLED, JobStatus.PROCESSING)
+
+
+def test_failures_at_once_in_a_stage_where_all_must_succeed_close_it_once(postgres_state):
+    state = postgres_state
+    _, tasks = started_stage(state, 40)
+    held = [claimed(state, task.task_id) for task in tasks]
+    error = Failure(code="BROKEN", message="no")
+    done = together(lambda t: state.complete_task(t.task_id, t.attempt, None, error), held)
+    assert [each.applied for each in done].count(True) == 1
+
+
+JOB_STATUSES = [status.value for status in JobStatus]
+TASK_STATUSES = [status.value for status in TaskStatus]
+
+
+@pytest.mark.parametrize(("entity", "statuses"), [("job", JOB_STATUSES), ("task", TASK_STATUSES)])
+def test_every_transition_outside_the_table_is_refused(pool, entity, statuses):
+    with pool.connection() as conn:
+        allowed = set(
+            conn.execute(
+                "SELECT from_status, to_status FROM app.transitions WHERE entity = %s", [entity]
+            )
+        )
+        for pair in itertools.permutations(statuses, 2):
+            assert _can_move(conn, entity, *pair) == (pair in allowed), pair
+
+
+def _can_move(conn, entity, old, new):
+    """Whether a row that is put into `old` may go to `new`; nothing is kept."""
+    with conn.transaction(force_rollback=True):
+        key = (
+            "a" * 64,
+            old,
+            None if old in ("queued", "processing") else "now",
+        )
+        conn.execute(
+            """INSERT INTO app.jobs (job_id, job_type, version, parameters, total_stages, status,
+                                     finished_at) VALUES (%s, 't', 1, '{}', 1, %s, %s)""",
+            key if entity == "job" else ("a" * 64, "processing", None),
+        )
+        conn.execute(
+            """INSERT INTO app.stages (job_id, run, stage, task_type, best_effort, status,
+                                       total_tasks, open_tasks)
+               VALUES (%s, 1, 1, 't', false, 'processing', 1, 1)""",
+            ["a" * 64],
+        )
+        if entity == "task":
+            conn.execute(
+                """INSERT INTO app.tasks (task_id, job_id, run, stage, task_index, task_type,
+                       parameters, attempt_limit, status, lease_until, finished_at)
+                   VALUES ('t', %s, 1, 1, 0, 't', '{}', 3, %s, %s, %s)""",
+                (key[0], old, "now" if old == "processing" else None, key[2]),
+            )
+        try:
+            with conn.transaction():
+                conn.execute(_MOVE[entity], {"new": new})
+        except psycopg.errors.CheckViolation as error:
+            assert "cannot go from" in str(error)
+            return False
+        return True
+
+
+_ENDS = "CASE WHEN %(new)s IN ('queued', 'processing') THEN NULL ELSE now() END"
+_MOVE = {
+    "job": f"UPDATE app.jobs SET status = %(new)s, finished_at = {_ENDS}",
+    "task": f"""UPDATE app.tasks SET status = %(new)s, finished_at = {_ENDS},
+                lease_until = CASE WHEN %(new)s = 'processing' THEN now() END""",
+}
+
+
+def test_a_stage_and_its_tasks_are_stored_together_or_not_at_all(postgres_state):
+    _, job = postgres_state.submit_job(new_job())
+    twice = [new_tasks(job, 1, 1)[0]] * 2
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        postgres_state.start_stage(job, 1, "test", False, twice)
+    assert postgres_state.get_stages(job.job_id) == []
+    assert postgres_state.get_job(job.job_id).stage == 0
+
+
+def test_the_database_stores_a_lease_by_its_own_clock(postgres_state, pool):
+    _, [task] = started_stage(postgres_state, 1)
+    claimed(postgres_state, task.task_id, timedelta(seconds=30))
+    with pool.connection() as conn:
+        [(left,)] = conn.execute("SELECT lease_until - now() FROM app.tasks")
+    assert timedelta(0) < left <= timedelta(seconds=30)
+
+
+def test_concurrent_sweeps_share_the_work(postgres_state):
+    started_stage(postgres_state, 50)
+    found = together(lambda _: postgres_state.sweep(20, MINUTE), range(WORKERS))
+    assert [message for messages in found for message in messages] == []
+    found = together(lambda _: postgres_state.sweep(5, NOW), range(WORKERS))
+    assert all(len(messages) <= 5 for messages in found)
+
+
+def test_migrating_again_changes_nothing(database_url):
+    assert migrate(database_url) == []
+
+
+def test_a_failed_migration_leaves_nothing(database_url, tmp_path):
+    for folder in ("migrations", "functions"):
+        (tmp_path / folder).mkdir()
+    broken = tmp_path / "migrations" / "0099_broken.sql"
+    broken.write_text("CREATE TABLE app.half (n int); SELECT 1 / 0;")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(database_url, tmp_path)
+    with psycopg.connect(database_url) as conn:
+        assert conn.execute("SELECT to_regclass('app.half')").fetchone() == (None,)
+        assert not conn.execute("SELECT FROM app.migrations WHERE number = 99").fetchone()
+
+
+def test_the_state_outlives_cut_connections(postgres_state, pool, database_url):
+    job, _ = started_stage(postgres_state, 1)
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+        )
+    assert isinstance(postgres_state, PostgresState)
+    assert postgres_state.get_job(job.job_id).job_id == job.job_id

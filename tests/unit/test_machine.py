@@ -1,0 +1,344 @@
+"""The machine over memory: four entry points, each safe to repeat."""
+
+import random
+import threading
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import InvalidRequest, JobNotFound, StateConflict, TaskFailed, UnknownJobType
+from core.handler import RetryPolicy, TaskContext, retry
+from core.job import JobBase, stage
+from core.models import JobMessage, JobStatus, Json, TaskMessage
+from core.registry import Registry, RegistryError
+from tests.fixtures.toys import Bench, Parameters, Square, Squared, Squares, Sum, Total, add, square
+
+AT_ONCE = RetryPolicy(attempts=3, base=timedelta(0), cap=timedelta(0))
+
+
+@pytest.mark.parametrize("n", [0, 1, 25])
+def test_a_job_fans_out_and_in(n):
+    job = Bench().run(n=n)
+    assert job.status is JobStatus.COMPLETED
+    assert job.result == {"total": sum(i * i for i in range(n))}
+
+
+def test_the_same_submission_finds_the_same_job_and_sends_nothing():
+    bench = Bench()
+    first = bench.run(n=2)
+    again = bench.machine.submit("squares", {"n": 2})
+    assert not again.is_new and again.job == first and not bench.bus.messages
+
+
+def test_the_job_id_covers_type_version_and_every_default():
+    bench = Bench()
+    plain = bench.machine.submit("squares", {}).job.job_id
+    assert bench.machine.submit("squares", {"n": 3, "fail_at": None}).job.job_id == plain
+    assert bench.machine.submit("squares", {"n": 4}).job.job_id != plain
+    assert bench.machine.submit("lenient", {}).job.job_id != plain
+
+    class Newer(Squares):
+        version = 2
+
+        @stage("square")
+        def squares(self, params: Parameters) -> list[Square]:
+            return []
+
+    assert Newer.job_id(Parameters()) != Squares.job_id(Parameters())
+
+
+def test_a_crash_between_commit_and_send_is_repaired_by_the_redelivered_message():
+    bench = Bench()
+    job = bench.machine.submit("squares", {"n": 3}).job
+    first = JobMessage(job_id=job.job_id, run=1, stage=1)
+    bench.machine.process_job_message(first)
+    bench.bus.messages.clear()
+    bench.machine.process_job_message(first)
+    bench.drain()
+    assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
+
+
+def test_a_crash_after_the_last_completion_is_repaired_by_the_redelivered_task_message():
+    bench = Bench()
+    job = bench.machine.submit("squares", {"n": 1}).job
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    task_message = bench.bus.messages.popleft()
+    bench.machine.process_task_message(task_message)
+    bench.bus.messages.clear()
+    bench.machine.process_task_message(task_message)
+    bench.drain()
+    assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
+
+
+def test_the_sweep_alone_brings_a_job_to_its_end_when_every_message_is_lost():
+    bench = Bench()
+    job = bench.machine.submit("squares", {"n": 3}).job
+    bench.bus.messages.clear()
+    for _ in range(20):
+        bench.machine.sweep(100, timedelta(0))
+        while bench.bus.messages:
+            message = bench.bus.messages.popleft()
+            kept = list(bench.bus.messages)
+            if isinstance(message, JobMessage):
+                bench.machine.process_job_message(message)
+            else:
+                bench.machine.process_task_message(message)
+            bench.bus.messages.clear()
+            bench.bus.messages.extend(kept)
+    assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
+
+
+def test_no_message_is_sent_before_every_row_of_its_stage_exists():
+    bench = Bench()
+    seen = []
+    send = bench.bus.send_tasks
+
+    def counting(messages, due=None):
+        messages = list(messages)
+        seen.append((len(messages), len(bench.state.tasks)))
+        send(messages, due)
+
+    bench.bus.send_tasks = counting
+    bench.run(n=20)
+    assert seen[0] == (20, 20)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), n=st.integers(0, 8))
+def test_messages_twice_and_in_any_order_change_nothing(seed, n):
+    """Every message delivered twice, in random order."""
+    chance, bench = random.Random(seed), Bench()
+    calls: list[int] = []
+
+    def counted(params: Square, ctx: TaskContext) -> Squared:
+        calls.append(params.number)
+        return square(params, ctx)
+
+    bench.machine.registry = Registry(bench.jobs, {"square": counted, "add": add})
+    job = bench.machine.submit("squares", {"n": n}).job
+    while bench.bus.messages:
+        waiting = [m for m in bench.bus.messages for _ in range(2)]
+        bench.bus.messages.clear()
+        chance.shuffle(waiting)
+        for message in waiting:
+            if isinstance(message, JobMessage):
+                bench.machine.process_job_message(message)
+            else:
+                bench.machine.process_task_message(message)
+        if bench.state.get_job(job.job_id).status.is_final:
+            break
+    ended = bench.state.get_job(job.job_id)
+    assert ended.status is JobStatus.COMPLETED
+    assert ended.result == {"total": sum(i * i for i in range(n))}
+    assert sorted(calls) == list(range(n))
+    kinds = [event.kind for event in bench.state.events(job.job_id, 0, 1000)]
+    assert kinds.count("stage_started") == 2 and kinds.count("job_completed") == 1
+
+
+def test_a_permanent_failure_fails_the_job_at_once_with_its_reason():
+    calls = []
+
+    def broken(params: Square, ctx: TaskContext) -> Squared:
+        calls.append(params.number)
+        raise TaskFailed("NOT_A_SQUARE", "the square is round; bring a square one")
+
+    job = Bench(handler=broken).run(n=5)
+    assert job.status is JobStatus.FAILED and len(calls) == 1
+    assert (job.error.code, job.error.message) == (
+        "NOT_A_SQUARE",
+        "the square is round; bring a square one",
+    )
+
+
+def test_a_passing_fault_is_tried_again():
+    attempts = []
+
+    @retry(AT_ONCE)
+    def flaky(params: Square, ctx: TaskContext) -> Squared:
+        attempts.append(ctx.attempt)
+        if ctx.attempt < 3:
+            raise OSError("the disk blinked")
+        return square(params, ctx)
+
+    job = Bench(handler=flaky).run(n=1)
+    assert job.status is JobStatus.COMPLETED and attempts == [1, 2, 3]
+
+
+def test_a_fault_that_does_not_pass_fails_the_job_after_the_last_attempt():
+    @retry(AT_ONCE)
+    def broken(params: Square, ctx: TaskContext) -> Squared:
+        raise OSError("the disk is gone")
+
+    job = Bench(handler=broken).run(n=1)
+    assert job.status is JobStatus.FAILED
+    assert job.error.code == "UNEXPECTED_ERROR" and "the disk is gone" in job.error.message
+
+
+def test_backoff_doubles_within_its_jitter_up_to_the_cap():
+    policy = RetryPolicy(attempts=9, base=timedelta(seconds=4), cap=timedelta(seconds=20))
+    for attempt, full in [(1, 4), (2, 8), (3, 16), (4, 20), (9, 20)]:
+        delays = [policy.delay(attempt).total_seconds() for _ in range(50)]
+        assert full / 2 <= min(delays) and max(delays) <= full
+        assert len(set(delays)) > 1
+
+
+def test_best_effort_ends_with_errors_and_keeps_what_worked():
+    def picky(params: Square, ctx: TaskContext) -> Squared:
+        if params.number == 1:
+            raise TaskFailed("ODD_ONE", "one is not welcome")
+        return square(params, ctx)
+
+    job = Bench(handler=picky).run("lenient", n=4)
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS and job.result == {"total": 0 + 4 + 9}
+
+
+def test_a_stage_method_or_finalize_that_breaks_fails_the_job_with_its_reason():
+    class Broken(Squares):
+        job_type = "broken"
+
+        @stage("square")
+        def squares(self, params: Parameters) -> list[Square]:
+            return [Square(number=1)]
+
+        @stage("add")
+        def total(self, params: Parameters, squares: list[Squared]) -> list[Total]:
+            raise TaskFailed("NO_TOTAL", "there is no total today")
+
+    class Unfinished(Squares):
+        job_type = "unfinished"
+
+        @stage("square")
+        def squares(self, params: Parameters) -> list[Square]:
+            return [Square(number=1)]
+
+        def finalize(self, params: Parameters, squares: list[Squared]) -> Json:
+            raise KeyError("total")
+
+    bench = Bench(jobs={"broken": Broken, "unfinished": Unfinished})
+    assert bench.run("broken").error.code == "NO_TOTAL"
+    assert "KeyError: 'total'" in bench.run("unfinished").error.message
+
+
+def test_cancel_stops_a_running_handler_at_its_next_report():
+    started, seen = threading.Event(), []
+
+    def slow(params: Square, ctx: TaskContext) -> Squared:
+        started.set()
+        for _ in range(2000):
+            seen.append(ctx.report(0.5, "working"))
+            threading.Event().wait(0.005)
+        return square(params, ctx)
+
+    bench = Bench(handler=slow)
+    job = bench.machine.submit("squares", {"n": 1}).job
+    worker = threading.Thread(target=bench.drain)
+    worker.start()
+    assert started.wait(10)
+    bench.machine.cancel(job.job_id)
+    worker.join(10)
+    assert not worker.is_alive() and len(seen) < 2000
+    assert bench.state.get_job(job.job_id).status is JobStatus.CANCELLED
+    with pytest.raises(StateConflict):
+        bench.run(n=0)
+        bench.machine.cancel(bench.machine.submit("squares", {"n": 0}).job.job_id)
+
+
+def test_retry_finishes_a_failed_job_without_repeating_what_worked():
+    broken, calls = [True], []
+
+    def mended(params: Square, ctx: TaskContext) -> Squared:
+        calls.append(params.number)
+        if broken and params.number == 2:
+            raise TaskFailed("BROKEN", "not yet")
+        return square(params, ctx)
+
+    bench = Bench(handler=mended)
+    failed = bench.run(n=3)
+    assert failed.status is JobStatus.FAILED
+    broken.clear()
+    bench.machine.retry(failed.job_id)
+    bench.drain()
+    ended = bench.state.get_job(failed.job_id)
+    assert ended.status is JobStatus.COMPLETED and ended.result == {"total": 5}
+    assert calls == [0, 1, 2, 2]
+    with pytest.raises(StateConflict):
+        bench.machine.retry(failed.job_id)
+
+
+def test_a_resubmitted_failed_job_runs_again_and_late_messages_of_the_old_run_are_dropped():
+    def broken(params: Square, ctx: TaskContext) -> Squared:
+        raise TaskFailed("BROKEN", "not yet")
+
+    bench = Bench(handler=broken)
+    failed = bench.run(n=1)
+    old_task = TaskMessage(task_id=f"{failed.job_id[:32]}-1-1-0")
+    bench.machine.registry = Registry(bench.jobs, {"square": square, "add": add})
+    again = bench.machine.submit("squares", {"n": 1})
+    assert again.is_new and again.job.run == 2
+    bench.machine.process_job_message(JobMessage(job_id=failed.job_id, run=1, stage=2))
+    bench.machine.process_task_message(old_task)
+    bench.drain()
+    assert bench.state.get_job(failed.job_id).status is JobStatus.COMPLETED
+
+
+def test_status_shows_every_stage_with_counts_and_progress():
+    bench = Bench()
+    job = bench.machine.submit("squares", {"n": 4}).job
+    before = bench.machine.status(job.job_id)
+    assert [(s.name, s.status) for s in before.stages] == [
+        ("squares", "pending"),
+        ("total", "pending"),
+    ]
+    bench.drain()
+    after = bench.machine.status(job.job_id)
+    assert after.progress == 1.0 and after.stages[0].completed_tasks == 4
+    with pytest.raises(JobNotFound):
+        bench.machine.status("f" * 64)
+
+
+def test_wrong_requests_name_field_value_and_cure():
+    machine = Bench().machine
+    with pytest.raises(UnknownJobType, match="known are: lenient, squares"):
+        machine.submit("circles", {})
+    with pytest.raises(InvalidRequest) as caught:
+        machine.submit("squares", {"n": -1, "fial_at": 2})
+    errors = {error.field: error for error in caught.value.errors}
+    assert "greater than or equal to 0, got -1" in errors["n"].message
+    assert errors["fial_at"].message == "is not a parameter; did you mean 'fail_at'?"
+    with pytest.raises(InvalidRequest, match="must be a JSON object"):
+        machine.submit("squares", ["n"])
+
+
+def test_start_up_refuses_a_registry_that_does_not_fit():
+    class Unknown(JobBase):
+        job_type = "unknown"
+        description = ""
+        parameters = Parameters
+
+        @stage("cube")
+        def cubes(self, params: Parameters) -> list[Square]:
+            return []
+
+        def finalize(self, params: Parameters) -> Json:
+            return {}
+
+    class Misfit(Squares):
+        job_type = "misfit"
+
+        @stage("square")
+        def squares(self, params: Parameters) -> list[Square]:
+            return []
+
+        @stage("add")
+        def total(self, params: Parameters, squares: list[Sum]) -> list[Total]:
+            return []
+
+    handlers = {"square": square, "add": add}
+    with pytest.raises(RegistryError, match="no handler 'cube'"):
+        Registry({"unknown": Unknown}, handlers)
+    with pytest.raises(RegistryError, match=r"squares must be list\[Squared\]"):
+        Registry({"misfit": Misfit}, handlers)
+    with pytest.raises(RegistryError, match="calls itself 'squares'"):
+        Registry({"other": Squares}, handlers)
