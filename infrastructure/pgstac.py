@@ -6,15 +6,13 @@ line behind an advisory lock, the item is read back inside the same transaction,
 deadlocks is tried again.
 """
 
-import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from psycopg import Connection, errors
+from psycopg import Connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
@@ -22,10 +20,8 @@ from core.errors import GeolatheError, TaskFailed
 from core.models import Json
 from core.ports import ItemChange
 from infrastructure.collection_extent import merged
+from infrastructure.database import patiently
 
-T = TypeVar("T")
-
-WRITE_ATTEMPTS = 8
 # Set by the catalogue, so a repeated job does not differ by them.
 STAMPS = ("created", "updated")
 
@@ -36,20 +32,36 @@ class PgstacCatalog:
     def __init__(self, pool: ConnectionPool[Any]) -> None:
         self.pool = pool
 
+    @patiently
     def put_item(self, item: Json, collection: Json, owner: str | None = None) -> ItemChange:
         """Store the item, its collection when missing, and widen the collection's extent.
 
         `owner` names the property that tells whose item this is: an item stored under the same
         id with another owner is not overwritten (TaskFailed ITEM_ID_TAKEN).
         """
-        return retried(lambda: self._put(item, collection, owner))
+        with self._transaction() as conn:
+            lock_collection(conn, item["collection"])
+            grow_collection(conn, collection)
+            stored = stored_item(conn, item["collection"], item["id"])
+            if owner is not None and stored is not None:
+                refuse_other_owner(stored, item, owner)
+            if stored is not None and content(stored) == content(item):
+                return "unchanged"
+            conn.execute("SELECT upsert_item(%s)", (Jsonb(stamped(item, stored)),))
+            read_back(conn, item)
+            return "created" if stored is None else "updated"
 
+    @patiently
     def get_item(self, collection_id: str, item_id: str) -> Json | None:
         with self._transaction() as conn:
             return stored_item(conn, collection_id, item_id)
 
+    @patiently
     def delete_item(self, collection_id: str, item_id: str) -> bool:
-        return retried(lambda: self._delete(collection_id, item_id))
+        with self._transaction() as conn:
+            lock_collection(conn, collection_id)
+            query = "DELETE FROM items WHERE collection = %s AND id = %s"
+            return conn.execute(query, (collection_id, item_id)).rowcount > 0
 
     def check_version(self) -> str:
         """The version of pgSTAC in the database. Raises when this release cannot work with it."""
@@ -75,35 +87,6 @@ class PgstacCatalog:
         with self.pool.connection() as conn, conn.transaction():
             conn.execute("SET LOCAL search_path TO pgstac, public")
             yield conn
-
-    def _put(self, item: Json, collection: Json, owner: str | None) -> ItemChange:
-        with self._transaction() as conn:
-            lock_collection(conn, item["collection"])
-            grow_collection(conn, collection)
-            stored = stored_item(conn, item["collection"], item["id"])
-            if owner is not None and stored is not None:
-                refuse_other_owner(stored, item, owner)
-            if stored is not None and content(stored) == content(item):
-                return "unchanged"
-            conn.execute("SELECT upsert_item(%s)", (Jsonb(stamped(item, stored)),))
-            read_back(conn, item)
-            return "created" if stored is None else "updated"
-
-    def _delete(self, collection_id: str, item_id: str) -> bool:
-        with self._transaction() as conn:
-            lock_collection(conn, collection_id)
-            query = "DELETE FROM items WHERE collection = %s AND id = %s"
-            return conn.execute(query, (collection_id, item_id)).rowcount > 0
-
-
-def retried(write: Callable[[], T]) -> T:
-    """Run the transaction, again when PostgreSQL chose it to end a deadlock."""
-    for attempt in range(1, WRITE_ATTEMPTS):
-        try:
-            return write()
-        except (errors.DeadlockDetected, errors.SerializationFailure):
-            time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
-    return write()
 
 
 def lock_collection(conn: Connection[Any], collection_id: str) -> None:

@@ -1,0 +1,122 @@
+"""Addresses under which TiTiler shows a COG, all built from its one base address.
+
+The nine under /cog open a blob by its name, as TiTiler 0.x to 2.x does; the two item
+links are titiler-pgstac 3's, whose assets carry their bands as `assets=data|bidx=1,2,3`.
+"""
+
+import json
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from core.models import BlobRef, Record
+
+TILE_MATRIX_SET = "WebMercatorQuad"
+PREVIEW_SIZE = 512
+THUMBNAIL_SIZE = 256
+ALGORITHM_BUFFER = 3
+"""Pixels around a tile that an algorithm looks at, so that tiles join without seams."""
+
+Query = list[tuple[str, str]]
+Color = tuple[int, int, int, int]
+
+
+class Rendering(Record):
+    """What it takes to make a good picture of a raster, as TiTiler's parameters."""
+
+    title: str = "Default"
+    bidx: tuple[int, ...] = ()
+    rescale: tuple[tuple[float, float], ...] = ()
+    """One range for all bands, or one for each of `bidx`."""
+    colormap_name: str | None = None
+    colormap: dict[int, Color] | None = None
+    """Colours of classes. A COG with its own colour table needs none: TiTiler reads it."""
+    algorithm: str | None = None
+
+    def style(self) -> Query:
+        """The parameters that do not choose bands."""
+        query = [("rescale", f"{number(low)},{number(high)}") for low, high in self.rescale]
+        if self.colormap_name is not None:
+            query.append(("colormap_name", self.colormap_name))
+        if self.colormap is not None:
+            colors = {str(value): color for value, color in sorted(self.colormap.items())}
+            query.append(("colormap", json.dumps(colors, separators=(",", ":"))))
+        if self.algorithm is not None:
+            query += [("algorithm", self.algorithm), ("buffer", str(ALGORITHM_BUFFER))]
+        return query
+
+    def query(self) -> Query:
+        """All parameters, for a link that opens the COG itself."""
+        return [("bidx", str(index)) for index in self.bidx] + self.style()
+
+    def asset(self, key: str) -> str:
+        """The asset with its bands, as titiler-pgstac 3 writes it."""
+        return f"{key}|bidx={','.join(map(str, self.bidx))}" if self.bidx else key
+
+
+def titiler_urls(
+    titiler_url: str, blob: BlobRef, collection_id: str, item_id: str, key: str, look: Rendering
+) -> dict[str, str]:
+    """Every address of a finished job: the nine of the COG and the two of its item."""
+    return {
+        **cog_links(titiler_url, blob, look),
+        **item_links(titiler_url, collection_id, item_id, key, look),
+    }
+
+
+def cog_links(titiler_url: str, blob: BlobRef, look: Rendering) -> dict[str, str]:
+    """The nine addresses that open the blob by its name. `viewer_url` is the one to share."""
+    base = f"{titiler_url.rstrip('/')}/cog"
+    source = [("url", vsiaz_path(blob))]
+    drawn = source + look.query()
+    preview = f"{base}/preview.png?"
+    return {
+        "viewer_url": f"{base}/{TILE_MATRIX_SET}/map.html?{encoded(drawn)}",
+        "info_url": f"{base}/info?{encoded(source)}",
+        "preview_url": preview + encoded([*drawn, ("max_size", str(PREVIEW_SIZE))]),
+        "thumbnail_url": preview + encoded([*drawn, ("max_size", str(THUMBNAIL_SIZE))]),
+        "statistics_url": f"{base}/statistics?{encoded(source)}",
+        "bounds_url": f"{base}/bounds?{encoded(source)}",
+        "info_geojson_url": f"{base}/info.geojson?{encoded(source)}",
+        "tilejson_url": f"{base}/{TILE_MATRIX_SET}/tilejson.json?{encoded(drawn)}",
+        "tiles_url_template": (
+            f"{base}/tiles/{TILE_MATRIX_SET}/{{z}}/{{x}}/{{y}}.png?{encoded(drawn)}"
+        ),
+    }
+
+
+def item_links(
+    titiler_url: str, collection_id: str, item_id: str, key: str, look: Rendering
+) -> dict[str, str]:
+    """The viewer and the TileJSON of the catalogued item."""
+    base = item_base(titiler_url, collection_id, item_id)
+    drawn = encoded([("assets", look.asset(key)), *look.style()])
+    return {
+        "item_viewer_url": f"{base}/{TILE_MATRIX_SET}/map.html?{drawn}",
+        "item_tilejson_url": f"{base}/{TILE_MATRIX_SET}/tilejson.json?{drawn}",
+    }
+
+
+def wmts_url(titiler_url: str, blob: BlobRef, look: Rendering) -> str:
+    """The address QGIS and other desktop programs take."""
+    query = [("url", vsiaz_path(blob)), *look.query()]
+    return f"{titiler_url.rstrip('/')}/cog/WMTSCapabilities.xml?{encoded(query)}"
+
+
+def item_base(titiler_url: str, collection_id: str, item_id: str) -> str:
+    path = f"collections/{quote(collection_id, safe='')}/items/{quote(item_id, safe='')}"
+    return f"{titiler_url.rstrip('/')}/{path}"
+
+
+def vsiaz_path(blob: BlobRef) -> str:
+    """How GDAL names a blob of the account it is configured for."""
+    return f"/vsiaz/{blob.container}/{blob.name}"
+
+
+def encoded(query: Iterable[tuple[str, str]]) -> str:
+    """Percent-encoded throughout, slashes too: some proxies decode and split at them."""
+    return "&".join(f"{key}={quote(value, safe='')}" for key, value in query)
+
+
+def number(value: float) -> str:
+    """The shortest text that reads back as this number; whole ones without a point."""
+    return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
