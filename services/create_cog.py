@@ -73,6 +73,41 @@ class Cog(Record):
         return BlobRef(container=self.cog_container, name=self.cog_blob)
 
 
+class MakeCog(Record):
+    """What the child process is asked: the parameters, the source's bytes, a folder to work in."""
+
+    params: CreateCog
+    path: str
+    folder: str
+
+
+class MadeCog(Record):
+    """What the child process made: a file, and what it knows of it."""
+
+    path: str
+    reprojection_performed: bool
+    source_crs: str
+    target_crs: str
+    bounds: Bounds
+    bounds_4326: Bounds
+    transform: tuple[float, float, float, float, float, float]
+    shape: tuple[int, int]
+    band_count: int
+    dtype: str
+    nodata: Nodata | None
+    validity: Literal["all", "nodata", "mask", "alpha"]
+    compression: str
+    predictor: int | None
+    interleave: Literal["pixel", "band"]
+    overviews: tuple[int, ...]
+    reproject_resampling: str | None
+    overview_resampling: str
+    size_bytes: int
+    checksum: str
+    in_memory: bool
+    warnings: tuple[RasterWarning, ...] = ()
+
+
 def create_cog(params: CreateCog, ctx: TaskContext) -> Cog:
     """Make the COG and store it at the target. Running it again writes the same bytes."""
     raise NotImplementedError

@@ -153,6 +153,15 @@ class RasterFacts(Record):
         return BlobRef(container=self.source_container, name=self.source_blob)
 
 
+class InspectRaster(Record):
+    """What the child process is asked: the parameters, and where the bytes are."""
+
+    params: ValidateRaster
+    path: str
+    stored_bytes: int
+    last_modified: datetime
+
+
 def validate_raster(params: ValidateRaster, ctx: TaskContext) -> RasterFacts:
     """Raises TaskFailed for what can never become a good COG."""
     raise NotImplementedError

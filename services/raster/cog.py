@@ -1,0 +1,298 @@
+"""From a source raster to a COG file: view, warp, write, check."""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.io import DatasetReader
+
+from core.errors import TaskFailed
+from services.create_cog import CreateCog, MadeCog, MakeCog
+from services.raster import crs, facts, gdal, nodata, place, profiles, writer
+from services.raster import source as sources
+from services.raster.grid import Grid, grid_for
+from services.raster.progress import Stretch
+from services.raster.source import Source
+from services.raster.view import Band, Mask, Palette, View, alpha_top
+from services.raster.warp import Warp, warp
+from services.validate_raster import CogSettings, RasterType, RasterWarning, Tier
+
+Report = Callable[[float, str], None]
+Validity = Literal["all", "nodata", "mask", "alpha"]
+
+IN_MEMORY_BYTES = 64 * 2**20
+"""Rasters up to this size, decoded, may be warped in memory."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done with one source, decided before a pixel is touched."""
+
+    name: str
+    dtype: str
+    view: View
+    """Over the source. Ready to be written where nothing is warped."""
+    grid: Grid
+    settings: CogSettings
+    quality: int
+    unified: bool
+    """Whether a pixel is empty only when all its bands are, as in a picture."""
+    footprint: bool
+    """Whether the warp must say by a mask where the picture ends."""
+
+    @property
+    def decoded_bytes(self) -> int:
+        pixel = np.dtype(self.dtype).itemsize * (len(self.view.bands) + 1)
+        return self.grid.width * self.grid.height * int(pixel)
+
+
+def make_cog(request: MakeCog, report: Report) -> MadeCog:
+    """Write the COG into the request's folder. Raises TaskFailed for what can never work."""
+    params, folder = request.params, Path(request.folder)
+    known = params.facts
+    with (
+        gdal.environment(request.path, sidecars=bool(known.sidecars), scratch=folder),
+        sources.opened(
+            request.path,
+            str(known.source),
+            subdataset=known.subdataset,
+            stored_bytes=known.source_size_bytes,
+        ) as source,
+    ):
+        made_plan = plan(source, params)
+        report(0.05, f"{made_plan.grid.width} x {made_plan.grid.height} pixels planned")
+        return _make(made_plan, params, folder, report)
+
+
+def plan(source: Source, params: CreateCog) -> Plan:
+    """Decide. Raises TaskFailed where the tier or the target CRS cannot hold the raster."""
+    known = params.facts
+    kind = known.raster_type.applied_type
+    if reason := profiles.why_not(params.tier, kind, source.dtype):
+        raise TaskFailed("TIER_NOT_APPLICABLE", f"{source.name}: {reason}")
+    own = facts.source_crs(source) or crs.parse(known.source_crs, "source_crs")
+    target = None
+    if params.target_crs != "native":
+        target = crs.parse(params.target_crs, "target_crs")
+    where, roll = place.unrolled(place.of(source.dataset, own))
+    grid = grid_for(where, target, source.name)
+    settings = profiles.settings(
+        params.tier, kind, source.dtype, source.dataset.count, palette=known.has_palette
+    )
+    view = replace(_view(source, params, grid), place=where, roll=roll)
+    return Plan(
+        name=source.name,
+        dtype=source.dtype,
+        view=view,
+        grid=grid,
+        settings=settings,
+        quality=params.jpeg_quality,
+        unified=kind in (RasterType.RGB, RasterType.RGBA),
+        footprint=grid.resampled and view.mask is None and view.nodata is None,
+    )
+
+
+def _view(source: Source, params: CreateCog, grid: Grid) -> View:
+    """The source as it was understood."""
+    known = params.facts
+    bands = _bands(source, params)
+    common, mask = _validity(source, params, bands, grid)
+    alpha = known.validity == "alpha"
+    tags = dict(known.tags)
+    if source.dataset.tags().get("AREA_OR_POINT") == "Point":
+        tags["AREA_OR_POINT"] = "Point"
+    return View(
+        path=source.path,
+        place=place.of(source.dataset, grid.crs),
+        dtype=source.dtype,
+        bands=[band for band in bands if not (alpha and band.color == "alpha")],
+        nodata=common,
+        mask=mask,
+        tags=tags,
+    )
+
+
+def _bands(source: Source, params: CreateCog) -> list[Band]:
+    palette = _palette(source) if params.facts.has_palette else None
+    return [
+        Band(
+            source=fact.index,
+            color=fact.color,
+            description=fact.description,
+            unit=fact.unit,
+            scale=fact.scale,
+            offset=fact.offset,
+            palette=palette if fact.index == 1 else None,
+            nodata=nodata.from_json(fact.nodata),
+        )
+        for fact in params.facts.bands
+    ]
+
+
+def _palette(source: Source) -> Palette | None:
+    try:
+        return dict(source.dataset.colormap(1))
+    except ValueError:
+        return None
+
+
+def _validity(
+    source: Source, params: CreateCog, bands: list[Band], grid: Grid
+) -> tuple[float | None, Mask | None]:
+    """The nodata value of the view, or its mask; neither where every pixel is valid."""
+    validity, form = params.facts.validity, "alpha" if grid.warped else "mask"
+    if validity == "alpha":
+        alpha = next(band for band in bands if band.color == "alpha")
+        return None, Mask((str(alpha.source),), "alpha")
+    if validity == "mask":
+        return None, Mask(("mask,1",), form)
+    # JPEG's errors turn a nodata value into specks: what is empty goes into a mask.
+    if validity == "nodata" and params.tier is Tier.VISUALIZATION:
+        return None, Mask(tuple(f"mask,{band.source}" for band in bands), form)
+    if validity == "all" and not grid.resampled:
+        return None, None
+    return nodata.common([band.nodata for band in bands], source.dtype), None
+
+
+def _make(plan: Plan, params: CreateCog, folder: Path, report: Report) -> MadeCog:
+    warnings: list[RasterWarning] = []
+    in_memory = _in_memory(plan, params, warnings)
+    output = folder / "cog.tif"
+    with ExitStack() as stack:
+        view = _settled(plan.view, plan)
+        if plan.grid.warped:
+            scratch = _scratch(folder, in_memory, stack)
+            view = _warped(plan, scratch, Stretch(report, 0.05, 0.55, "warping"))
+        writer.write(
+            view,
+            output,
+            plan.settings,
+            plan.quality,
+            name=plan.name,
+            progress=Stretch(report, 0.55 if plan.grid.warped else 0.05, 0.95, "writing"),
+        )
+    writer.check(output, plan.name)
+    report(0.97, "checked")
+    return _made(plan, output, in_memory, warnings)
+
+
+def _in_memory(plan: Plan, params: CreateCog, warnings: list[RasterWarning]) -> bool:
+    """Small rasters are warped in memory unless told otherwise; large ones never are."""
+    fits = plan.decoded_bytes <= IN_MEMORY_BYTES
+    if params.in_memory and not fits:
+        warnings.append(
+            RasterWarning(
+                code="IN_MEMORY_TOO_LARGE",
+                message=f"{plan.name} decodes to {plan.decoded_bytes >> 20} MB: in_memory holds "
+                f"{IN_MEMORY_BYTES >> 20} MB, so the scratch disk was used",
+            )
+        )
+    return fits and params.in_memory is not False
+
+
+def _scratch(folder: Path, in_memory: bool, stack: ExitStack) -> str:
+    if not in_memory:
+        return str(folder / "warped.tif")
+    memory = stack.enter_context(rasterio.MemoryFile(ext=".tif"))
+    return str(memory.name)
+
+
+def _settled(view: View, plan: Plan) -> View:
+    """Only bands whose nodata differs from the view's are rewritten."""
+    bands = [
+        replace(band, nodata=None if _keeps(band, view, plan.dtype) else band.nodata)
+        for band in view.bands
+    ]
+    return replace(view, bands=bands)
+
+
+def _keeps(band: Band, view: View, dtype: str) -> bool:
+    if band.nodata is None or view.nodata is None or not nodata.fits(band.nodata, dtype):
+        return True
+    return nodata.equal(band.nodata, view.nodata)
+
+
+def _warped(plan: Plan, scratch: str, progress: Stretch) -> View:
+    """Warp, and return the view over the result."""
+    view = _settled(plan.view, plan)
+    alpha = plan.footprint or view.mask is not None
+    top = alpha_top(plan.dtype)
+    if view.mask and view.mask.sources[0].isdigit():
+        top = int(np.iinfo(plan.dtype).max) if np.dtype(plan.dtype).kind in "ui" else 1
+    job = Warp(
+        view=view,
+        grid=plan.grid,
+        path=scratch,
+        name=plan.name,
+        alpha=alpha,
+        alpha_top=top,
+        resampling=plan.settings.reproject_resampling if plan.grid.resampled else "nearest",
+        unified=plan.unified,
+        interleave=plan.settings.interleave,
+    )
+    with progress.watching_file(scratch, plan.decoded_bytes):
+        warp(job)
+    return _over(scratch, view, plan, alpha)
+
+
+def _over(scratch: str, view: View, plan: Plan, alpha: bool) -> View:
+    """The same bands over the warped file, whose last band says what is valid."""
+    last = len(view.bands) + 1
+    bands = [replace(band, source=n, nodata=None) for n, band in enumerate(view.bands, 1)]
+    mask = None
+    if alpha and view.mask and view.mask.sources[0].isdigit():
+        mask = Mask((str(last),), "alpha")
+    elif alpha and not writer.is_full(scratch, last):
+        mask = Mask((str(last),), "mask")
+    return replace(view, path=scratch, place=plan.grid.place, bands=bands, mask=mask, roll=0)
+
+
+def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarning]) -> MadeCog:
+    with rasterio.open(output, driver="GTiff") as cog:
+        where = place.of(cog, cog.crs)
+        globe = place.globe(where)
+        resampling = plan.settings.reproject_resampling if plan.grid.resampled else None
+        return MadeCog(
+            path=str(output),
+            reprojection_performed=plan.grid.resampled,
+            source_crs=crs.label(plan.view.place.crs),
+            target_crs=crs.label(plan.grid.crs),
+            bounds=where.bounds,
+            bounds_4326=globe.bounds if globe else (-180.0, -90.0, 180.0, 90.0),
+            transform=tuple(cog.transform)[:6],
+            shape=(cog.height, cog.width),
+            band_count=cog.count,
+            dtype=str(cog.dtypes[0]),
+            nodata=nodata.as_json(cog.nodata),
+            validity=_told_by(cog),
+            compression=plan.settings.compression,
+            predictor=plan.settings.predictor,
+            interleave=plan.settings.interleave,
+            overviews=tuple(cog.overviews(1)),
+            reproject_resampling=resampling,
+            overview_resampling=plan.settings.overview_resampling,
+            size_bytes=output.stat().st_size,
+            checksum=f"1220{_sha256(output)}",
+            in_memory=in_memory,
+            warnings=tuple(warnings),
+        )
+
+
+def _told_by(cog: DatasetReader) -> Validity:
+    flags = {flag.name for flag in cog.mask_flag_enums[0]}
+    if "alpha" in flags:
+        return "alpha"
+    if "nodata" in flags:
+        return "nodata"
+    return "mask" if "per_dataset" in flags else "all"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

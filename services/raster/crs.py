@@ -1,0 +1,110 @@
+"""Coordinate reference systems compared as what they do, not as text."""
+
+import json
+from typing import Any
+
+import numpy as np
+import rasterio.warp
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from core.errors import TaskFailed
+
+Points = NDArray[np.float64]
+
+WGS84 = CRS.from_epsg(4326)
+WEB_MERCATOR = CRS.from_epsg(3857)
+
+# The Earth's radius on every ellipsoid in use lies between these; the Moon's and Mars's do not.
+_EARTH_RADIUS = (6_300_000.0, 6_450_000.0)
+
+
+def parse(text: str, field: str) -> CRS:
+    """The CRS that a user named. Raises TaskFailed with the field's name."""
+    try:
+        crs = CRS.from_user_input(text)
+    except CRSError:
+        raise TaskFailed(
+            "CRS_UNKNOWN",
+            f"{field} {text!r} is not a known CRS: give an EPSG code such as EPSG:32618",
+        ) from None
+    if not is_placed(crs):
+        raise TaskFailed("CRS_UNKNOWN", f"{field} {text!r} is not a CRS of places on Earth")
+    return horizontal(crs)
+
+
+def is_placed(crs: CRS | None) -> bool:
+    """Whether the CRS says where on a globe things are: a local grid does not."""
+    return bool(crs) and (crs.is_geographic or crs.is_projected)
+
+
+def horizontal(crs: CRS) -> CRS:
+    """The CRS without heights: the first part of a compound CRS, a 3D one cut to 2D."""
+    spec: dict[str, Any] = crs.to_dict(projjson=True)
+    if spec.get("type") == "CompoundCRS":
+        return horizontal(CRS.from_user_input(json.dumps(spec["components"][0])))
+    axes = spec.get("coordinate_system", {}).get("axis", [])
+    if len(axes) != 3:
+        return crs
+    axes.pop()
+    spec.pop("id", None)
+    flat = CRS.from_user_input(json.dumps(spec))
+    code = flat.to_epsg(confidence_threshold=20)
+    return CRS.from_epsg(code) if code else flat
+
+
+def is_earth(crs: CRS) -> bool:
+    """Whether the CRS is of our planet: PROJ would happily map Mars onto it."""
+    spec = json.dumps(crs.to_dict(projjson=True))
+    radii = [_radius(value) for value in _find(json.loads(spec), ("semi_major_axis", "radius"))]
+    return all(_EARTH_RADIUS[0] <= radius <= _EARTH_RADIUS[1] for radius in radii)
+
+
+def _radius(value: Any) -> float:
+    if isinstance(value, dict):
+        unit = value.get("unit")
+        factor = unit.get("conversion_factor", 1.0) if isinstance(unit, dict) else 1.0
+        return float(value["value"]) * float(factor)
+    return float(value)
+
+
+def _find(node: Any, names: tuple[str, ...]) -> list[Any]:
+    if isinstance(node, list):
+        return [found for part in node for found in _find(part, names)]
+    if not isinstance(node, dict):
+        return []
+    own = [value for key, value in node.items() if key in names]
+    return own + [found for value in node.values() for found in _find(value, names)]
+
+
+def label(crs: CRS) -> str:
+    """EPSG:n where the CRS is exactly that, otherwise its WKT."""
+    code = crs.to_epsg(confidence_threshold=70)
+    return f"EPSG:{code}" if code else str(crs.to_wkt(version="WKT2_2019"))
+
+
+def same(one: CRS, other: CRS, xs: list[float], ys: list[float], tolerance: float) -> bool:
+    """Whether both put the points (given in `one`) within `tolerance` of the same coordinates."""
+    if one == other:
+        return True
+    if one.is_geographic != other.is_geographic:
+        return False
+    moved = transform(one, other, np.asarray(xs), np.asarray(ys))
+    shift = np.abs(np.array(moved) - np.array([xs, ys]))
+    return bool(np.all(np.isfinite(shift)) and shift.max() <= tolerance)
+
+
+def transform(source: CRS, target: CRS, xs: Points, ys: Points) -> tuple[Points, Points]:
+    """Points in another CRS; infinite where it has no place for them."""
+    try:
+        moved = rasterio.warp.transform(source, target, xs.tolist(), ys.tolist())
+        return np.asarray(moved[0]), np.asarray(moved[1])
+    except (CRSError, CPLE_BaseError):
+        # One point outside the projection's domain spoils the call for all.
+        if xs.size == 1:
+            return np.array([np.inf]), np.array([np.inf])
+    halves = [slice(0, xs.size // 2), slice(xs.size // 2, None)]
+    parts = [transform(source, target, xs[half], ys[half]) for half in halves]
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

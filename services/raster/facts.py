@@ -1,0 +1,329 @@
+"""The facts of a raster, read from its header and from samples of its pixels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rasterio.crs import CRS
+
+from core.errors import TaskFailed
+from services.raster import bit_depth, crs, gdal, nodata, place, profiles, raster_type, samples
+from services.raster import source as sources
+from services.raster.acquired import acquired
+from services.raster.place import Globe, Place
+from services.raster.raster_type import Detection
+from services.raster.source import Source
+from services.validate_raster import (
+    BandFacts,
+    BitDepth,
+    DetectedType,
+    InspectRaster,
+    RasterFacts,
+    RasterType,
+    RasterWarning,
+    Tier,
+    ValidateRaster,
+)
+
+Report = Callable[[float, str], None]
+
+_SAMPLED_BANDS = 8
+_WIDE = ("float64", "int64", "uint64", "complex128")
+_NEEDS = {
+    RasterType.RGB: (3, 3),
+    RasterType.RGBA: (3, 3),
+    RasterType.DEM: (1, 1),
+    RasterType.CATEGORICAL: (1, 1),
+    RasterType.CONTINUOUS: (1, 1),
+    RasterType.NIR: (4, 4),
+    RasterType.MULTISPECTRAL: (2, gdal.MAX_BANDS),
+}
+"""How many bands besides alpha a type can have."""
+
+
+@dataclass
+class Notes:
+    """Warnings as they come up. In strict mode the grave ones are errors."""
+
+    strict: bool
+    warnings: list[RasterWarning]
+
+    def warn(self, code: str, message: str) -> None:
+        self.warnings.append(RasterWarning(code=code, message=message))
+
+    def object(self, code: str, message: str) -> None:
+        if self.strict:
+            raise TaskFailed(code, f"{message} (strict_mode)")
+        self.warn(code, message)
+
+
+def inspect(request: InspectRaster, report: Report) -> RasterFacts:
+    """Read the facts. Raises TaskFailed for what can never become a good COG."""
+    params = request.params
+    with (
+        gdal.environment(request.path, sidecars=bool(params.sidecars)),
+        sources.opened(
+            request.path,
+            str(params.source),
+            subdataset=params.subdataset,
+            stored_bytes=request.stored_bytes,
+        ) as source,
+    ):
+        report(0.1, "reading samples")
+        return _facts(request, source)
+
+
+def _facts(request: InspectRaster, source: Source) -> RasterFacts:
+    params = request.params
+    notes = Notes(params.strict_mode, [])
+    where, crs_source = _place(source, params, notes)
+    globe = _globe(where, source, notes)
+    _check_target(params, where)
+    bands = _bands_to_sample(source)
+    sampled = samples.read(source, bands)
+    found = raster_type.detect(_layout(source), sampled)
+    applied = _applied_type(params, found, source, notes)
+    depth = _bit_depth(source, sampled, notes)
+    tiers, refused = _tiers(params, applied, source)
+    return RasterFacts(
+        source_blob=params.source.name,
+        source_container=params.source.container,
+        source_etag=params.source_etag,
+        source_size_bytes=request.stored_bytes,
+        source_last_modified=request.last_modified,
+        sidecars=params.sidecars,
+        driver=source.driver,
+        subdataset=source.subdataset,
+        subdatasets=source.subdatasets,
+        band_count=source.dataset.count,
+        dtype=source.dtype,
+        shape=(source.dataset.height, source.dataset.width),
+        decoded_bytes=source.decoded_bytes,
+        bands=_bands(source, found, notes),
+        nodata=nodata.as_json(_nodata(source)),
+        validity=_validity(source, found),
+        has_palette=has_palette(source),
+        source_crs=crs.label(where.crs),
+        crs_source=crs_source,
+        georeference=where.georeference,
+        bounds=where.bounds,
+        bounds_4326=globe.bounds,
+        raster_type=DetectedType(
+            detected_type=found.kind,
+            confidence=found.confidence,
+            evidence=found.evidence,
+            applied_type=applied,
+            optimal_cog_settings=profiles.settings(
+                Tier.ANALYSIS,
+                applied,
+                source.dtype,
+                source.dataset.count,
+                palette=has_palette(source),
+            ),
+        ),
+        cog_tiers=tiers,
+        tiers_not_applicable=refused,
+        bit_depth_check=depth,
+        acquired=acquired(source.dataset),
+        tags=kept_tags(source),
+        warnings=tuple(notes.warnings),
+    )
+
+
+def _place(source: Source, params: ValidateRaster, notes: Notes) -> tuple[Place, str]:
+    """Where the raster lies. The file's own CRS wins over input_crs, and says so."""
+    own = source_crs(source)
+    if own is None and params.input_crs is None:
+        raise TaskFailed(
+            "CRS_MISSING",
+            f"{source.name} says no CRS and none was given: "
+            "set input_crs, for example EPSG:32618, if you know it",
+        )
+    given = crs.parse(params.input_crs, "input_crs") if params.input_crs else None
+    used = own or given
+    if not place.has_affine(source.dataset) and not source.dataset.gcps[0]:
+        raise TaskFailed(
+            "NOT_GEOREFERENCED",
+            f"{source.name} has neither a geotransform nor control points: "
+            "add them to the file or put a world file beside it",
+        )
+    where = place.of(source.dataset, used)
+    if own and given:
+        _compare(own, given, where, source.name, notes)
+    return where, "file_metadata" if own else "user_override"
+
+
+def source_crs(source: Source) -> CRS | None:
+    """The file's CRS, without heights. A local grid is none. Raises TaskFailed for other planets."""
+    found = source.dataset.crs or source.dataset.gcps[1]
+    if not crs.is_placed(found):
+        return None
+    if not crs.is_earth(found):
+        raise TaskFailed(
+            "CRS_NOT_EARTH",
+            f"{source.name} is not on Earth ({found.to_wkt()[:60]}...): "
+            "STAC and the map know only the Earth",
+        )
+    return crs.horizontal(found)
+
+
+def _compare(own: CRS, given: CRS, where: Place, name: str, notes: Notes) -> None:
+    xs, ys = where.xy(*place.outline(where.width, where.height, 3))
+    tolerance = max(abs(where.transform.a), abs(where.transform.b)) / 100
+    if not crs.same(own, given, xs.tolist(), ys.tolist(), tolerance):
+        notes.object(
+            "CRS_MISMATCH",
+            f"{name} says {crs.label(own)[:80]}, input_crs says {crs.label(given)[:80]}: "
+            "the file's own was used",
+        )
+
+
+def _globe(where: Place, source: Source, notes: Notes) -> Globe:
+    globe = place.globe(where)
+    if globe is None:
+        raise TaskFailed(
+            "BOUNDS_IMPOSSIBLE",
+            f"{source.name}: no part of {where.bounds} lies on the globe in "
+            f"{crs.label(where.crs)[:80]}: check the CRS",
+        )
+    _, south, _, north = where.bounds
+    if where.crs.is_geographic and (south < -90.1 or north > 90.1):
+        raise TaskFailed(
+            "BOUNDS_IMPOSSIBLE",
+            f"{source.name} has latitudes from {south:g} to {north:g} in a geographic CRS: "
+            "its CRS or geotransform is wrong",
+        )
+    if where.crs.is_geographic and (where.bounds[0] < -360 or where.bounds[2] > 540):
+        notes.object("SUSPICIOUS_BOUNDS", f"{source.name} has longitudes far outside -180..360")
+    return globe
+
+
+def _check_target(params: ValidateRaster, where: Place) -> None:
+    """An impossible target is known before the long work begins."""
+    if params.target_crs != "native":
+        target = crs.parse(params.target_crs, "target_crs")
+        if not crs.is_earth(target):
+            raise TaskFailed("CRS_NOT_EARTH", f"target_crs {params.target_crs} is not on Earth")
+
+
+def _bands_to_sample(source: Source) -> list[int]:
+    bands = list(range(1, min(source.dataset.count, _SAMPLED_BANDS) + 1))
+    if source.alpha_band:
+        bands = [band for band in bands if band != source.alpha_band] + [source.alpha_band]
+    return bands
+
+
+def _layout(source: Source) -> raster_type.Layout:
+    colors = tuple(color.name for color in source.dataset.colorinterp)
+    return raster_type.Layout(colors, source.dtype, has_palette(source), source.alpha_band)
+
+
+def has_palette(source: Source) -> bool:
+    return bool(source.dataset.colorinterp[0].name == "palette")
+
+
+def _applied_type(
+    params: ValidateRaster, found: Detection, source: Source, notes: Notes
+) -> RasterType:
+    """The caller's type where the bands allow it: people know their data better than we do."""
+    if params.raster_type == "auto":
+        return found.kind
+    asked = RasterType(params.raster_type)
+    if asked is found.kind:
+        return asked
+    colors = source.dataset.count - (1 if found.alpha_band else 0)
+    least, most = _NEEDS[asked]
+    possible = least <= colors <= most and (asked is not RasterType.RGBA or found.alpha_band)
+    used = asked if possible else found.kind
+    notes.object(
+        "RASTER_TYPE_MISMATCH",
+        f"raster_type is {asked}, but {source.name} looks like {found.kind} "
+        f"({'; '.join(found.evidence)}): it was treated as {used}",
+    )
+    return used
+
+
+def _bit_depth(source: Source, sampled: list[samples.Sample], notes: Notes) -> BitDepth:
+    depth = bit_depth.check(source.dtype, sampled)
+    if source.dtype in _WIDE:
+        notes.object(
+            "BIT_DEPTH_POLICY_VIOLATION",
+            f"{source.name} is {source.dtype}: 64 bits are rarely needed. {depth.advice or ''}",
+        )
+    elif depth.advice:
+        notes.warn("BIT_DEPTH_INEFFICIENT", f"{source.name} is {source.dtype}: {depth.advice}")
+    return depth
+
+
+def _tiers(
+    params: ValidateRaster, kind: RasterType, source: Source
+) -> tuple[tuple[Tier, ...], dict[Tier, str]]:
+    refused = {
+        tier: reason for tier in Tier if (reason := profiles.why_not(tier, kind, source.dtype))
+    }
+    if params.output_tier != "all" and (reason := refused.get(Tier(params.output_tier))):
+        raise TaskFailed("TIER_NOT_APPLICABLE", f"{source.name}: {reason}")
+    return tuple(tier for tier in Tier if tier not in refused), refused
+
+
+def _bands(source: Source, found: Detection, notes: Notes) -> tuple[BandFacts, ...]:
+    dataset = source.dataset
+    for index, value in enumerate(dataset.nodatavals, 1):
+        if value is not None and not nodata.fits(value, source.dtype):
+            notes.warn(
+                "NODATA_OUT_OF_RANGE",
+                f"{source.name}, band {index}: nodata {value:g} is no {source.dtype} and was left out",
+            )
+    if len({str(value) for value in dataset.nodatavals}) > 1:
+        notes.warn(
+            "NODATA_DIFFERS",
+            f"{source.name} has a nodata value for each band: the COG has one for all",
+        )
+    return tuple(_band(source, found, index) for index in range(1, dataset.count + 1))
+
+
+def _band(source: Source, found: Detection, index: int) -> BandFacts:
+    dataset = source.dataset
+    color = dataset.colorinterp[index - 1].name
+    if color == "alpha" and found.alpha_band != index:
+        color = "nir" if found.kind is RasterType.NIR else "undefined"
+    return BandFacts(
+        index=index,
+        dtype=dataset.dtypes[index - 1],
+        color=color,
+        description=dataset.descriptions[index - 1],
+        unit=dataset.units[index - 1] or None,
+        scale=dataset.scales[index - 1],
+        offset=dataset.offsets[index - 1],
+        nodata=nodata.as_json(dataset.nodatavals[index - 1]),
+    )
+
+
+def _nodata(source: Source) -> float | None:
+    usable = [v for v in source.dataset.nodatavals if v is not None]
+    return next((v for v in usable if nodata.fits(v, source.dtype)), None)
+
+
+def _validity(source: Source, found: Detection) -> str:
+    if found.alpha_band:
+        return "alpha"
+    if _nodata(source) is not None:
+        return "nodata"
+    return "mask" if source.has_mask_band else "all"
+
+
+_LOST = ("STATISTICS_", "OVR_", "OVERVIEW_", "NETCDF_", "TIFFTAG_", "XML_", "NC_GLOBAL#")
+_LONGEST_TAG = 1_000
+_MOST_TAGS = 100
+
+
+def kept_tags(source: Source) -> dict[str, str]:
+    """The file's own notes, without those that speak of the file and not of the picture."""
+    tags = {
+        key: value
+        for key, value in sorted(source.dataset.tags().items())
+        if not key.startswith(_LOST)
+        and key not in ("AREA_OR_POINT", "NODATA_VALUES")
+        and len(value) <= _LONGEST_TAG
+        and value.isprintable()
+    }
+    return dict(list(tags.items())[:_MOST_TAGS])

@@ -1,0 +1,170 @@
+"""The grid that a raster is warped onto."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from affine import Affine
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import calculate_default_transform
+
+from core.errors import TaskFailed
+from services.raster import crs as crss
+from services.raster import place as places
+from services.raster.place import Globe, Place
+from services.validate_raster import Bounds
+
+# Half the Earth's circumference on the web map's sphere.
+_MERCATOR_EDGE = 20_037_508.342789244
+# A warp may not blow a raster up to more than this many times its pixels.
+_MOST_GROWTH = 30
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the COG's pixels lie, and whether they are the source's own."""
+
+    crs: CRS
+    transform: Affine
+    width: int
+    height: int
+    resampled: bool
+    """False where every pixel is a copy of a source pixel."""
+    warped: bool
+    """False where the source's rows and columns are already the grid's."""
+
+    @property
+    def place(self) -> Place:
+        return Place(self.crs, self.width, self.height, self.transform)
+
+
+def grid_for(place: Place, target: CRS | None, name: str) -> Grid:
+    """The grid in the target CRS, or in the source's own. Raises TaskFailed where there is none."""
+    crs = target or place.crs
+    if place.georeference == "affine" and _is_same(place, crs):
+        return _own_grid(place, crs)
+    globe = places.globe(place)
+    if globe is None:
+        raise TaskFailed("REPROJECTION_IMPOSSIBLE", f"{name} does not lie on the globe")
+    transform, width, height = _suggested(place, crs, globe, name)
+    _check_growth(place, width, height, crs, name)
+    return Grid(crs, transform, width, height, resampled=True, warped=True)
+
+
+def _is_same(place: Place, crs: CRS) -> bool:
+    xs, ys = place.xy(*places.lattice(place.width, place.height))
+    pixel = min(abs(place.transform.a), abs(place.transform.e))
+    return crss.same(place.crs, crs, xs.tolist(), ys.tolist(), pixel / 1_000)
+
+
+def _own_grid(place: Place, crs: CRS) -> Grid:
+    """The source's own pixels, turned north up where they are not."""
+    t = place.transform
+    if place.is_north_up:
+        return Grid(crs, t, place.width, place.height, resampled=False, warped=False)
+    west, _, _, north = place.bounds
+    turned = Affine(abs(t.a), 0.0, west, 0.0, -abs(t.e), north)
+    return Grid(crs, turned, place.width, place.height, resampled=False, warped=True)
+
+
+def _suggested(place: Place, crs: CRS, globe: Globe, name: str) -> tuple[Affine, int, int]:
+    """GDAL's suggestion, on a map turned half around for what crosses the antimeridian."""
+    turned, shift = _turned(crs) if globe.crosses else (crs, 0.0)
+    cut = _cut_for_mercator(place, globe) if crs == crss.WEB_MERCATOR else place
+    try:
+        transform, width, height = calculate_default_transform(
+            cut.crs, turned, cut.width, cut.height, **_georeference(cut)
+        )
+    except (CRSError, CPLE_BaseError, RasterioError) as error:
+        raise TaskFailed(
+            "REPROJECTION_IMPOSSIBLE",
+            f"{name} cannot be mapped to {crss.label(crs)[:80]}: GDAL: {error}",
+        ) from None
+    transform = Affine.translation(shift, 0.0) @ transform
+    if turned.is_geographic:
+        return _within(transform, width, height, _world(globe, (-180.0, -90.0, 180.0, 90.0)))
+    if crs == crss.WEB_MERCATOR:
+        edge = _MERCATOR_EDGE
+        return _within(transform, width, height, _world(globe, (-edge, -edge, edge, edge)))
+    return transform, width, height
+
+
+def _georeference(place: Place) -> dict[str, object]:
+    if place.georeference == "affine":
+        left, bottom, right, top = place.bounds
+        return {"left": left, "bottom": bottom, "right": right, "top": top}
+    method = {"SRC_METHOD": "GCP_TPS"} if place.splines else {}
+    return {"gcps": list(place.corners), **method}
+
+
+def _turned(crs: CRS) -> tuple[CRS, float]:
+    """A CRS whose seam is at Greenwich, and what to add to its eastings."""
+    if crs.is_geographic:
+        spec = crs.to_dict(projjson=True)
+        if "prime_meridian" not in spec and _is_degrees(crs):
+            return CRS.from_proj4(_proj4_pm180(crs)), 180.0
+    if crs == crss.WEB_MERCATOR:
+        text = "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=180 +units=m +nadgrids=@null"
+        return CRS.from_proj4(text), _MERCATOR_EDGE
+    return crs, 0.0
+
+
+def _is_degrees(crs: CRS) -> bool:
+    return abs(crs.units_factor[1] - np.pi / 180) < 1e-12
+
+
+def _proj4_pm180(crs: CRS) -> str:
+    """The same datum counted from 180 degrees east."""
+    parts = [part for part in crs.to_proj4().split() if not part.startswith("+pm=")]
+    return " ".join([*parts, "+pm=180"])
+
+
+def _cut_for_mercator(place: Place, globe: Globe) -> Place:
+    """Web Mercator ends at 85.06 degrees: a geographic raster is cut there."""
+    limit = 85.051128779806589
+    t = place.transform
+    if not (place.crs.is_geographic and place.georeference == "affine" and t.e < 0):
+        return place
+    first = max(0, int(np.ceil((limit - t.f) / t.e)))
+    last = min(place.height, int(np.floor((-limit - t.f) / t.e)))
+    if (first == 0 and last == place.height) or last <= first:
+        return place
+    moved = Affine(t.a, t.b, t.c, t.d, t.e, t.f + first * t.e)
+    return replace(place, transform=moved, height=last - first)
+
+
+def _world(globe: Globe, world: Bounds) -> Bounds:
+    """The borders of the map; none to east and west for what crosses the antimeridian."""
+    west, south, east, north = world
+    return (-np.inf, south, np.inf, north) if globe.crosses else (west, south, east, north)
+
+
+def _within(transform: Affine, width: int, height: int, world: Bounds) -> tuple[Affine, int, int]:
+    """Cut away whole rows and columns that lie beyond the map's borders."""
+    west, south, east, north = world
+    step, drop = transform.a, -transform.e
+    left = _beyond(west - transform.c, step)
+    right = _beyond(transform.c + width * step - east, step)
+    top = _beyond(transform.f - north, drop)
+    bottom = _beyond(south - (transform.f - height * drop), drop)
+    moved = transform @ Affine.translation(left, top)
+    return moved, max(1, width - left - right), max(1, height - top - bottom)
+
+
+def _beyond(length: float, step: float) -> int:
+    """Whole pixels in what sticks out. Less than a hundredth of a pixel is rounding."""
+    if not np.isfinite(length) or length <= step / 100:
+        return 0
+    return int(np.ceil(length / step - 1e-6))
+
+
+def _check_growth(place: Place, width: int, height: int, crs: CRS, name: str) -> None:
+    before = place.width * place.height
+    after = width * height
+    if after > max(before * _MOST_GROWTH, 4_000_000):
+        raise TaskFailed(
+            "REPROJECTION_IMPOSSIBLE",
+            f"{name} is {place.width} x {place.height} pixels and would become "
+            f"{width} x {height} in {crss.label(crs)[:80]}: choose a CRS that fits the place",
+        )

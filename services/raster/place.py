@@ -1,0 +1,202 @@
+"""Where a raster lies: its georeference, its outline and its bounds on the globe."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.io import DatasetReader
+from rasterio.transform import GCPTransformer
+
+from services.raster.crs import WGS84, Points, transform
+from services.validate_raster import Bounds
+
+Georeference = Literal["affine", "rotated", "gcps"]
+
+_EDGE = 65
+_INSIDE = 17
+# Degrees without a point of the lattice: what is wider was left out, not skipped over.
+_GAP = 30.0
+# Thin plate splines cost the cube of the number of points.
+_SPLINE_LIMIT = 400
+
+
+@dataclass(frozen=True)
+class Place:
+    """How pixels map to the CRS."""
+
+    crs: CRS
+    width: int
+    height: int
+    transform: Affine
+    gcps: tuple[GroundControlPoint, ...] = field(default=())
+
+    @property
+    def georeference(self) -> Georeference:
+        if self.gcps:
+            return "gcps"
+        skew = max(abs(self.transform.b), abs(self.transform.d))
+        size = max(abs(self.transform.a), abs(self.transform.e))
+        return "rotated" if skew > 1e-9 * size else "affine"
+
+    @property
+    def is_north_up(self) -> bool:
+        straight = self.georeference == "affine"
+        return straight and self.transform.a > 0 and self.transform.e < 0
+
+    @property
+    def splines(self) -> bool:
+        """Whether a polynomial misses the control points by more than half a pixel."""
+        if not self.gcps or len(self.gcps) > _SPLINE_LIMIT:
+            return False
+        with GCPTransformer(list(self.gcps)) as polynomial:
+            rows, columns = polynomial.rowcol(
+                [p.x for p in self.gcps], [p.y for p in self.gcps], op=float
+            )
+        shift = np.hypot(
+            np.array(columns) - [p.col for p in self.gcps],
+            np.array(rows) - [p.row for p in self.gcps],
+        )
+        return bool(np.max(shift) > 0.5)
+
+    def xy(self, columns: Points, rows: Points) -> tuple[Points, Points]:
+        """Coordinates of pixel corners."""
+        if not self.gcps:
+            xs, ys = self.transform @ (columns, rows)
+            return np.asarray(xs), np.asarray(ys)
+        with GCPTransformer(list(self.gcps), tps=self.splines) as curve:
+            xs, ys = curve.xy(rows, columns, offset="ul")
+        return np.asarray(xs), np.asarray(ys)
+
+    @property
+    def bounds(self) -> Bounds:
+        """In its own CRS, edges ordered."""
+        xs, ys = self.xy(*outline(self.width, self.height))
+        return (float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max()))
+
+    @property
+    def corners(self) -> tuple[GroundControlPoint, ...]:
+        """Control points that say the same as the affine: GDAL takes rotation this way."""
+        if self.gcps:
+            return self.gcps
+        places = [(0, 0), (self.width, 0), (self.width, self.height), (0, self.height)]
+        return tuple(
+            GroundControlPoint(row=row, col=column, x=x, y=y, z=0.0)
+            for column, row in places
+            for x, y in [self.transform @ (column, row)]
+        )
+
+
+def of(dataset: DatasetReader, crs: CRS) -> Place:
+    """The place of an open raster. An affine goes before control points."""
+    gcps = () if has_affine(dataset) else tuple(dataset.gcps[0])
+    return Place(crs, dataset.width, dataset.height, dataset.transform, gcps)
+
+
+def has_affine(dataset: DatasetReader) -> bool:
+    return not dataset.transform.is_identity
+
+
+def outline(width: int, height: int, steps: int = _EDGE) -> tuple[Points, Points]:
+    """Points along the edge of the image, in pixels."""
+    columns, rows = np.linspace(0, width, steps), np.linspace(0, height, steps)
+    left, top = np.zeros(steps), np.zeros(steps)
+    return (
+        np.concatenate([columns, left + width, columns[::-1], left]),
+        np.concatenate([top, rows, top + height, rows[::-1]]),
+    )
+
+
+def lattice(width: int, height: int) -> tuple[Points, Points]:
+    """Points on the edge and inside."""
+    columns, rows = np.meshgrid(np.linspace(0, width, _INSIDE), np.linspace(0, height, _INSIDE))
+    edge = outline(width, height)
+    return np.append(edge[0], columns.ravel()), np.append(edge[1], rows.ravel())
+
+
+@dataclass(frozen=True)
+class Globe:
+    """Where on the globe a raster lies, in degrees."""
+
+    bounds: Bounds
+    crosses: bool
+    """Whether it lies across the antimeridian."""
+    poles: tuple[int, ...]
+    """Latitudes of the poles inside."""
+
+
+def globe(place: Place) -> Globe | None:
+    """Bounds of the valid part in EPSG:4326. None when no point has a latitude."""
+    lons, lats = geographic(place.crs, *place.xy(*lattice(place.width, place.height)))
+    if lons.size == 0:
+        return None
+    south, north = float(lats.min()), float(lats.max())
+    poles = tuple(lat for lat in (-90, 90) if _holds(place, lat))
+    if poles:
+        south = -90.0 if -90 in poles else south
+        north = 90.0 if 90 in poles else north
+        return Globe((-180.0, south, 180.0, north), False, poles)
+    west, east = _longitudes(lons)
+    return Globe((west, south, east, north), west > east, ())
+
+
+def geographic(crs: CRS, xs: Points, ys: Points) -> tuple[Points, Points]:
+    """Longitudes and latitudes of the points that have them."""
+    lons, lats = transform(crs, WGS84, xs, ys)
+    finite = np.isfinite(lons) & np.isfinite(lats)
+    return lons[finite], np.clip(lats[finite], -90, 90)
+
+
+def _holds(place: Place, latitude: int) -> bool:
+    """Whether a pole lies strictly inside the image."""
+    if place.crs.is_geographic or place.gcps:
+        return False
+    xs, ys = transform(WGS84, place.crs, np.array([0.0, 90.0]), np.full(2, float(latitude)))
+    if not np.all(np.isfinite([xs, ys])):
+        return False
+    column, row = ~place.transform @ (float(xs[0]), float(ys[0]))
+    inside = 0 < column < place.width and 0 < row < place.height
+    # A cylindrical map stretches the pole into its edge: only a point is inside.
+    return inside and math.hypot(xs[1] - xs[0], ys[1] - ys[0]) < abs(place.transform.a)
+
+
+def _longitudes(lons: Points) -> tuple[float, float]:
+    """West and east: west is greater when the shorter way goes over the antimeridian."""
+    west, east = float(lons.min()), float(lons.max())
+    if west >= -180 and east <= 180 and east - west <= 180:
+        return west, east
+    wrapped = np.sort((lons + 180) % 360 - 180)
+    gaps = np.diff(wrapped)
+    widest = int(gaps.argmax()) if gaps.size else 0
+    if gaps.size == 0 or gaps[widest] < _GAP:
+        return max(west, -180.0), min(east, 180.0)
+    if gaps[widest] <= 360 - (wrapped[-1] - wrapped[0]):
+        return float(wrapped[0]), float(wrapped[-1])
+    return float(wrapped[widest + 1]), float(wrapped[widest])
+
+
+def unrolled(place: Place) -> tuple[Place, int]:
+    """A place on a geographic CRS moved to -180..180, and how many columns to roll it by.
+
+    Climate models count longitudes from 0 to 360. A raster that crosses 180 stays as it is.
+    """
+    west, _, east, _ = place.bounds
+    if not (place.crs.is_geographic and place.is_north_up):
+        return place, 0
+    step = place.transform.a
+    if east <= 180 + step and west >= -180 - step:
+        return place, 0
+    if abs(place.width * step - 360) <= step:
+        columns = round((180 - west) / step) % place.width
+        return _moved(place, west + columns * step - 360), columns
+    if west >= 180 or east <= -180:
+        return _moved(place, west - 360 * math.copysign(1, west)), 0
+    return place, 0
+
+
+def _moved(place: Place, west: float) -> Place:
+    t = place.transform
+    return replace(place, transform=Affine(t.a, t.b, west, t.d, t.e, t.f))

@@ -1,0 +1,245 @@
+"""A source raster, opened only after its content and its size were looked at."""
+
+import math
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
+
+from core.errors import TaskFailed
+from services.raster.gdal import MAX_BANDS, failing_as
+
+MAX_SIDE = 2_000_000
+MAX_DECODED_BYTES = 256 * 2**30
+MAX_BLOCK_BYTES = 256 * 2**20
+# A file may unpack to this much whatever its size: sparse files and flat rasters are honest.
+FREE_DECODED_BYTES = 4 * 2**30
+# Beyond that, more than this many bytes out of one stored byte is a bomb.
+MAX_EXPANSION = 500
+
+SIGNATURES = (
+    (b"II*\0", "GTiff"),
+    (b"MM\0*", "GTiff"),
+    (b"II+\0", "GTiff"),
+    (b"MM\0+", "GTiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JP2OpenJPEG"),
+    (b"\xff\x4f\xff\x51", "JP2OpenJPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"EHFA_HEADER_TAG", "HFA"),
+    (b"CDF\x01", "netCDF"),
+    (b"CDF\x02", "netCDF"),
+    (b"CDF\x05", "netCDF"),
+    (b"\x89HDF\r\n\x1a\n", "netCDF"),
+)
+REFUSED = (
+    (b"<VRT", "a GDAL VRT, which points at other files"),
+    (b"<GDAL_WMS", "a GDAL WMS description, which points at a server"),
+    (b"<", "an XML or HTML document"),
+    (b"GRIB", "GRIB"),
+    (b"UHL1", "DTED"),
+    (b"\xff\xd8\xff", "a plain JPEG"),
+    (b"NITF", "NITF"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"%PDF", "PDF"),
+    (b"GIF8", "GIF"),
+    (b"SQLite format 3", "an SQLite file (GeoPackage?)"),
+    (b"ENVI", "an ENVI header"),
+)
+FORMATS = "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE (.img) and NetCDF"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open raster and how GDAL was told to open it."""
+
+    dataset: DatasetReader
+    path: str
+    name: str
+    """The blob's name, for messages."""
+    driver: str
+    subdataset: str | None
+    subdatasets: tuple[str, ...]
+
+    @property
+    def dtype(self) -> str:
+        """The one type that holds every band."""
+        kinds = {d for d in self.dataset.dtypes if not d.startswith("complex_int")}
+        return str(np.result_type(*kinds)) if kinds else "complex64"
+
+    @property
+    def itemsize(self) -> int:
+        return int(np.dtype(self.dtype).itemsize)
+
+    @property
+    def decoded_bytes(self) -> int:
+        dataset = self.dataset
+        return int(dataset.width) * int(dataset.height) * int(dataset.count) * self.itemsize
+
+    @property
+    def has_mask_band(self) -> bool:
+        """Whether the file carries a mask of its own, not one made from alpha or nodata."""
+        flags = self.dataset.mask_flag_enums[0]
+        return MaskFlags.per_dataset in flags and not {MaskFlags.alpha, MaskFlags.nodata} & {*flags}
+
+    @property
+    def alpha_band(self) -> int | None:
+        """The band tagged alpha, whether or not it is one."""
+        for index, color in enumerate(self.dataset.colorinterp, 1):
+            if color == ColorInterp.alpha and index > 1:
+                return index
+        return None
+
+
+def sniff(path: str, name: str) -> str:
+    """The driver that the first bytes ask for. Raises TaskFailed for all others."""
+    head = _head(path)
+    for signature, driver in SIGNATURES:
+        if head.startswith(signature):
+            return driver
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    for signature, what in REFUSED:
+        if text.startswith(signature):
+            raise TaskFailed(
+                "FORMAT_NOT_ALLOWED", f"{name} is {what}. Accepted formats are {FORMATS}"
+            )
+    raise TaskFailed(
+        "NOT_A_RASTER",
+        f"{name} is no raster that we can read: it begins with {head[:12]!r}. "
+        f"Accepted formats are {FORMATS}",
+    )
+
+
+def _head(path: str, size: int = 64) -> bytes:
+    if not path.startswith("/vsicurl/"):
+        with Path(path).open("rb") as file:
+            return file.read(size)
+    address = path.removeprefix("/vsicurl/")
+    request = urllib.request.Request(address, headers={"Range": f"bytes=0-{size - 1}"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        head: bytes = reply.read(size)
+        return head
+
+
+@contextmanager
+def opened(path: str, name: str, *, subdataset: str | None, stored_bytes: int) -> Iterator[Source]:
+    """Sniff, open with the one driver that fits, and hold the limits, before any pixel is read."""
+    driver = sniff(path, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with failing_as("NOT_A_RASTER", f"{name} cannot be opened as {driver}"):
+            outer = rasterio.open(path, driver=driver)
+        with outer:
+            _check_references(outer, name)
+            yield from _chosen(outer, path, name, driver, subdataset, stored_bytes)
+
+
+def _chosen(
+    outer: DatasetReader,
+    path: str,
+    name: str,
+    driver: str,
+    subdataset: str | None,
+    stored_bytes: int,
+) -> Iterator[Source]:
+    choices = _subdatasets(outer)
+    if outer.count > 0 and not (subdataset and subdataset in choices):
+        _refuse_unknown(subdataset, (), name)
+        source = Source(outer, path, name, driver, None, tuple(choices))
+        _check_limits(source, stored_bytes)
+        yield source
+        return
+    inner_path = _pick(choices, subdataset, name)
+    with (
+        failing_as("NOT_A_RASTER", f"{name}, variable {subdataset!r}, cannot be opened"),
+        rasterio.open(inner_path, driver=driver) as inner,
+    ):
+        chosen = subdataset or next(iter(choices))
+        source = Source(inner, inner_path, name, driver, chosen, tuple(choices))
+        _check_limits(source, stored_bytes)
+        yield source
+
+
+def _subdatasets(dataset: DatasetReader) -> dict[str, str]:
+    """Names of the raster variables and how to open each."""
+    return {path.rsplit(":", 1)[-1]: path for path in dataset.subdatasets}
+
+
+def _pick(choices: dict[str, str], subdataset: str | None, name: str) -> str:
+    if not choices:
+        raise TaskFailed("NOT_A_RASTER", f"{name} holds no raster band")
+    if subdataset is None:
+        if len(choices) == 1:
+            return next(iter(choices.values()))
+        raise TaskFailed(
+            "SUBDATASET_REQUIRED",
+            f"{name} holds {len(choices)} rasters: name one in subdataset. "
+            f"It has {', '.join(choices)}",
+        )
+    _refuse_unknown(subdataset, tuple(choices), name)
+    return choices[subdataset]
+
+
+def _refuse_unknown(subdataset: str | None, choices: tuple[str, ...], name: str) -> None:
+    if subdataset is not None and subdataset not in choices:
+        listed = ", ".join(choices) or "none: leave subdataset out"
+        raise TaskFailed(
+            "SUBDATASET_UNKNOWN", f"{name} has no raster {subdataset!r}. It has {listed}"
+        )
+
+
+def _check_references(dataset: DatasetReader, name: str) -> None:
+    """A GeoTIFF's metadata can tell GDAL to look for overviews or coordinates elsewhere."""
+    for domain in ("OVERVIEWS", "GEOLOCATION", "xml:VRT"):
+        if dataset.tags(ns=domain):
+            raise TaskFailed(
+                "EXTERNAL_REFERENCE",
+                f"{name} has metadata ({domain}) that points outside the file: remove it",
+            )
+
+
+def _check_limits(source: Source, stored_bytes: int) -> None:
+    dataset, name = source.dataset, source.name
+    rows, columns, bands = dataset.height, dataset.width, dataset.count
+    size = f"{name} is {columns} x {rows} pixels, {bands} band(s) of {source.dtype}"
+    if max(rows, columns) > MAX_SIDE:
+        raise TaskFailed("RASTER_TOO_LARGE", f"{size}: a side may have {MAX_SIDE} pixels")
+    if bands > MAX_BANDS:
+        raise TaskFailed("RASTER_TOO_LARGE", f"{size}: at most {MAX_BANDS} bands are taken")
+    decoded = source.decoded_bytes
+    if decoded > MAX_DECODED_BYTES:
+        raise TaskFailed(
+            "RASTER_TOO_LARGE",
+            f"{size}, {decoded / 2**30:.0f} GB: the limit is {MAX_DECODED_BYTES // 2**30} GB. "
+            "Cut it into parts",
+        )
+    if decoded > FREE_DECODED_BYTES and decoded > stored_bytes * MAX_EXPANSION:
+        raise TaskFailed(
+            "RASTER_TOO_LARGE",
+            f"{size}, {decoded / 2**30:.1f} GB out of {stored_bytes} stored bytes: "
+            f"more than {MAX_EXPANSION} to 1 is taken for a decompression bomb",
+        )
+    _check_blocks(source, size)
+
+
+def _check_blocks(source: Source, size: str) -> None:
+    """A block is decoded whole, so the largest one sets the memory that reading needs."""
+    dataset = source.dataset
+    rows, columns = max(dataset.block_shapes, key=math.prod, default=(0, 0))
+    together = dataset.interleaving is not None and dataset.interleaving.value.upper() == "PIXEL"
+    bands = dataset.count if together else 1
+    block = rows * columns * bands * source.itemsize
+    if block > MAX_BLOCK_BYTES:
+        raise TaskFailed(
+            "RASTER_TOO_HEAVY",
+            f"{size}, stored in blocks of {columns} x {rows}, {block / 2**20:.0f} MB each: "
+            f"at most {MAX_BLOCK_BYTES // 2**20} MB fit in memory. Store it tiled",
+        )

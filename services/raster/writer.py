@@ -1,0 +1,127 @@
+"""Writing a view as a COG, and making sure that it is one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+from rio_cogeo.cogeo import cog_validate
+
+from core.errors import TaskFailed
+from services.raster import gdal
+from services.raster.profiles import BLOCK
+from services.raster.progress import Stretch
+from services.raster.view import View
+from services.validate_raster import CogSettings
+
+_LEVEL = {"DEFLATE": 6, "ZSTD": 9, "LERC_DEFLATE": 6}
+
+
+def write(
+    view: View,
+    output: Path,
+    settings: CogSettings,
+    quality: int,
+    *,
+    name: str,
+    progress: Stretch,
+) -> None:
+    """Write the view as a COG. Raises TaskFailed when a source pixel cannot be read."""
+    raw = view.place.width * view.place.height * len(view.bands) * np.dtype(view.dtype).itemsize
+    with (
+        gdal.failing_as("PIXELS_UNREADABLE", f"{name} has pixels that cannot be decoded"),
+        progress.watching_reads(raw),
+        rasterio.open(view.xml, driver="VRT") as source,
+    ):
+        if settings.interleave == "band":
+            _write_by_band(source, output, settings)
+            return
+        rasterio.shutil.copy(
+            source, output, driver="COG", strict=True, **_cog_options(settings, quality)
+        )
+
+
+def _cog_options(settings: CogSettings, quality: int) -> dict[str, Any]:
+    """https://gdal.org/en/stable/drivers/raster/cog.html"""
+    options: dict[str, Any] = {
+        "COMPRESS": settings.compression,
+        "BLOCKSIZE": BLOCK,
+        "BIGTIFF": "IF_SAFER",
+        "NUM_THREADS": gdal.THREADS,
+        "OVERVIEWS": "IGNORE_EXISTING",
+        "OVERVIEW_RESAMPLING": settings.overview_resampling.upper(),
+        "SPARSE_OK": True,
+        "ADD_ALPHA": False,
+    }
+    if settings.compression in ("JPEG", "WEBP"):
+        options["QUALITY"] = quality
+    if settings.compression in _LEVEL:
+        options["LEVEL"] = _LEVEL[settings.compression]
+    if settings.predictor:
+        options["PREDICTOR"] = settings.predictor
+    return options
+
+
+def _write_by_band(source: Any, output: Path, settings: CogSettings) -> None:
+    """GDAL 3.10's COG driver writes pixel interleave only: go by a tiled GeoTIFF with overviews."""
+    staged = output.with_name("staged.tif")
+    tiles = {
+        "TILED": True,
+        "BLOCKXSIZE": BLOCK,
+        "BLOCKYSIZE": BLOCK,
+        "INTERLEAVE": "BAND",
+        "BIGTIFF": "IF_SAFER",
+        "SPARSE_OK": True,
+    }
+    rasterio.shutil.copy(source, staged, driver="GTiff", strict=True, **tiles)
+    with rasterio.open(staged, "r+", driver="GTiff") as image:
+        if factors := overview_factors(image.width, image.height):
+            image.build_overviews(factors, Resampling[settings.overview_resampling])
+    compression: dict[str, Any] = {
+        "COMPRESS": settings.compression,
+        "COPY_SRC_OVERVIEWS": True,
+        "NUM_THREADS": gdal.THREADS,
+    }
+    if settings.compression in _LEVEL:
+        compression["ZLEVEL"] = _LEVEL[settings.compression]
+    if settings.predictor:
+        compression["PREDICTOR"] = settings.predictor
+    with rasterio.open(staged, driver="GTiff") as image:
+        rasterio.shutil.copy(image, output, driver="GTiff", strict=True, **tiles, **compression)
+    staged.unlink()
+
+
+def overview_factors(width: int, height: int) -> list[int]:
+    """Halves of halves until one tile holds the whole."""
+    factors, factor = [], 1
+    while max(width, height) / factor > BLOCK:
+        factor *= 2
+        factors.append(factor)
+    return factors
+
+
+def is_full(path: str, band: int) -> bool:
+    """Whether the alpha band is opaque everywhere: then there is no need of a mask."""
+    with rasterio.open(path, driver="GTiff") as image:
+        for row in range(0, image.height, BLOCK):
+            for column in range(0, image.width, BLOCK * 8):
+                window = Window(
+                    column,
+                    row,
+                    min(BLOCK * 8, image.width - column),
+                    min(BLOCK, image.height - row),
+                )
+                if not image.read(band, window=window).all():
+                    return False
+    return True
+
+
+def check(path: Path, name: str) -> None:
+    """Raises TaskFailed unless rio-cogeo, warnings included, takes the file for a COG."""
+    valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
+    if not valid:
+        said = "; ".join([*errors, *warnings])
+        raise TaskFailed("COG_INVALID", f"the COG made of {name} does not pass validation: {said}")
