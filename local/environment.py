@@ -26,6 +26,7 @@ JOBS_QUEUE = "geospatial-jobs"
 TASKS_QUEUE = "geospatial-tasks"
 BRONZE = "bronze-rasters"
 SILVER = "silver-cogs"
+SWEEP_SCHEDULE = "*/30 * * * * *"
 KEY_NAME = "RootManageSharedAccessKey"
 # The caller's own databases, clouds and GDAL must not leak into the stack, nor a proxy come
 # between its parts, which all live on 127.0.0.1.
@@ -101,6 +102,7 @@ class Environment:
             "TITILER_URL": self.titiler,
             "STAC_URL": self.stac,
             "SCRATCH_DIR": str(self.folder / "scratch"),
+            "SWEEP_SCHEDULE": SWEEP_SCHEDULE,
             "PYTHON_THREADPOOL_THREAD_COUNT": "16",
         }
 

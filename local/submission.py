@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import httpx
 from azure.core.exceptions import AzureError
-from azure.storage.blob import BlobServiceClient, ContentSettings
+from azure.storage.blob import BlobServiceClient, ContainerClient, ContentSettings
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -91,7 +92,7 @@ def submit_file(
     parameters = {"container_name": BRONZE, "blob_name": file.name, **parse_arguments(arguments)}
     if not file.is_file():
         raise LocalError(f"there is no file {file}")
-    upload([file, *find_sidecars(file)], environment, console)
+    upload(file, environment, console)
     with Api(environment) as api:
         submitted = api.submit("process_raster", parameters)
         console.print(f"  job {submitted['job_id']}", highlight=False, soft_wrap=True)
@@ -114,20 +115,29 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     return parameters
 
 
+def sidecar_names(name: str) -> set[str]:
+    """The names, in lower case, under which GDAL looks for what belongs to a raster."""
+    name = name.lower()
+    stem, suffix = PurePath(name).stem, PurePath(name).suffix
+    names = {f"{name}{end}" for end in (".aux.xml", ".msk", ".ovr")}
+    names |= {f"{stem}{end}" for end in (".aux.xml", ".wld", ".prj", f"{suffix}w")}
+    if suffix in WORLD_SUFFIXES:
+        names.add(f"{stem}{WORLD_SUFFIXES[suffix]}")
+    return names - {name}
+
+
 def find_sidecars(file: Path) -> list[Path]:
-    """The files beside a raster that belong to it, as GDAL looks for them: by name."""
-    suffix = file.suffix.lower()
-    beside = {f"{file.name}{end}" for end in (".aux.xml", ".msk", ".ovr")}
-    beside |= {f"{file.stem}{end}" for end in (".aux.xml", ".wld", ".prj", f"{suffix}w")}
-    beside |= {f"{file.stem}{WORLD_SUFFIXES[suffix]}"} if suffix in WORLD_SUFFIXES else set()
-    wanted = {name.lower() for name in beside}
-    return sorted(
-        other for other in file.parent.iterdir() if other.name.lower() in wanted and other != file
-    )
+    """The files beside a raster that belong to it."""
+    wanted = sidecar_names(file.name)
+    return sorted(other for other in file.parent.iterdir() if other.name.lower() in wanted)
 
 
-def upload(files: Sequence[Path], environment: Environment, console: Console) -> None:
-    """Put files into the container for incoming rasters, under their own names."""
+def upload(file: Path, environment: Environment, console: Console) -> None:
+    """Make the container for incoming rasters hold this file and its sidecars, and no older ones.
+
+    What is there already stays untouched, for a new ETag would make it a new job.
+    """
+    files = [file, *find_sidecars(file)]
     columns = (TextColumn("  upload {task.description}"), BarColumn(), DownloadColumn())
     bar = Progress(
         *columns,
@@ -137,29 +147,39 @@ def upload(files: Sequence[Path], environment: Environment, console: Console) ->
         disable=not console.is_terminal,
     )
     storage = BlobServiceClient.from_connection_string(environment.storage_connection_string)
-    with bar, storage:
-        for file in files:
-            task = bar.add_task(file.name, total=file.stat().st_size)
-            _upload_one(storage, file, bar, task)
-            console.print(f"  uploaded {file.name}", highlight=False, soft_wrap=True)
+    with storage, storage.get_container_client(BRONZE) as bronze, bar:
+        for one in files:
+            is_new = _upload_one(bronze, one, bar)
+            did = "uploaded" if is_new else "is there already:"
+            console.print(f"  {did} {one.name}", highlight=False, markup=False, soft_wrap=True)
+        kept = {one.name for one in files}
+        stale = sidecar_names(file.name)
+        for name in bronze.list_blob_names(name_starts_with=file.stem):
+            if name.lower() in stale and name not in kept:
+                bronze.delete_blob(name)
+                console.print(f"  removed old {name}", highlight=False, markup=False)
 
 
-def _upload_one(storage: BlobServiceClient, file: Path, bar: Progress, task: TaskID) -> None:
-    def show(sent: int, total: int | None) -> None:
-        bar.update(task, completed=sent, total=total)
-
-    blob = storage.get_blob_client(BRONZE, file.name)
+def _upload_one(bronze: ContainerClient, file: Path, bar: Progress) -> bool:
+    """Upload a file unless the same bytes are there. Returns whether it did."""
+    with file.open("rb") as content:
+        checksum = bytearray(hashlib.file_digest(content, "md5").digest())
+    blob = bronze.get_blob_client(file.name)
     try:
+        if blob.exists() and blob.get_blob_properties().content_settings.content_md5 == checksum:
+            return False
+        task = bar.add_task(file.name, total=file.stat().st_size)
         with file.open("rb") as content:
             blob.upload_blob(
                 content,
                 overwrite=True,
                 max_concurrency=4,
-                progress_hook=show,
-                content_settings=ContentSettings(content_type="application/octet-stream"),
+                progress_hook=lambda sent, total: bar.update(task, completed=sent, total=total),
+                content_settings=ContentSettings(content_md5=checksum),
             )
     except AzureError as error:
         raise LocalError(f"{file.name} could not be uploaded: {error}") from error
+    return True
 
 
 def watch(api: Api, job_id: str, console: Console) -> Status:
@@ -186,7 +206,7 @@ def _watch_lines(statuses: Iterator[Status], console: Console) -> Status:
     told: dict[int, str] = {}
     for status in statuses:
         for stage in status["stages"]:
-            if told.get(stage["stage"]) == stage["status"]:
+            if stage["status"] in ("pending", told.get(stage["stage"])):
                 continue
             told[stage["stage"]] = stage["status"]
             counts = f"{stage['completed_tasks']}/{stage['total_tasks']}"
@@ -223,18 +243,13 @@ def explain_problem(code: int, text: str) -> str:
         return f"HTTP {code}: {text.strip()[:500] or 'no reason given'}"
     if not isinstance(problem, dict):
         return f"HTTP {code}: {text.strip()[:500]}"
-    heads = [str(problem[key]) for key in ("title", "detail") if problem.get(key)]
-    lines = [f"HTTP {code}: " + ": ".join(heads or [text.strip()[:500]])]
-    for error in problem.get("errors") or []:
-        lines.append("  " + _explain_error(error))
-    return "\n".join(lines)
+    errors = problem.get("errors") or []
+    said = [problem.get("title"), None if errors else problem.get("detail")]
+    head = ": ".join(str(part) for part in said if part) or text.strip()[:500]
+    return "\n".join([f"HTTP {code}: {head}", *(f"  {_explain_error(error)}" for error in errors)])
 
 
 def _explain_error(error: Any) -> str:
-    if not isinstance(error, dict):
-        return str(error)
-    message = error.get("message") or error.get("detail") or error.get("msg")
-    field = error.get("field") or error.get("pointer") or error.get("loc")
-    if field and message:
-        return f"{field}: {message}"
-    return json.dumps(error)
+    if isinstance(error, dict) and error.get("field") and error.get("message"):
+        return f"{error['field']}: {error['message']}"
+    return error if isinstance(error, str) else json.dumps(error)
