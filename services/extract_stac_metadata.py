@@ -1,5 +1,7 @@
 """Describe the COGs of one raster as one STAC item and put it into the catalogue."""
 
+from datetime import timedelta
+from importlib import import_module
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
@@ -7,9 +9,14 @@ from pydantic import AwareDatetime, Field
 from core.handler import TaskContext
 from core.models import Json, Record
 from services.create_cog import Cog
-from services.validate_raster import RasterFacts
+from services.validate_raster import RasterFacts, Tier
 
 StacId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+OWNER = "geolathe:source"
+"""The property that tells whose item it is."""
+PREFERENCE = (Tier.ANALYSIS, Tier.VISUALIZATION, Tier.ARCHIVE)
+READ_LIFETIME = timedelta(hours=1)
 
 
 class ExtractStac(Record):
@@ -41,6 +48,70 @@ class StacItem(Record):
     share_url: str
 
 
+class DescribeRaster(Record):
+    """What the child process is asked: the parameters, and where the bytes are."""
+
+    params: ExtractStac
+    cogs: tuple[Cog, ...]
+    """In the order of preference: maps show the first."""
+    paths: tuple[str, ...]
+    """What GDAL opens, signed: never stored."""
+    hrefs: tuple[str, ...]
+    """What the item says: plain addresses."""
+    source_href: str
+    titiler_url: str
+
+
+class Described(Record):
+    """What the child process answers."""
+
+    item: Json
+    collection: Json
+    titiler_urls: dict[str, str]
+
+
 def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
-    """Scan the COGs, build the item, store it. Unchanged input changes nothing."""
-    raise NotImplementedError
+    """Look at the COGs, write the item, store it. Unchanged input changes nothing.
+
+    An item_id that belongs to another source: TaskFailed ITEM_ID_TAKEN.
+    """
+    described = describe(request_for(params, ctx))
+    ctx.report(0.7, "storing the item")
+    change = ctx.catalog.put_item(described.item, described.collection, OWNER)
+    collection_id, item_id = described.item["collection"], described.item["id"]
+    stored = ctx.catalog.get_item(collection_id, item_id) or described.item
+    return StacItem(
+        item_id=item_id,
+        blob_name=preferred(params.cogs)[0].cog_blob,
+        collection_id=collection_id,
+        bbox=described.item["bbox"],
+        inserted_to_pgstac=True,
+        item_skipped=change == "unchanged",
+        stac_item=stored,
+        titiler_urls=described.titiler_urls,
+        share_url=described.titiler_urls["viewer_url"],
+    )
+
+
+def request_for(params: ExtractStac, ctx: TaskContext) -> DescribeRaster:
+    cogs = preferred(params.cogs)
+    signed = [ctx.blobs.signed_url(cog.blob, READ_LIFETIME) for cog in cogs]
+    return DescribeRaster(
+        params=params,
+        cogs=cogs,
+        paths=tuple(f"/vsicurl/{url}" for url in signed),
+        hrefs=tuple(ctx.blobs.url(cog.blob) for cog in cogs),
+        source_href=ctx.blobs.url(params.facts.source),
+        titiler_url=ctx.ports.deployment.titiler_url,
+    )
+
+
+def preferred(cogs: tuple[Cog, ...]) -> tuple[Cog, ...]:
+    """The lossless COG for analysis first: it is also what maps show."""
+    return tuple(sorted(cogs, key=lambda cog: PREFERENCE.index(cog.cog_tier)))
+
+
+def describe(request: DescribeRaster) -> Described:
+    module = import_module("services.stac.describe")
+    described: Described = module.describe_raster(request)
+    return described

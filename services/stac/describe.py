@@ -1,0 +1,24 @@
+"""What the child process does: look at the COGs, write the item and its collection."""
+
+from services.extract_stac_metadata import Described, DescribeRaster
+from services.map_links import titiler_urls
+from services.stac.collection import build_collection
+from services.stac.item import MAIN_ASSET, build_item
+from services.stac.rendering import renderings
+from services.stac.scan import scan_cog
+
+
+def describe_raster(request: DescribeRaster) -> Described:
+    """The item, the collection it asks for, and the addresses that show it."""
+    scans = [scan_cog(path) for path in request.paths]
+    looks = renderings(request.params.facts.raster_type.applied_type, scans[0])
+    item = build_item(request, scans, looks)
+    urls = titiler_urls(
+        request.titiler_url,
+        request.cogs[0].blob,
+        item["collection"],
+        item["id"],
+        MAIN_ASSET,
+        looks["default"],
+    )
+    return Described(item=item, collection=build_collection(item), titiler_urls=urls)

@@ -1,0 +1,286 @@
+"""The STAC 1.1 item of a raster, as one of its readers would want it."""
+
+import hashlib
+import re
+import unicodedata
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
+
+import pystac
+import rasterio
+
+from core.models import BlobRef, Json
+from services.create_cog import Cog
+from services.extract_stac_metadata import OWNER, DescribeRaster, ExtractStac
+from services.map_links import Rendering, cog_links, vsiaz_path, wmts_url
+from services.stac.dates import Dated, iso, item_datetime
+from services.stac.scan import BandScan, CogScan
+from services.validate_raster import BandFacts, RasterFacts, RasterType, Tier
+
+COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+EXTENSIONS = "https://stac-extensions.github.io"
+MAIN_ASSET = "data"
+ROLES = {
+    Tier.ANALYSIS: ["data"],
+    Tier.VISUALIZATION: ["visual"],
+    Tier.ARCHIVE: ["data", "archive"],
+}
+TITLES = {
+    Tier.ANALYSIS: "COG for analysis",
+    Tier.VISUALIZATION: "COG for maps",
+    Tier.ARCHIVE: "COG for the archive",
+}
+COMMON_NAMES = ("red", "green", "blue", "nir")
+
+
+def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, Rendering]) -> Json:
+    """The item of the COGs, the first of `request.cogs` being the one that maps show."""
+    params, main = request.params, scans[0]
+    dated = item_datetime(
+        params.datetime,
+        params.facts.acquired,
+        params.facts.source_blob,
+        params.facts.source_last_modified,
+    )
+    item = pystac.Item(
+        id=item_id(params),
+        geometry=main.geometry,
+        bbox=main.bbox,
+        datetime=dated.at,
+        properties=properties(request, main, dated, looks),
+        collection=params.collection_id,
+    )
+    for position, (cog, scan) in enumerate(zip(request.cogs, scans, strict=True)):
+        key = MAIN_ASSET if position == 0 else str(cog.cog_tier)
+        item.add_asset(key, cog_asset(params, cog, scan, main, request.hrefs[position]))
+    item.add_asset("thumbnail", thumbnail(request, looks["default"]))
+    for link in links(request, looks["default"]):
+        item.add_link(link)
+    item.stac_extensions = extensions(item)
+    written: Json = item.to_dict(include_self_link=False, transform_hrefs=False)
+    written["properties"]["datetime"] = iso(dated.at)
+    return written
+
+
+def item_id(params: ExtractStac) -> str:
+    """As given, or the source's name made readable and eight digits of its path's SHA-256.
+
+    The path tells `a/b.tif` from `a-b.tif`, which a slug alone does not.
+    """
+    if params.item_id is not None:
+        return params.item_id
+    path = source_path(params.facts)
+    stem = PurePosixPath(params.facts.source_blob).stem
+    words = "-".join(filter(None, [stem, params.facts.subdataset]))
+    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:64].strip("-")
+    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+    return f"{slug or 'raster'}-{digest}"
+
+
+def source_path(facts: RasterFacts) -> str:
+    """What the item is of: the blob, and the variable where it has several."""
+    path = f"{facts.source_container}/{facts.source_blob}"
+    return f"{path}#{facts.subdataset}" if facts.subdataset else path
+
+
+def properties(
+    request: DescribeRaster, main: CogScan, dated: Dated, looks: dict[str, Rendering]
+) -> Json:
+    facts = request.params.facts
+    return {
+        "title": request.params.title or title(facts),
+        "gsd": main.gsd,
+        **projection(main),
+        "renders": {name: render(look) for name, look in looks.items()},
+        "processing:software": software(),
+        "processing:lineage": lineage(facts, request.cogs[0]),
+        OWNER: source_path(facts),
+        "geolathe:source_etag": facts.source_etag,
+        "geolathe:raster_type": str(facts.raster_type.applied_type),
+        "geolathe:datetime_origin": dated.origin,
+    }
+
+
+def title(facts: RasterFacts) -> str:
+    stem = re.sub(r"[_\s]+", " ", PurePosixPath(facts.source_blob).stem).strip()
+    return f"{stem} {facts.subdataset}" if facts.subdataset else stem
+
+
+def projection(scan: CogScan) -> Json:
+    """The grid. Without an EPSG code the CRS is written out, as the extension asks."""
+    places = {
+        "proj:shape": list(scan.shape),
+        "proj:transform": list(scan.transform),
+        "proj:bbox": list(scan.bounds),
+    }
+    if scan.epsg is not None:
+        return {"proj:code": f"EPSG:{scan.epsg}", **places}
+    return {"proj:code": None, "proj:wkt2": scan.wkt2, "proj:projjson": scan.projjson, **places}
+
+
+def render(look: Rendering) -> Json:
+    """One entry of the render extension. `asset_bidx` is how TiTiler reads `bidx` there."""
+    entry: Json = {"title": look.title, "assets": [MAIN_ASSET]}
+    if look.bidx:
+        entry["bidx"] = list(look.bidx)
+        entry["asset_bidx"] = [f"{MAIN_ASSET}|{','.join(map(str, look.bidx))}"]
+    if look.rescale:
+        entry["rescale"] = [list(pair) for pair in look.rescale]
+    if look.colormap_name is not None:
+        entry["colormap_name"] = look.colormap_name
+    if look.colormap is not None:
+        entry["colormap"] = {str(value): list(color) for value, color in look.colormap.items()}
+    if look.algorithm is not None:
+        entry["algorithm"] = look.algorithm
+    return entry
+
+
+def software() -> dict[str, str]:
+    return {
+        "geolathe": installed("geolathe"),
+        "GDAL": rasterio.__gdal_version__,
+        "rio-cogeo": installed("rio-cogeo"),
+    }
+
+
+def installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unpackaged"  # run from its folder, as Azure Functions does
+
+
+def lineage(facts: RasterFacts, cog: Cog) -> str:
+    made = f"Cloud-Optimized GeoTIFF ({cog.compression}) from {facts.driver}"
+    if not cog.reprojection_performed:
+        return f"{made}, pixels unchanged in {short_crs(facts.source_crs)}"
+    way = f"{short_crs(facts.source_crs)} to {short_crs(cog.target_crs)}"
+    return f"{made}, warped from {way} with {cog.reproject_resampling} resampling"
+
+
+def short_crs(text: str) -> str:
+    """EPSG:n as it is; of a WKT its name."""
+    named = re.match(r'\w+\["([^"]*)"', text)
+    return named[1] if named else text
+
+
+def cog_asset(
+    params: ExtractStac, cog: Cog, scan: CogScan, main: CogScan, href: str
+) -> pystac.Asset:
+    fields: Json = {
+        "bands": bands(params.facts, scan),
+        "file:size": cog.size_bytes,
+        "file:checksum": cog.checksum,
+        "alternate": {
+            "vsiaz": {"href": vsiaz_path(cog.blob), "alternate:name": "GDAL's name for the blob"}
+        },
+    }
+    if projection(scan) != projection(main):
+        fields |= projection(scan)
+    return pystac.Asset(
+        href=href,
+        title=f"{TITLES[cog.cog_tier]} ({cog.compression})",
+        media_type=COG_TYPE,
+        roles=list(ROLES[cog.cog_tier]),
+        extra_fields=fields,
+    )
+
+
+def bands(facts: RasterFacts, scan: CogScan) -> list[Json]:
+    known = {band.index: band for band in facts.bands}
+    named = [band_entry(band, known.get(band.index)) for band in scan.bands]
+    if facts.raster_type.applied_type is RasterType.CATEGORICAL:
+        named[0] |= classes(scan)
+    return named
+
+
+def band_entry(band: BandScan, source: BandFacts | None) -> Json:
+    """One band object of STAC 1.1. Scaled values are real = stored * scale + offset."""
+    color = source.color if source is not None and band.color in ("gray", "undefined") else None
+    common = color or band.color
+    entry: Json = {
+        "name": common if common in (*COMMON_NAMES, "alpha") else f"b{band.index}",
+        "data_type": band.data_type,
+        "description": band.description,
+        "unit": band.unit or None,
+        "nodata": band.nodata,
+        "statistics": statistics(band),
+        "eo:common_name": common if common in COMMON_NAMES else None,
+        "raster:scale": band.scale if band.scale != 1 else None,
+        "raster:offset": band.offset if band.offset != 0 else None,
+    }
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def statistics(band: BandScan) -> Json | None:
+    if band.statistics is None:
+        return None
+    return band.statistics.model_dump(exclude={"p2", "p98"})
+
+
+def classes(scan: CogScan) -> Json:
+    """The classes that occur, with the colours of the file's own table."""
+    if scan.classes is None:
+        return {}
+    listed = []
+    for value in scan.classes:
+        entry: Json = {"value": value, "name": f"class-{value}".replace("--", "-minus-")}
+        if scan.palette and value in scan.palette:
+            entry["color_hint"] = "".join(f"{part:02X}" for part in scan.palette[value][:3])
+        listed.append(entry)
+    return {"classification:classes": listed}
+
+
+def thumbnail(request: DescribeRaster, look: Rendering) -> pystac.Asset:
+    urls = cog_links(request.titiler_url, request.cogs[0].blob, look)
+    return pystac.Asset(
+        href=urls["thumbnail_url"], title="Thumbnail", media_type="image/png", roles=["thumbnail"]
+    )
+
+
+def links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
+    """The source, the viewer, and the web map links that QGIS and web maps take."""
+    facts, blob = request.params.facts, request.cogs[0].blob
+    urls = cog_links(request.titiler_url, blob, look)
+    drawn = {"render": "default"}
+    layer = f"{vsiaz_path(blob)}_WebMercatorQuad_default"
+    return [
+        pystac.Link(
+            "derived_from",
+            request.source_href,
+            title=f"Source: {BlobRef(container=facts.source_container, name=facts.source_blob)}",
+            extra_fields={"geolathe:etag": facts.source_etag},
+        ),
+        pystac.Link("alternate", urls["viewer_url"], "text/html", "Map"),
+        pystac.Link("tilejson", urls["tilejson_url"], "application/json", "TileJSON", drawn),
+        pystac.Link("xyz", urls["tiles_url_template"], "image/png", "Map tiles", drawn),
+        pystac.Link(
+            "wmts",
+            wmts_url(request.titiler_url, blob, look),
+            "application/xml",
+            "WMTS",
+            {**drawn, "wmts:layer": layer},
+        ),
+    ]
+
+
+def extensions(item: pystac.Item) -> list[str]:
+    """The extensions whose fields the item has."""
+    every = [band for asset in item.assets.values() for band in asset.extra_fields.get("bands", [])]
+    fields = {key.partition(":")[0] for band in every for key in band if ":" in key}
+    names = [
+        "alternate-assets/v1.2.0",
+        "file/v2.1.0",
+        "processing/v1.1.0",
+        "projection/v2.0.0",
+        "render/v2.0.0",
+        "web-map-links/v1.2.0",
+    ]
+    if "classification" in fields:
+        names.append("classification/v2.0.0")
+    if "eo" in fields:
+        names.append("eo/v2.0.0")
+    if "raster" in fields:
+        names.append("raster/v2.0.0")
+    return [f"{EXTENSIONS}/{name}/schema.json" for name in sorted(names)]
