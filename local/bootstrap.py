@@ -90,9 +90,14 @@ def find_pips() -> Iterator[list[str]]:
         yield [str(PYTHON), f"{fetch_pip(Path(folder))}/pip"]
 
 
+def pip_page() -> str:
+    """The page of the package index that lists pip's files."""
+    return os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/") + "/pip/"
+
+
 def fetch_pip(folder: Path) -> Path:
     """Download the one pip wheel whose checksum is known here."""
-    index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/") + "/pip/"
+    index = pip_page()
     try:
         with urllib.request.urlopen(index, timeout=60) as answer:
             page = answer.read().decode()

@@ -46,9 +46,11 @@ def tile_url(tilejson: dict[str, Any]) -> str:
     """The tile in the middle of the raster, at a zoom where it fills the tile."""
     west, south, east, north = tilejson["bounds"]
     zoom = max(tilejson["minzoom"], min(tilejson["maxzoom"], tilejson["minzoom"] + 1))
-    template: str = tilejson["tiles"][0]
     x, y = tile_at((west + east) / 2, (south + north) / 2, zoom)
-    return template.format(z=zoom, x=x, y=y)
+    url: str = tilejson["tiles"][0]
+    for name, value in (("{z}", zoom), ("{x}", x), ("{y}", y)):
+        url = url.replace(name, str(value))
+    return url
 
 
 def tile_at(longitude: float, latitude: float, zoom: int) -> tuple[int, int]:

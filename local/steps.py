@@ -63,15 +63,16 @@ class Report:
         did: list[str] = []
         try:
             yield did
+        except LocalError:
+            did.append("failed")
+            raise
         finally:
             self._live.remove_task(shown)
-        took = time.monotonic() - started
-        self.console.print(
-            f"  {name:<12} {' '.join(did) or 'nothing to do':<42} {took:6.1f} s",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+            self._tell(name, " ".join(did) or "nothing to do", time.monotonic() - started)
+
+    def _tell(self, name: str, did: str, took: float) -> None:
+        line = f"  {name:<12} {did:<42} {took:6.1f} s"
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def run_steps(steps: Sequence[Step], report: Report) -> None:
