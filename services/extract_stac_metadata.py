@@ -60,6 +60,7 @@ class DescribeRaster(Record):
     """What the item says: plain addresses."""
     source_href: str
     titiler_url: str
+    stac_url: str
 
 
 class Described(Record):
@@ -103,6 +104,7 @@ def request_for(params: ExtractStac, ctx: TaskContext) -> DescribeRaster:
         hrefs=tuple(ctx.blobs.url(cog.blob) for cog in cogs),
         source_href=ctx.blobs.url(params.facts.source),
         titiler_url=ctx.ports.deployment.titiler_url,
+        stac_url=ctx.ports.deployment.stac_url,
     )
 
 

@@ -57,7 +57,7 @@ def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, R
     for link in links(request, looks["default"]):
         item.add_link(link)
     item.stac_extensions = extensions(item)
-    written: Json = item.to_dict(include_self_link=False, transform_hrefs=False)
+    written: Json = item.to_dict(include_self_link=True, transform_hrefs=False)
     written["properties"]["datetime"] = iso(dated.at)
     return written
 
@@ -240,12 +240,17 @@ def thumbnail(request: DescribeRaster, look: Rendering) -> pystac.Asset:
 
 
 def links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
-    """The source, the viewer, and the web map links that QGIS and web maps take."""
+    """Where it is catalogued, its source, its viewer, and what QGIS and web maps take."""
     facts, blob = request.params.facts, request.cogs[0].blob
     urls = cog_links(request.titiler_url, blob, look)
     drawn = {"render": "default"}
     layer = f"{vsiaz_path(blob)}_WebMercatorQuad_default"
+    collection = f"{request.stac_url.rstrip('/')}/collections/{request.params.collection_id}"
     return [
+        pystac.Link("collection", collection, "application/json"),
+        pystac.Link(
+            "self", f"{collection}/items/{item_id(request.params)}", "application/geo+json"
+        ),
         pystac.Link(
             "derived_from",
             request.source_href,

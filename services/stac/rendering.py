@@ -88,7 +88,9 @@ def usual_order(raster_type: RasterType, count: int) -> tuple[int, ...]:
 
 def ramp(cog: CogScan, name: str) -> Rendering:
     """One band through a continuous colour ramp."""
-    return Rendering(title="Grey", bidx=(1,), rescale=(stretch(cog.bands[0]),), colormap_name=name)
+    return Rendering(
+        title="Values", bidx=(1,), rescale=(stretch(cog.bands[0]),), colormap_name=name
+    )
 
 
 def classes(cog: CogScan) -> Rendering:
