@@ -138,7 +138,7 @@ def status(options: argparse.Namespace, console: Console) -> int:
     table = Table("part", "state", "pid", "address", "memory", box=None, pad_edge=False)
     for part in parts:
         pid = pids.get(part.name)
-        state = "runs" if pid else ("dead" if part.was_started else "not started")
+        state = "runs" if pid else ("dead" if part.is_missing else "stopped")
         memory = f"{process.memory_of(pid) >> 20} MB" if pid else ""
         table.add_row(part.name, state, str(pid or ""), part.address, memory)
     Console().print(table)

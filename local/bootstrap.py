@@ -152,7 +152,8 @@ def uv_settings(pip: dict[str, str]) -> dict[str, str]:
     if "UV_FIND_LINKS" in settings:
         settings["UV_FIND_LINKS"] = ",".join(settings["UV_FIND_LINKS"].split())
     # pip takes the best version of all indexes, uv by default the first index that has the name.
-    return {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_LINK_MODE": "copy", **settings}
+    merging = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    return {**merging, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **settings}
 
 
 def run(command: list[str], env: dict[str, str] | None = None) -> bool:

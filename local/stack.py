@@ -35,6 +35,7 @@ from local.steps import Report, Step, run_steps
 PRODUCT = ("function_app.py", "host.json", "config", "core", "infrastructure", "jobs")
 HOST_SOURCES = (*PRODUCT, "services", "triggers", "local/functions_host", "local.settings.json")
 PARTS = ("postgres", "azurite", "broker", "host", "titiler", "stac")
+SETUP_LOGS = ("python", "apt", "npm", "migrate")
 # Which port belongs to which part.
 PORTS = {
     "postgres": "postgres",
@@ -53,7 +54,7 @@ class PartStatus:
 
     name: str
     identity: Identity | None
-    was_started: bool
+    is_missing: bool  # it was started, never stopped, and yet does not run
     address: str
     log: Path
 
@@ -64,11 +65,6 @@ class Stack:
     def __init__(self, folder: Path = ROOT / ".local") -> None:
         self.folder = folder.absolute()
         self.services = Services(self.folder)
-
-    @property
-    def setup_log(self) -> Path:
-        """What apt, npm and the migrations said."""
-        return self.folder / "logs" / "setup.log"
 
     def up(self, report: Report) -> Environment:
         """Start what does not run. Raises StepFailed."""
@@ -114,13 +110,10 @@ class Stack:
     def log(self, name: str) -> Path:
         """The log of a part. Raises LocalError when there is no such part."""
         logs = {"postgres": self._cluster(0).log, "azurite": self._azurite(0).log}
-        logs |= {"setup": self.setup_log, "python": self.folder / "logs" / "python.log"}
-        if name in logs:
-            return logs[name]
-        if name not in PARTS:
-            known = ", ".join([*PARTS, "setup", "python"])
+        if name not in (*PARTS, *SETUP_LOGS):
+            known = ", ".join([*PARTS, *SETUP_LOGS])
             raise LocalError(f"there is no log {name!r}", hint=f"one of: {known}")
-        return self.services.log(name)
+        return logs.get(name) or self.services.log(name)
 
     def _steps(self, environment: Environment) -> list[Step]:
         cluster = self._cluster(environment.ports.postgres)
@@ -144,10 +137,10 @@ class Stack:
     def _install_postgres(self) -> str:
         if find_postgres() is not None:
             return ""
-        return f"PostgreSQL with PostGIS in {install_postgres(self.setup_log).bin}"
+        return f"PostgreSQL with PostGIS in {install_postgres(self.log('apt')).bin}"
 
     def _install_azurite(self) -> str:
-        return "installed from npm" if install_azurite(self.setup_log) else ""
+        return "installed from npm" if install_azurite(self.log("npm")) else ""
 
     def _start_postgres(self, cluster: Cluster, environment: Environment) -> str:
         if cluster.identity is not None:
@@ -164,7 +157,7 @@ class Stack:
             cluster.create_database(DATABASE)
         process.run(
             [sys.executable, "-m", "infrastructure.migrate", environment.database_url],
-            self.setup_log,
+            self.log("migrate"),
             env={**inherited(), **environment.app_settings()},
             cwd=ROOT,
         )
@@ -212,8 +205,17 @@ class Stack:
 
     def _part_status(self, name: str, environment: Environment | None) -> PartStatus:
         port = getattr(environment.ports, PORTS[name]) if environment else 0
-        log = self.log(name)
-        return PartStatus(name, self._identity(name), log.exists(), f"127.0.0.1:{port}", log)
+        identity = self._identity(name)
+        is_missing = identity is None and self._is_noted(name)
+        return PartStatus(name, identity, is_missing, f"127.0.0.1:{port}", self.log(name))
+
+    def _is_noted(self, name: str) -> bool:
+        """True from a start to the next stop, whatever happened in between."""
+        if name == "postgres":
+            return (self._cluster(0).data / "postmaster.pid").exists()
+        if name == "azurite":
+            return self._azurite(0).state_file.exists()
+        return self.services.read(name) is not None
 
     def _cluster(self, port: int) -> Cluster:
         return Cluster(self.folder / "postgres", port)

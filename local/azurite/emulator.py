@@ -51,6 +51,7 @@ class Azurite:
         identity = self.identity
         if identity is not None:
             process.stop(identity)
+        self.state_file.unlink(missing_ok=True)
 
     @property
     def identity(self) -> Identity | None:
@@ -76,7 +77,7 @@ class Azurite:
             port = self.wanted_port or ports.pick_free()
             identity = self._spawn(port)
             state = {"identity": asdict(identity), "port": port}
-            self._state_file.write_text(json.dumps(state), encoding="utf-8")
+            self.state_file.write_text(json.dumps(state), encoding="utf-8")
             try:
                 return self._wait_until_ready()
             except LocalError:
@@ -99,12 +100,13 @@ class Azurite:
         process.wait_until_ready("Azurite", identity, partial(ports.is_listening, port), self.log)
 
     @property
-    def _state_file(self) -> Path:
+    def state_file(self) -> Path:
+        """Who runs and where; there from a start to the next stop."""
         return self.folder / "azurite.json"
 
     def _state(self) -> tuple[Identity | None, int]:
         try:
-            state = json.loads(self._state_file.read_text(encoding="utf-8"))
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None, 0
         return Identity(**state["identity"]), int(state["port"])

@@ -48,12 +48,14 @@ def install_azurite(log: Path) -> bool:
             return False
         for name in MANIFESTS:
             shutil.copyfile(PINS / name, folder / name)
+        path = f"{node().parent}:{os.environ.get('PATH', os.defpath)}"
         npm = node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         options = ["--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"]
         process.run(
             [node(), npm, "ci", *options],
             log,
-            env={**os.environ, "PATH": f"{node().parent}:{os.environ['PATH']}"},
+            # The machine's certificates, for networks that have their own authority.
+            env={**os.environ, "PATH": path, "NODE_OPTIONS": "--use-system-ca"},
             cwd=folder,
             hint="is registry.npmjs.org, or the registry of your .npmrc, within reach?",
         )

@@ -43,7 +43,8 @@ def test_settings_get_uvs_names():
         "UV_FIND_LINKS": "/a,/b",
         "SSL_CERT_FILE": "/c.pem",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
-        "UV_LINK_MODE": "copy",
+        "UV_SYSTEM_CERTS": "1",
+        "UV_NATIVE_TLS": "1",
     }
 
 
