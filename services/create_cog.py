@@ -1,13 +1,28 @@
 """One COG out of one raster: warped, tiled, with overviews, checked, then shown at once."""
 
+import time
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from core.errors import TaskFailed
 from core.handler import TaskContext
-from core.models import BlobRef, Record
-from services.validate_raster import Bounds, Nodata, RasterFacts, RasterType, RasterWarning, Tier
+from core.models import BlobProperties, BlobRef, Record
+from core.ports import AccessTier
+from services import child
+from services.discard_cog import MADE_BY
+from services.fetch import Fetched, fetched, unchanged
+from services.validate_raster import (
+    Bounds,
+    Nodata,
+    RasterFacts,
+    RasterType,
+    RasterWarning,
+    Tier,
+    Validity,
+)
 
 
 class CreateCog(Record):
@@ -48,7 +63,7 @@ class Cog(Record):
     band_count: int
     dtype: str
     nodata: Nodata | None
-    validity: Literal["all", "nodata", "mask", "alpha"]
+    validity: Validity
     raster_type: RasterType
     compression: str
     predictor: int | None
@@ -95,7 +110,7 @@ class MadeCog(Record):
     band_count: int
     dtype: str
     nodata: Nodata | None
-    validity: Literal["all", "nodata", "mask", "alpha"]
+    validity: Validity
     compression: str
     predictor: int | None
     interleave: Literal["pixel", "band"]
@@ -108,6 +123,88 @@ class MadeCog(Record):
     warnings: tuple[RasterWarning, ...] = ()
 
 
+CONTENT_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+MEMORY_BYTES = 1024 * 2**20
+SECONDS = 4 * 3_600.0
+STORAGE_TIERS: dict[Tier, Literal["hot", "cool"]] = {
+    Tier.VISUALIZATION: "hot",
+    Tier.ANALYSIS: "hot",
+    Tier.ARCHIVE: "cool",
+}
+_ACCESS_TIERS: dict[Tier, AccessTier] = {
+    Tier.VISUALIZATION: "Hot",
+    Tier.ANALYSIS: "Hot",
+    Tier.ARCHIVE: "Cool",
+}
+# The warped raster, the COG with its overviews, and the overviews while they are being made.
+_SCRATCH_PER_PIXEL_BYTE = 3.5
+
+
 def create_cog(params: CreateCog, ctx: TaskContext) -> Cog:
     """Make the COG and store it at the target. Running it again writes the same bytes."""
-    raise NotImplementedError
+    started = time.monotonic()
+    try:
+        return _create(params, ctx, started, download=False)
+    except _RangeFailed:
+        return _create(params, ctx, started, download=True)
+
+
+class _RangeFailed(Exception):
+    """Reading by range requests failed: only a local copy tells whether the file is to blame."""
+
+
+def _create(params: CreateCog, ctx: TaskContext, started: float, *, download: bool) -> Cog:
+    facts = params.facts
+    with fetched(
+        ctx,
+        facts.source,
+        facts.source_etag,
+        facts.sidecars,
+        work_bytes=int(facts.decoded_bytes * _SCRATCH_PER_PIXEL_BYTE),
+        download=download,
+    ) as source:
+        made = _made(params, ctx, source)
+        unchanged(ctx, facts.source, facts.source_etag)
+        ctx.report(0.9, "uploading")
+        stored = ctx.blobs.upload(
+            params.target,
+            Path(made.path),
+            content_type=CONTENT_TYPE,
+            access_tier=_ACCESS_TIERS[params.tier],
+            metadata={MADE_BY: ctx.task_id},
+        )
+    return _cog(params, made, stored, time.monotonic() - started)
+
+
+def _made(params: CreateCog, ctx: TaskContext, source: Fetched) -> MadeCog:
+    try:
+        return child.run(
+            "services.raster.cog:make_cog",
+            MakeCog(params=params, path=source.path, folder=str(source.folder)),
+            MadeCog,
+            lambda fraction, message: ctx.report(0.9 * fraction, message),
+            memory_bytes=MEMORY_BYTES,
+            seconds=SECONDS,
+        )
+    except TaskFailed as error:
+        if source.is_ranged and error.code == "PIXELS_UNREADABLE":
+            raise _RangeFailed from error
+        raise
+
+
+def _cog(params: CreateCog, made: MadeCog, stored: BlobProperties, seconds: float) -> Cog:
+    facts = params.facts
+    return Cog(
+        **made.model_dump(exclude={"path"}),
+        cog_blob=params.target.name,
+        cog_container=params.target.container,
+        cog_tier=params.tier,
+        storage_tier=STORAGE_TIERS[params.tier],
+        source_blob=facts.source_blob,
+        source_container=facts.source_container,
+        raster_type=facts.raster_type.applied_type,
+        size_mb=round(made.size_bytes / 2**20, 2),
+        etag=stored.etag,
+        last_modified=stored.last_modified,
+        processing_time_seconds=round(seconds, 2),
+    )

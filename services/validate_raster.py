@@ -6,11 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
+from core.errors import TaskFailed
 from core.handler import TaskContext
 from core.models import BlobRef, Record
+from services import child
+from services.fetch import fetched
 
 Bounds = tuple[float, float, float, float]
 Nodata = float | Literal["nan", "inf", "-inf"]
+Validity = Literal["all", "nodata", "mask", "alpha"]
+"""What tells valid pixels from others."""
 
 
 class RasterType(StrEnum):
@@ -126,8 +131,7 @@ class RasterFacts(Record):
     decoded_bytes: int
     bands: tuple[BandFacts, ...]
     nodata: Nodata | None = None
-    validity: Literal["all", "nodata", "mask", "alpha"]
-    """What tells valid pixels from others in the source."""
+    validity: Validity
     has_palette: bool = False
 
     source_crs: str
@@ -162,6 +166,43 @@ class InspectRaster(Record):
     last_modified: datetime
 
 
+MEMORY_BYTES = 768 * 2**20
+SECONDS = 180.0
+_UNREADABLE = ("PIXELS_UNREADABLE", "NOT_A_RASTER")
+
+
 def validate_raster(params: ValidateRaster, ctx: TaskContext) -> RasterFacts:
     """Raises TaskFailed for what can never become a good COG."""
-    raise NotImplementedError
+    try:
+        return _inspect(params, ctx, download=False)
+    except _RangeFailed:
+        return _inspect(params, ctx, download=True)
+
+
+class _RangeFailed(Exception):
+    """Reading by range requests failed: only a local copy tells whether the file is to blame."""
+
+
+def _inspect(params: ValidateRaster, ctx: TaskContext, *, download: bool) -> RasterFacts:
+    with fetched(
+        ctx, params.source, params.source_etag, params.sidecars, work_bytes=0, download=download
+    ) as source:
+        request = InspectRaster(
+            params=params,
+            path=source.path,
+            stored_bytes=source.properties.size,
+            last_modified=source.properties.last_modified,
+        )
+        try:
+            return child.run(
+                "services.raster.facts:inspect",
+                request,
+                RasterFacts,
+                ctx.report,
+                memory_bytes=MEMORY_BYTES,
+                seconds=SECONDS,
+            )
+        except TaskFailed as error:
+            if source.is_ranged and error.code in _UNREADABLE:
+                raise _RangeFailed from error
+            raise

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import rasterio
-from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
@@ -21,10 +20,9 @@ from services.raster.progress import Stretch
 from services.raster.source import Source
 from services.raster.view import Band, Mask, Palette, View, alpha_top
 from services.raster.warp import Warp, warp
-from services.validate_raster import CogSettings, RasterType, RasterWarning, Tier
+from services.validate_raster import CogSettings, RasterType, RasterWarning, Tier, Validity
 
 Report = Callable[[float, str], None]
-Validity = Literal["all", "nodata", "mask", "alpha"]
 
 IN_MEMORY_BYTES = 64 * 2**20
 """Rasters up to this size, decoded, may be warped in memory."""
@@ -146,7 +144,8 @@ def _validity(
     source: Source, params: CreateCog, bands: list[Band], grid: Grid
 ) -> tuple[float | None, Mask | None]:
     """The nodata value of the view, or its mask; neither where every pixel is valid."""
-    validity, form = params.facts.validity, "alpha" if grid.warped else "mask"
+    validity = params.facts.validity
+    form: Literal["mask", "alpha"] = "alpha" if grid.warped else "mask"
     if validity == "alpha":
         alpha = next(band for band in bands if band.color == "alpha")
         return None, Mask((str(alpha.source),), "alpha")

@@ -37,7 +37,7 @@ def parse(text: str, field: str) -> CRS:
 
 def is_placed(crs: CRS | None) -> bool:
     """Whether the CRS says where on a globe things are: a local grid does not."""
-    return bool(crs) and (crs.is_geographic or crs.is_projected)
+    return bool(crs and (crs.is_geographic or crs.is_projected))
 
 
 def horizontal(crs: CRS) -> CRS:

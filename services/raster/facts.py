@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from rasterio.crs import CRS
 
@@ -22,6 +23,7 @@ from services.validate_raster import (
     RasterWarning,
     Tier,
     ValidateRaster,
+    Validity,
 )
 
 Report = Callable[[float, str], None]
@@ -129,7 +131,9 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     )
 
 
-def _place(source: Source, params: ValidateRaster, notes: Notes) -> tuple[Place, str]:
+def _place(
+    source: Source, params: ValidateRaster, notes: Notes
+) -> tuple[Place, Literal["file_metadata", "user_override"]]:
     """Where the raster lies. The file's own CRS wins over input_crs, and says so."""
     own = source_crs(source)
     if own is None and params.input_crs is None:
@@ -153,7 +157,7 @@ def _place(source: Source, params: ValidateRaster, notes: Notes) -> tuple[Place,
 
 
 def source_crs(source: Source) -> CRS | None:
-    """The file's CRS, without heights. A local grid is none. Raises TaskFailed for other planets."""
+    """The file's CRS, without heights; a local grid is none. TaskFailed for other planets."""
     found = source.dataset.crs or source.dataset.gcps[1]
     if not crs.is_placed(found):
         return None
@@ -271,7 +275,7 @@ def _bands(source: Source, found: Detection, notes: Notes) -> tuple[BandFacts, .
         if value is not None and not nodata.fits(value, source.dtype):
             notes.warn(
                 "NODATA_OUT_OF_RANGE",
-                f"{source.name}, band {index}: nodata {value:g} is no {source.dtype} and was left out",
+                f"{source.name}, band {index}: nodata {value:g} is no {source.dtype}, left out",
             )
     if len({str(value) for value in dataset.nodatavals}) > 1:
         notes.warn(
@@ -303,7 +307,7 @@ def _nodata(source: Source) -> float | None:
     return next((v for v in usable if nodata.fits(v, source.dtype)), None)
 
 
-def _validity(source: Source, found: Detection) -> str:
+def _validity(source: Source, found: Detection) -> Validity:
     if found.alpha_band:
         return "alpha"
     if _nodata(source) is not None:

@@ -45,9 +45,20 @@ _SETTINGS: dict[str, Any] = {
 
 
 def skip_other_drivers() -> None:
-    """Keep GDAL from registering what we never use. Call it before GDAL is first used."""
-    with rasterio.Env() as env:
-        listed = set(env.drivers())
+    """Keep GDAL from registering what we never use. Call it before GDAL is first used.
+
+    GDAL takes a list of what to leave out, so a child that registers everything tells it.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with rasterio.Env() as env:
+            os.write(writing, "\n".join(env.drivers()).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="ascii") as lines:
+        listed = set(lines.read().split("\n"))
+    os.waitpid(child, 0)
     os.environ["GDAL_SKIP"] = ",".join(sorted(listed - {*INPUT_DRIVERS, "COG", "VRT", "MEM"}))
 
 

@@ -111,7 +111,7 @@ def _turned(crs: CRS) -> tuple[CRS, float]:
 
 
 def _is_degrees(crs: CRS) -> bool:
-    return abs(crs.units_factor[1] - np.pi / 180) < 1e-12
+    return bool(abs(crs.units_factor[1] - np.pi / 180) < 1e-12)
 
 
 def _proj4_pm180(crs: CRS) -> str:

@@ -65,8 +65,8 @@ class Place:
     def xy(self, columns: Points, rows: Points) -> tuple[Points, Points]:
         """Coordinates of pixel corners."""
         if not self.gcps:
-            xs, ys = self.transform @ (columns, rows)
-            return np.asarray(xs), np.asarray(ys)
+            t = self.transform
+            return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
         with GCPTransformer(list(self.gcps), tps=self.splines) as curve:
             xs, ys = curve.xy(rows, columns, offset="ul")
         return np.asarray(xs), np.asarray(ys)

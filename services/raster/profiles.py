@@ -1,7 +1,6 @@
 """What each type of raster asks for in each tier, as data."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -28,12 +27,6 @@ RESAMPLING: dict[RasterType, Resampling] = {
     RasterType.MULTISPECTRAL: Resampling("average", "bilinear"),
     RasterType.NIR: Resampling("average", "cubic"),
     RasterType.UNKNOWN: Resampling("nearest", "nearest"),
-}
-
-STORAGE_TIER: dict[Tier, Literal["hot", "cool"]] = {
-    Tier.VISUALIZATION: "hot",
-    Tier.ANALYSIS: "hot",
-    Tier.ARCHIVE: "cool",
 }
 
 _LOSSLESS = {Tier.ANALYSIS: "DEFLATE", Tier.ARCHIVE: "LZW"}

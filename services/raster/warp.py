@@ -1,4 +1,4 @@
-"""The warp: many threads, onto a tiled scratch file, with nothing invented outside the footprint."""
+"""The warp: many threads, onto a tiled scratch file, nothing invented outside the footprint."""
 
 from dataclasses import dataclass
 from typing import Any

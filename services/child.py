@@ -1,0 +1,237 @@
+"""Runs work on untrusted files in a process of its own.
+
+A file that makes GDAL crash, hang or eat memory ends that process and one task, not the worker.
+The process has no credentials in its environment, a memory cap and a deadline, and is killed as
+soon as the task is lost.
+"""
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from core.errors import TaskFailed
+
+Result = TypeVar("Result", bound=BaseModel)
+Report = Callable[[float, str], None]
+
+_TICK_SECONDS = 0.25
+_PRELOADED = ("services.raster.preload",)
+# What a process needs to run at all; nothing that opens a door.
+_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
+         "CURL_CA_BUNDLE")  # fmt: skip
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class ChildError(RuntimeError):
+    """Something went wrong in the child that another attempt may not meet again."""
+
+
+def run(
+    function: str,
+    request: BaseModel,
+    result: type[Result],
+    report: Report,
+    *,
+    memory_bytes: int,
+    seconds: float,
+) -> Result:
+    """Run "module:function" on the request in a child process.
+
+    Raises TaskFailed when the function does, and for a crash, too much memory or too much time.
+    Whatever `report` raises ends the child at once.
+    """
+    order = {
+        "function": function,
+        "request": request.model_dump(mode="json"),
+        # A sudden allocation is refused here; what grows is seen by _Conversation first.
+        "memory_bytes": 2 * memory_bytes,
+    }
+    with _SERVER.conversation() as line:
+        conversation = _Conversation(line, report, memory_bytes, seconds)
+        try:
+            line.sendall(json.dumps(order).encode() + b"\n")
+            return result.model_validate(conversation.result())
+        except (BrokenPipeError, ConnectionResetError):
+            raise ChildError("the raster process died before it could begin") from None
+        finally:
+            conversation.end()
+
+
+class _Conversation:
+    """What the child says, and how it is watched meanwhile."""
+
+    def __init__(
+        self, line: socket.socket, report: Report, memory_bytes: int, seconds: float
+    ) -> None:
+        self._line = line
+        self._report = report
+        self._memory_bytes = memory_bytes
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._process: int | None = None
+        self._pid = 0
+        self._progress = (0.0, "")
+
+    def result(self) -> Any:
+        for message in self._messages():
+            ((kind, content),) = message.items()
+            if kind == "pid":
+                self._meet(*content)
+            elif kind == "progress":
+                self._progress = (content[0], content[1])
+            elif kind == "result":
+                return content[0]
+            elif kind == "failed":
+                raise TaskFailed(*content)
+            elif kind == "error":
+                raise _raised(*content)
+            elif kind == "exit":
+                raise _death(content, self._memory_bytes)
+        raise ChildError("the raster process ended without a word")
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        buffer = bytearray()
+        while True:
+            self._watch()
+            if not select.select([self._line], [], [], _TICK_SECONDS)[0]:
+                continue
+            received = self._line.recv(65_536)
+            if not received:
+                return
+            buffer += received
+            *whole, rest = bytes(buffer).split(b"\n")
+            buffer = bytearray(rest)
+            for line in filter(None, whole):
+                # A child killed in mid-sentence leaves half a line before its exit code.
+                with suppress(json.JSONDecodeError):
+                    yield json.loads(line)
+
+    def _watch(self) -> None:
+        """Every tick: is the task still ours, is there time, is there memory?"""
+        self._report(*self._progress)
+        if time.monotonic() > self._deadline:
+            raise TaskFailed(
+                "RASTER_TIMEOUT", f"the work was not done within {self._seconds:.0f} s"
+            )
+        if self._resident() > self._memory_bytes:
+            raise TaskFailed(
+                "RASTER_TOO_HEAVY",
+                f"the work needs more than {self._memory_bytes >> 20} MB of memory",
+            )
+
+    def _meet(self, pid: int) -> None:
+        self._pid = pid
+        with suppress(ProcessLookupError):
+            self._process = os.pidfd_open(pid)
+
+    def _resident(self) -> int:
+        """See proc(5), /proc/pid/statm."""
+        if not self._pid:
+            return 0
+        try:
+            pages = Path(f"/proc/{self._pid}/statm").read_text(encoding="ascii").split()[1]
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            return 0
+        return int(pages) * _PAGE
+
+    def end(self) -> None:
+        """Make sure that the child is gone: nobody may write to a folder that is being removed."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        select.select([self._process], [], [], 10)
+        os.close(self._process)
+        self._process = None
+
+
+def _raised(kind: str, message: str, trace: str) -> Exception:
+    kinds = {"ConnectionError": ConnectionError, "TimeoutError": TimeoutError, "OSError": OSError}
+    error: Exception = kinds.get(kind, ChildError)(
+        message if kind in kinds else f"{kind}: {message}"
+    )
+    error.add_note(trace)
+    return error
+
+
+def _death(code: int, memory_bytes: int) -> Exception:
+    if code == -signal.SIGKILL:
+        return TaskFailed(
+            "RASTER_TOO_HEAVY",
+            f"the raster process was killed: it, or its neighbours, took too much memory "
+            f"(its own limit is {memory_bytes >> 20} MB)",
+        )
+    if code == -signal.SIGTERM:
+        return ChildError("the raster process was told to stop")
+    if code < 0:
+        name = signal.Signals(-code).name
+        return TaskFailed("RASTER_CRASHED", f"reading this raster crashes GDAL ({name})")
+    return ChildError(f"the raster process ended with code {code}")
+
+
+class _Server:
+    """The fork server of this process, started when first needed and again when it died."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    @contextmanager
+    def conversation(self) -> Iterator[socket.socket]:
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs, self._lock:
+                socket.send_fds(self._started(), [b"x"], [theirs.fileno()])
+            yield ours
+
+    def _started(self) -> socket.socket:
+        if self._control and self._process and self._process.poll() is None:
+            return self._control
+        self.stop()
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "services.forkserver", str(theirs.fileno()), *_PRELOADED],
+                pass_fds=[theirs.fileno()],
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        return self._control
+
+    def stop(self) -> None:
+        """Close the socket: the server and its children end by themselves."""
+        if self._control:
+            self._control.close()
+        if self._process:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+        self._control = self._process = None
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+_SERVER = _Server()
+atexit.register(_SERVER.stop)

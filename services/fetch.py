@@ -1,0 +1,97 @@
+"""Where the child process finds the bytes of a source: a signed address, or a local copy."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+
+from core.errors import TaskFailed
+from core.handler import TaskContext
+from core.models import BlobProperties, BlobRef
+
+MAX_SOURCE_BYTES = 128 * 2**30
+RANGE_FROM_BYTES = 64 * 2**20
+"""Smaller files are downloaded: one request is faster than the dozens that reading them takes."""
+_RANGED_SUFFIXES = (".tif", ".tiff")
+_SIGNATURE_LIFETIME = timedelta(hours=4)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A source within reach of GDAL."""
+
+    path: str
+    properties: BlobProperties
+    folder: Path
+    """Empty, for the work."""
+
+    @property
+    def is_ranged(self) -> bool:
+        return self.path.startswith("/vsicurl/")
+
+
+def is_downloaded(properties: BlobProperties, sidecars: tuple[BlobRef, ...]) -> bool:
+    """Whether the source is copied to the scratch disk rather than read by range requests."""
+    ranged = properties.ref.name.lower().endswith(_RANGED_SUFFIXES)
+    return bool(sidecars) or not ranged or properties.size < RANGE_FROM_BYTES
+
+
+def unchanged(ctx: TaskContext, source: BlobRef, etag: str) -> BlobProperties:
+    """The source's properties. Raises TaskFailed when it is no longer what was submitted."""
+    properties = ctx.blobs.properties(source)
+    if properties.etag != etag:
+        raise TaskFailed(
+            "SOURCE_CHANGED", f"{source} was changed after the job was submitted: submit it again"
+        )
+    return properties
+
+
+@contextmanager
+def fetched(
+    ctx: TaskContext,
+    source: BlobRef,
+    etag: str,
+    sidecars: tuple[BlobRef, ...],
+    *,
+    work_bytes: int,
+    download: bool = False,
+) -> Iterator[Fetched]:
+    """Bring the source within reach. The same bytes are there at the end, or SOURCE_CHANGED."""
+    properties = unchanged(ctx, source, etag)
+    _check_size(properties)
+    copied = download or is_downloaded(properties, sidecars)
+    room = work_bytes + (properties.size if copied else 0)
+    with ctx.scratch.folder(ctx.task_id, room) as folder:
+        work = folder / "work"
+        work.mkdir()
+        if copied:
+            path = _copy(ctx, source, sidecars, folder)
+        else:
+            path = f"/vsicurl/{ctx.blobs.signed_url(source, _SIGNATURE_LIFETIME)}"
+        yield Fetched(path, properties, work)
+    unchanged(ctx, source, etag)
+
+
+def _check_size(properties: BlobProperties) -> None:
+    if properties.size == 0:
+        raise TaskFailed("NOT_A_RASTER", f"{properties.ref} is empty")
+    if properties.size > MAX_SOURCE_BYTES:
+        raise TaskFailed(
+            "RASTER_TOO_LARGE",
+            f"{properties.ref} has {properties.size / 2**30:.0f} GB: "
+            f"the limit is {MAX_SOURCE_BYTES >> 30} GB. Cut it into parts",
+        )
+
+
+def _copy(ctx: TaskContext, source: BlobRef, sidecars: tuple[BlobRef, ...], folder: Path) -> str:
+    """Names of our own: only the endings, which tell GDAL what belongs together, are kept."""
+    home = folder / "source"
+    home.mkdir()
+    ending = PurePosixPath(source.name).suffix.lower()
+    stem_length = len(source.name) - len(ending)
+    path = home / f"source{ending}"
+    ctx.blobs.download(source, path)
+    for sidecar in sidecars:
+        ctx.blobs.download(sidecar, home / f"source{sidecar.name[stem_length:].lower()}")
+    return str(path)

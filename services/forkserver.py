@@ -1,0 +1,151 @@
+"""A process that has the raster modules in memory and forks once for every task.
+
+It is started by services/child.py with one end of a socket pair and the modules to load. Over it
+come requests: a socket each, on which parent and child then talk in lines of JSON. The child dies
+with this process, and this process when its parent closes the socket.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
+from types import FrameType
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel
+
+from core.errors import TaskFailed
+
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(control: socket.socket) -> None:
+    """Fork for each socket that arrives, and say how each child ended."""
+    woken, waker = socket.socketpair()
+    for end in (woken, waker):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, _ignore)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    children: dict[int, socket.socket] = {}
+    selector = selectors.DefaultSelector()
+    selector.register(control, selectors.EVENT_READ)
+    selector.register(woken, selectors.EVENT_READ)
+    while True:
+        ready = {key.fileobj for key, _ in selector.select()}
+        if woken in ready:
+            woken.recv(4096)
+            _reap(children)
+        if control in ready:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            if not message:
+                return
+            _fork(socket.socket(fileno=descriptors[0]), children, (control, woken, waker))
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """A handler has to exist for the wake-up socket to be written."""
+
+
+def _fork(
+    conversation: socket.socket,
+    children: dict[int, socket.socket],
+    inherited: tuple[socket.socket, ...],
+) -> None:
+    server = os.getpid()
+    child = os.fork()
+    if child:
+        children[child] = conversation
+        return
+    # Leave by _exit: nothing of the server's may be cleaned up by its child.
+    status = 1
+    try:
+        _die_with(server)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for other in (*inherited, *children.values()):
+            other.close()
+        _silence()
+        _answer(conversation)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _die_with(server: int) -> None:
+    """See prctl(2), PR_SET_PDEATHSIG."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server:
+        os._exit(1)
+
+
+def _silence() -> None:
+    """What GDAL's libraries print may hold the signed address."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+
+
+def _reap(children: dict[int, socket.socket]) -> None:
+    while children:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if child == 0:
+            return
+        with children.pop(child) as conversation, suppress(OSError):
+            code = os.waitstatus_to_exitcode(status)
+            conversation.sendall(b"\n" + json.dumps({"exit": code}).encode() + b"\n")
+
+
+def _answer(conversation: socket.socket) -> None:
+    """Run what is asked, within the limits that are asked, and send back what comes of it."""
+    lock = Lock()
+
+    def send(kind: str, *content: Any) -> None:
+        line = json.dumps({kind: content}).encode() + b"\n"
+        with lock:
+            conversation.sendall(line)
+
+    send("pid", os.getpid())
+    with conversation.makefile("rb") as lines:
+        order = json.loads(lines.readline())
+    limit = order["memory_bytes"]
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        function = _function(order["function"])
+        request = get_type_hints(function)["request"].model_validate(order["request"])
+        result = function(request, lambda fraction, text: send("progress", fraction, text))
+        send("result", result.model_dump(mode="json"))
+    except TaskFailed as error:
+        send("failed", error.code, error.message)
+    except MemoryError:
+        send("failed", "RASTER_TOO_HEAVY", f"the work needs more than {limit >> 20} MB of memory")
+    except Exception as error:  # noqa: BLE001 - the other end raises it again
+        send("error", type(error).__name__, str(error), traceback.format_exc())
+
+
+def _function(name: str) -> Callable[[BaseModel, Callable[[float, str], None]], BaseModel]:
+    module, _, attribute = name.partition(":")
+    function: Callable[[BaseModel, Callable[[float, str], None]], BaseModel]
+    function = getattr(importlib.import_module(module), attribute)
+    return function
+
+
+def main() -> None:
+    descriptor, *modules = sys.argv[1:]
+    for module in modules:
+        importlib.import_module(module)
+    with socket.socket(fileno=int(descriptor)) as control:
+        serve(control)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""Loads the raster modules into the fork server, with only the drivers that we use."""
+
+import rasterio
+
+from services.raster import cog as cog
+from services.raster import facts as facts
+from services.raster import gdal
+
+gdal.skip_other_drivers()
+with rasterio.Env():
+    """Registers the drivers, once for all children."""
