@@ -52,4 +52,6 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 app.register_functions(http.blueprint(machine))
 app.register_functions(health.blueprint(checks))
 app.register_functions(queues.blueprint(machine))
-app.register_functions(timers.blueprint(machine, settings.sweep_limit, settings.sweep_grace))
+app.register_functions(
+    timers.blueprint(machine, settings.sweep_limit, settings.sweep_grace, settings.retention)
+)

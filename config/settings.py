@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     sweep_limit: int = Field(1000, ge=1)
     sweep_grace_seconds: float = Field(120, gt=0)
 
+    retention_days: float | None = Field(None, gt=0)
+    """Jobs that ended longer ago are deleted; unset, none is."""
+
     @model_validator(mode="after")
     def _one_service_bus(self) -> "Settings":
         if not self.servicebus_connection and not self.servicebus_host:
@@ -61,6 +64,10 @@ class Settings(BaseSettings):
     @property
     def heartbeat(self) -> timedelta:
         return timedelta(seconds=self.heartbeat_seconds)
+
+    @property
+    def retention(self) -> timedelta | None:
+        return timedelta(days=self.retention_days) if self.retention_days else None
 
     @property
     def sweep_grace(self) -> timedelta:

@@ -2,6 +2,7 @@
 
 GeolatheError            has a stable `code` and one sentence for people
 ├── RequestError         the caller can mend it: HTTP 4xx; raised in a handler it ends the task
+│   ├── NotJson              the body cannot be read
 │   ├── InvalidRequest       a field is wrong; names field, value and cure
 │   ├── UnknownJobType
 │   ├── JobNotFound
@@ -35,6 +36,12 @@ class RequestError(GeolatheError):
     """The caller can mend it."""
 
     code = "BAD_REQUEST"
+
+
+class NotJson(RequestError):
+    """The body cannot be read."""
+
+    code = "BODY_NOT_JSON"
 
 
 class FieldError(NamedTuple):

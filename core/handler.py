@@ -18,6 +18,9 @@ class Progress(Protocol):
     def report(self, fraction: float, message: str = "") -> None:
         """Keep the fraction done, 0 to 1. Raises TaskLost when the task is no longer ours."""
 
+    def confirm(self) -> None:
+        """Make sure now that the task is still ours. Raises TaskLost."""
+
 
 @dataclass(frozen=True)
 class TaskContext:
@@ -43,6 +46,10 @@ class TaskContext:
     def report(self, fraction: float, message: str = "") -> None:
         """Tell how far the task is, 0 to 1. Raises TaskLost when it should stop."""
         self.progress.report(fraction, message)
+
+    def confirm(self) -> None:
+        """Call before showing anything to the world. Raises TaskLost when it should stop."""
+        self.progress.confirm()
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,12 @@ class JobBase:
         completed: BaseModel = params
         return completed
 
+    def discard(self, params: Any, ports: Ports, owner: str) -> None:
+        """Remove what the tasks of a cancelled job made and nobody uses. Safe to repeat.
+
+        `owner` is what the task ids of this job begin with.
+        """
+
     @classmethod
     def prepared(cls) -> type[BaseModel]:
         """The model that `prepare` returns."""

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -16,17 +16,23 @@ logger = logging.getLogger(__name__)
 class HeldLease:
     """A task in this process's hands: its progress, and whether it is still ours."""
 
-    def __init__(self, task: TaskRecord) -> None:
+    def __init__(self, task: TaskRecord, confirm: Callable[["HeldLease"], None]) -> None:
         self.task_id = task.task_id
         self.attempt = task.attempt
         self.is_lost = threading.Event()
         self._progress = (0.0, "")
+        self._confirm = confirm
 
     def report(self, fraction: float, message: str = "") -> None:
         """Keep the progress; the next heartbeat stores it. Raises TaskLost."""
         if self.is_lost.is_set():
             raise TaskLost(f"attempt {self.attempt} of {self.task_id} lost its task")
         self._progress = (min(max(fraction, 0.0), 1.0), message)
+
+    def confirm(self) -> None:
+        """Ask the state, not the last heartbeat, whether the task is ours. Raises TaskLost."""
+        self._confirm(self)
+        self.report(*self._progress)
 
     def snapshot(self) -> HeldTask:
         return HeldTask(self.task_id, self.attempt, *self._progress)
@@ -47,7 +53,7 @@ class Leases:
     @contextmanager
     def hold(self, task: TaskRecord) -> Iterator[HeldLease]:
         """Keep the claim of a task alive while the block runs."""
-        held = HeldLease(task)
+        held = HeldLease(task, lambda lease: self._renew([lease]))
         with self._lock:
             self._held[task.task_id] = held
             if self._thread is None or not self._thread.is_alive():
@@ -71,14 +77,16 @@ class Leases:
             with self._lock:
                 held = list(self._held.values())
             if held:
-                self._renew(held)
+                self._try_to_renew(held)
 
-    def _renew(self, held: list[HeldLease]) -> None:
+    def _try_to_renew(self, held: list[HeldLease]) -> None:
         try:
-            ours = self._state.renew_leases([lease.snapshot() for lease in held], self.lease)
+            self._renew(held)
         except Unavailable as error:
             logger.warning("leases of %d tasks not renewed: %s", len(held), error)
-            return
+
+    def _renew(self, held: list[HeldLease]) -> None:
+        ours = self._state.renew_leases([lease.snapshot() for lease in held], self.lease)
         for lease in held:
             if lease.task_id not in ours:
                 lease.is_lost.set()

@@ -92,7 +92,11 @@ class CoreMachine:
         except JobNotFound:
             logger.info("job %s is gone; its message is dropped", message.job_id)
             return
-        if job.status.is_final or message.run != job.run:
+        if message.run != job.run:
+            return
+        if job.status is JobStatus.CANCELLED:
+            self._discard(job)
+        if job.status.is_final:
             return
         if message.stage == job.stage + 1:
             self._advance(job)
@@ -133,6 +137,7 @@ class CoreMachine:
         job = self.state.cancel_job(job_id)
         if job.status is not JobStatus.CANCELLED:
             raise StateConflict(f"job {job_id} is {job.status} and cannot be cancelled any more")
+        self._request_stage(job, job.stage + 1)
         return job
 
     def retry(self, job_id: str) -> JobRecord:
@@ -147,6 +152,27 @@ class CoreMachine:
         """Keep a message that nobody could handle, with its reason."""
         logger.error("dead letter in %s: %s %s", letter.queue, letter.reason, letter.description)
         self.state.record_dead_letter(letter)
+
+    def purge(self, age: timedelta, limit: int) -> int:
+        """Delete jobs that ended longer ago than `age`. Returns how many."""
+        purged = self.state.purge_jobs(age, limit)
+        if purged:
+            logger.info("purged %d jobs that ended more than %s ago", len(purged), age)
+        return len(purged)
+
+    def _discard(self, job: JobRecord) -> None:
+        """Remove what a cancelled job made; again when its last worker must have noticed."""
+        if job.discarded_at is not None or job.finished_at is None:
+            return
+        definition = self.registry.job(job.job_type)
+        params = definition.prepared().model_validate(job.parameters)
+        definition.discard(params, self.ports, task_prefix(job))
+        settled = job.finished_at + self.leases.lease
+        if datetime.now(UTC) < settled:
+            again = JobMessage(job_id=job.job_id, run=job.run, stage=job.stage + 1)
+            self.bus.send_jobs([again], due=settled)
+        else:
+            self.state.mark_discarded(job)
 
     def _advance(self, job: JobRecord) -> None:
         """Fail, finish or start the next stage of a job whose stage is closed."""
@@ -289,14 +315,19 @@ class CoreMachine:
         return Failure(code="WORKER_LOST", message=message)
 
 
+def task_prefix(job: JobRecord) -> str:
+    """What the ids of a job's tasks begin with, in every run."""
+    return f"{job.job_id[:32]}-"
+
+
 def _tasks(
     job: JobRecord, stage: Stage, handler: BoundHandler, parameters: Sequence[BaseModel]
 ) -> list[TaskRecord]:
     """The rows of a stage. The run in the id keeps late workers of an old run away."""
-    prefix = f"{job.job_id[:32]}-{job.run}-{stage.number}"
+    prefix = task_prefix(job)
     return [
         TaskRecord(
-            task_id=f"{prefix}-{index}",
+            task_id=f"{prefix}{job.run}-{stage.number}-{index}",
             job_id=job.job_id,
             run=job.run,
             stage=stage.number,

@@ -103,6 +103,7 @@ class BlobProperties(Record):
     last_modified: datetime
     content_type: str | None = None
     access_tier: str | None = None
+    metadata: dict[str, str] = {}
 
 
 class Deployment(Record):
@@ -138,6 +139,17 @@ class JobRecord(Record):
     updated_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    discarded_at: datetime | None = None
+
+
+class Attempt(Record):
+    """An attempt that did not complete its task."""
+
+    task_id: str
+    attempt: int
+    started_at: datetime
+    finished_at: datetime
+    error: Failure
 
 
 class StageRecord(Record):

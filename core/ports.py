@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from core.models import (
+    Attempt,
     BlobProperties,
     BlobRef,
     DeadLetter,
@@ -56,8 +57,8 @@ class BlobStore(Protocol):
     ) -> BlobProperties:
         """Send the file in blocks, then show it at once: a reader never sees half of it."""
 
-    def delete(self, ref: BlobRef) -> bool:
-        """Remove the blob. False when there was none."""
+    def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
+        """Remove the blob, if it still has that ETag. False when there was nothing to remove."""
 
 
 class Catalog(Protocol):
@@ -71,6 +72,9 @@ class Catalog(Protocol):
         """
 
     def get_item(self, collection_id: str, item_id: str) -> Json | None: ...
+
+    def shows(self, collection_id: str, href: str) -> bool:
+        """Whether an item of the collection has an asset at that address."""
 
     def delete_item(self, collection_id: str, item_id: str) -> bool: ...
 
@@ -139,6 +143,12 @@ class StateRepository(Protocol):
     def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
         """The first `limit` tasks of a stage, in task order."""
 
+    def list_tasks(self, job_id: str, after: tuple[int, int], limit: int) -> list[TaskRecord]:
+        """A job's tasks after (stage, index), in that order."""
+
+    def attempts(self, task_ids: Sequence[str]) -> list[Attempt]:
+        """The attempts of these tasks that did not complete them, in order."""
+
     def start_stage(
         self,
         job: JobRecord,
@@ -184,6 +194,12 @@ class StateRepository(Protocol):
     def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
         """Run the failed tasks again. False when the job's state forbids it. Raises JobNotFound."""
 
+    def mark_discarded(self, job: JobRecord) -> None:
+        """Note that nothing is left of a cancelled run."""
+
+    def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
+        """Delete jobs that ended longer ago than `age`. Returns their ids."""
+
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
         """What is overdue: the messages to send again."""
 
@@ -197,7 +213,8 @@ class StateRepository(Protocol):
 class MessageBus(Protocol):
     """Sends hints. A message may arrive twice, late, or never."""
 
-    def send_jobs(self, messages: Iterable[JobMessage]) -> None: ...
+    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> None:
+        """Send in batches, at `due` when it is given."""
 
     def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
         """Send in batches, at `due` when it is given."""

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceModifiedError
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobProperties as AzureProperties
 from azure.storage.blob import (
@@ -93,11 +94,13 @@ class AzureBlobs:
             )
         return self.properties(ref)
 
-    def delete(self, ref: BlobRef) -> bool:
+    def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
+        client = self._service.get_blob_client(ref.container, ref.name)
+        match = MatchConditions.IfNotModified if etag else None
         try:
             with _translated(ref.container, ref.name):
-                self._service.get_blob_client(ref.container, ref.name).delete_blob()
-        except BlobNotFound:
+                client.delete_blob(etag=etag, match_condition=match)
+        except (BlobNotFound, ResourceModifiedError):
             return False
         return True
 
@@ -139,6 +142,7 @@ def _properties(ref: BlobRef, found: AzureProperties) -> BlobProperties:
         last_modified=found.last_modified,
         content_type=found.content_settings.content_type,
         access_tier=str(found.blob_tier) if found.blob_tier else None,
+        metadata=dict(found.metadata or {}),
     )
 
 
@@ -153,6 +157,8 @@ def _translated(container: str, name: str) -> Iterator[None]:
             raise ContainerNotFound(f"there is no container {container!r}") from None
         if error.status_code == 404:
             raise BlobNotFound(f"there is no blob {name!r} in {container!r}") from None
+        if error.status_code == 412:
+            raise
         raise Unavailable(
             f"storage refused {container}/{name}: {error.status_code} {code}"
         ) from error

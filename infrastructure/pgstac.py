@@ -57,6 +57,17 @@ class PgstacCatalog:
             return stored_item(conn, collection_id, item_id)
 
     @patiently
+    def shows(self, collection_id: str, href: str) -> bool:
+        """Whether an item of the collection has an asset at that address."""
+        path, names = "$.assets.*.href ? (@ == $href)", Jsonb({"href": href})
+        with self._transaction() as conn:
+            found = conn.execute(
+                """SELECT EXISTS (SELECT FROM pgstac.items WHERE collection = %s
+                      AND jsonb_path_exists(content, %s::jsonpath, %s))""",
+                (collection_id, path, names),
+            ).fetchone()
+        return found == (True,)
+
     def delete_item(self, collection_id: str, item_id: str) -> bool:
         with self._transaction() as conn:
             lock_collection(conn, collection_id)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from core.errors import JobNotFound
 from core.models import (
+    Attempt,
     DeadLetter,
     Event,
     Failure,
@@ -76,6 +77,25 @@ class PostgresState:
             limit,
         )
         return [TaskRecord.model_validate(row) for row in rows]
+
+    @repeatable
+    def list_tasks(self, job_id: str, after: tuple[int, int], limit: int) -> list[TaskRecord]:
+        rows = self._rows(
+            """SELECT * FROM app.tasks WHERE job_id = %s AND (stage, task_index) > (%s, %s)
+                ORDER BY stage, task_index LIMIT %s""",
+            job_id,
+            *after,
+            limit,
+        )
+        return [TaskRecord.model_validate(row) for row in rows]
+
+    @repeatable
+    def attempts(self, task_ids: Sequence[str]) -> list[Attempt]:
+        rows = self._rows(
+            "SELECT * FROM app.attempts WHERE task_id = ANY(%s) ORDER BY task_id, attempt",
+            list(task_ids),
+        )
+        return [Attempt.model_validate(row) for row in rows]
 
     @repeatable
     def start_stage(
@@ -218,6 +238,20 @@ class PostgresState:
         return rows[0]["retried"], job
 
     @repeatable
+    def mark_discarded(self, job: JobRecord) -> None:
+        self._execute(
+            """UPDATE app.jobs SET discarded_at = now()
+                WHERE job_id = %s AND run = %s AND status = 'cancelled'""",
+            job.job_id,
+            job.run,
+        )
+
+    @repeatable
+    def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
+        rows = self._rows("SELECT purged FROM app.purge_jobs(%s, %s) AS purged", age, limit)
+        return [row["purged"] for row in rows]
+
+    @repeatable
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
         rows = self._rows("SELECT * FROM app.sweep(%s, %s)", limit, grace)
         return [
@@ -253,6 +287,10 @@ class PostgresState:
         """Asked by people who wait: no patience here."""
         [row] = self._rows("SELECT * FROM app.health()")
         return StateHealth.model_validate(row)
+
+    def _execute(self, query: str, *parameters: Any) -> None:
+        with self.pool.connection() as conn:
+            conn.execute(query, parameters)
 
     def _rows(self, query: str, *parameters: Any) -> list[DictRow]:
         with self.pool.connection() as conn, conn.cursor(row_factory=dict_row) as cur:

@@ -32,8 +32,8 @@ class ServiceBus:
         self._jobs = Outbox(lambda: client.get_queue_sender(jobs_queue))
         self._tasks = Outbox(lambda: client.get_queue_sender(tasks_queue))
 
-    def send_jobs(self, messages: Iterable[JobMessage]) -> None:
-        self._jobs.send(_encode(message) for message in messages)
+    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> None:
+        self._jobs.send(_encode(message, due) for message in messages)
 
     def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
         self._tasks.send(_encode(message, due) for message in messages)

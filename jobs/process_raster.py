@@ -10,6 +10,7 @@ from core.job import JobBase, stage
 from core.models import BlobName, BlobRef, ContainerName, Json
 from core.ports import Ports
 from services.create_cog import Cog, CreateCog
+from services.discard_cog import discard_cog
 from services.extract_stac_metadata import ExtractStac, StacId, StacItem
 from services.sidecars import find_sidecars
 from services.validate_raster import (
@@ -169,6 +170,11 @@ class ProcessRaster(JobBase):
                 datetime=params.datetime,
             )
         ]
+
+    def discard(self, params: Submission, ports: Ports, owner: str) -> None:
+        """Remove COGs that this job made and that no STAC item shows."""
+        for tier in Tier:
+            discard_cog(params.target(tier), params.collection_id, ports, owner)
 
     def finalize(
         self,

@@ -10,15 +10,16 @@ from typing import Any
 import azure.functions as func
 from pydantic import BaseModel
 
-from core.errors import FieldError, GeolatheError, InvalidRequest
+from core.errors import FieldError, GeolatheError, InvalidRequest, NotJson
 from core.machine import CoreMachine, Submission
-from core.models import JobRecord, JobStatus
+from core.models import Attempt, JobRecord, JobStatus, TaskRecord
 from core.status import JobView
 from triggers.problems import problem
 
 JSON = "application/json"
 POLL_SECONDS = 2
 LONGEST_WAIT = 30.0
+LARGEST_PAGE = 1000
 
 Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
 
@@ -41,6 +42,29 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
             return problem(error)
         headers = {} if view.job.status.is_final else {"Retry-After": str(POLL_SECONDS)}
         return _json(status_body(view), headers=headers)
+
+    @bp.route("jobs/{job_id}/tasks", methods=["GET"])
+    @answering_errors
+    def job_tasks(req: func.HttpRequest) -> func.HttpResponse:
+        after, limit = _cursor(req, "0-0"), _limit(req)
+        job_id = machine.state.get_job(req.route_params["job_id"]).job_id
+        tasks = machine.state.list_tasks(job_id, after, limit)
+        attempts = machine.state.attempts([task.task_id for task in tasks])
+        body: dict[str, Any] = {"tasks": [_task_body(task, attempts) for task in tasks]}
+        if len(tasks) == limit:
+            body["next"] = f"{tasks[-1].stage}-{tasks[-1].task_index}"
+        return _json(body)
+
+    @bp.route("jobs/{job_id}/events", methods=["GET"])
+    @answering_errors
+    def job_events(req: func.HttpRequest) -> func.HttpResponse:
+        after, limit = _number(req, "after", 0, 2**62), _limit(req)
+        job_id = machine.state.get_job(req.route_params["job_id"]).job_id
+        events = machine.state.events(job_id, after, limit)
+        body: dict[str, Any] = {"events": [event.model_dump(mode="json") for event in events]}
+        if len(events) == limit:
+            body["next"] = events[-1].event_id
+        return _json(body)
 
     @bp.route("jobs/{job_id}/cancel", methods=["POST"])
     @answering_errors
@@ -124,11 +148,46 @@ def _wait(req: func.HttpRequest) -> float:
     return seconds
 
 
+TASK_FIELDS = {
+    "task_id", "stage", "task_index", "task_type", "status", "attempt", "progress",
+    "progress_message", "created_at", "started_at", "finished_at", "error",
+}  # fmt: skip
+
+
+def _task_body(task: TaskRecord, attempts: list[Attempt]) -> dict[str, Any]:
+    """A task, with the attempts that came to nothing."""
+    body = task.model_dump(mode="json", include=TASK_FIELDS)
+    mine = [attempt for attempt in attempts if attempt.task_id == task.task_id]
+    body["attempts"] = [attempt.model_dump(mode="json", exclude={"task_id"}) for attempt in mine]
+    return body
+
+
+def _limit(req: func.HttpRequest) -> int:
+    return _number(req, "limit", 100, LARGEST_PAGE, least=1)
+
+
+def _number(req: func.HttpRequest, name: str, default: int, most: int, least: int = 0) -> int:
+    text = req.params.get(name, str(default))
+    if not text.isdecimal() or not least <= int(text) <= most:
+        message = f"must be a whole number from {least} to {most}, got {text!r}"
+        raise InvalidRequest([FieldError(name, text, message)])
+    return int(text)
+
+
+def _cursor(req: func.HttpRequest, default: str) -> tuple[int, int]:
+    text = req.params.get("after", default)
+    stage, dash, index = text.partition("-")
+    if not (dash and stage.isdecimal() and index.isdecimal() and len(text) < 20):
+        message = f"must be the `next` of the page before, got {text!r}"
+        raise InvalidRequest([FieldError("after", text, message)])
+    return int(stage), int(index)
+
+
 def _body(req: func.HttpRequest) -> Any:
     try:
         return json.loads(req.get_body() or b"null")
     except ValueError as error:
-        raise InvalidRequest([FieldError("body", None, f"the body is not JSON: {error}")]) from None
+        raise NotJson(f"the body is not JSON: {error}") from None
 
 
 def _submitted(submission: Submission) -> func.HttpResponse:

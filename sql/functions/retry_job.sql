@@ -2,8 +2,8 @@
 --
 -- It starts from the first stage that has failed or cancelled tasks; later stages, made from
 -- incomplete results, are dropped. The new run number makes late messages and workers of the
--- old run powerless. Returns the job; unchanged when it is not failed, cancelled or
--- completed_with_errors. No row: there is no such job.
+-- old run powerless. Returns the job; unchanged when it is not failed or completed_with_errors:
+-- what a cancelled job had made is gone, it is submitted again. No row: there is no such job.
 CREATE OR REPLACE FUNCTION app.retry_job(p_job_id text)
 RETURNS TABLE (retried boolean, job_row app.jobs) LANGUAGE plpgsql AS $$
 DECLARE
@@ -15,7 +15,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF v_job.status NOT IN ('failed', 'cancelled', 'completed_with_errors') THEN
+    IF v_job.status NOT IN ('failed', 'completed_with_errors') THEN
         RETURN QUERY SELECT false, v_job;
         RETURN;
     END IF;

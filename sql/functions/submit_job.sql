@@ -27,7 +27,7 @@ BEGIN
     DELETE FROM app.stages s WHERE s.job_id = p_job_id;
     UPDATE app.jobs j
        SET status = 'queued', run = j.run + 1, stage = 0, result = NULL, error = NULL,
-           nudged_at = NULL, updated_at = now(), started_at = NULL, finished_at = NULL
+           nudged_at = NULL, discarded_at = NULL, updated_at = now(), started_at = NULL, finished_at = NULL
      WHERE j.job_id = p_job_id
     RETURNING * INTO v_job;
     PERFORM app.record_event(p_job_id, 'job_resubmitted', jsonb_build_object('run', v_job.run));

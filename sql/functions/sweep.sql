@@ -1,8 +1,8 @@
 -- Find what is overdue, so that its message is sent again. Bounded per run.
 --
 -- Overdue is: a job that waits for its next stage, and a queued task that was due, both for
--- longer than p_grace without a message having moved them; and a claimed task whose lease ran
--- out. State moves only when the message is handled; here each found row just remembers that
+-- longer than p_grace without a message having moved them; a claimed task whose lease ran out;
+-- and a cancelled job whose leavings were not discarded. State moves only when the message is handled; here each found row just remembers that
 -- it was nudged, so that it is not nudged again at once. Concurrent sweeps share the work.
 -- A row without task_id asks for a job message, the others for task messages.
 CREATE OR REPLACE FUNCTION app.sweep(p_limit int, p_grace interval)
@@ -10,8 +10,8 @@ RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
     WITH late_jobs AS (
         SELECT j.job_id FROM app.jobs j
           LEFT JOIN app.stages s ON s.job_id = j.job_id AND s.stage = j.stage
-         WHERE j.status IN ('queued', 'processing')
-           AND (j.stage = 0 OR s.open_tasks = 0)
+         WHERE (j.status IN ('queued', 'processing') AND (j.stage = 0 OR s.open_tasks = 0)
+                OR j.status = 'cancelled' AND j.discarded_at IS NULL)
            AND coalesce(j.nudged_at, s.finished_at, j.updated_at) < now() - p_grace
          ORDER BY j.updated_at
          LIMIT p_limit

@@ -13,6 +13,7 @@ CREATE TABLE app.jobs (
     result       jsonb,
     error        jsonb,
     nudged_at    timestamptz,
+    discarded_at timestamptz,
     created_at   timestamptz NOT NULL DEFAULT now(),
     updated_at   timestamptz NOT NULL DEFAULT now(),
     started_at   timestamptz,
@@ -21,6 +22,9 @@ CREATE TABLE app.jobs (
 );
 CREATE INDEX jobs_newest ON app.jobs (created_at DESC, job_id);
 CREATE INDEX jobs_open ON app.jobs (updated_at) WHERE status IN ('queued', 'processing');
+CREATE INDEX jobs_undiscarded ON app.jobs (finished_at)
+    WHERE status = 'cancelled' AND discarded_at IS NULL;
+CREATE INDEX jobs_finished ON app.jobs (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE app.stages (
     job_id          text NOT NULL REFERENCES app.jobs ON DELETE CASCADE,
@@ -135,7 +139,6 @@ INSERT INTO app.transitions VALUES
     ('job', 'failed', 'queued'),
     ('job', 'cancelled', 'queued'),
     ('job', 'failed', 'processing'),
-    ('job', 'cancelled', 'processing'),
     ('job', 'completed_with_errors', 'processing'),
     ('task', 'queued', 'processing'),
     ('task', 'queued', 'cancelled'),

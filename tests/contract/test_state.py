@@ -41,6 +41,13 @@ def test_an_unknown_job_is_not_found(state):
         state.retry_job("0" * 64)
 
 
+def test_a_cancelled_job_is_not_retried_but_submitted_again(state):
+    job, _ = started_stage(state, 1)
+    state.cancel_job(job.job_id)
+    assert state.retry_job(job.job_id)[0] is False
+    assert state.submit_job(job)[0] is True
+
+
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
 def test_a_failed_or_cancelled_job_runs_anew_and_its_old_tasks_are_gone(state, status):
     job, [task] = started_stage(state, 1)
@@ -300,10 +307,60 @@ def test_the_sweep_does_not_nudge_twice_within_its_grace(state):
 
 def test_the_sweep_leaves_ended_jobs_alone_and_is_seen_in_health(state):
     job, _ = started_stage(state, 3)
-    state.cancel_job(job.job_id)
+    state.finish_job(job, JobStatus.FAILED, None, BROKEN)
     assert state.sweep(10, NOW) == []
     health = state.health()
     assert health.sweep_age is not None and health.total_repaired == 0 and health.open_jobs == 0
+
+
+def test_the_sweep_asks_for_a_cancelled_job_until_its_leavings_are_gone(state):
+    job, _ = started_stage(state, 1)
+    cancelled = state.cancel_job(job.job_id)
+    assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]
+    state.mark_discarded(cancelled.model_copy(update={"run": 2}))
+    assert state.get_job(job.job_id).discarded_at is None
+    state.mark_discarded(cancelled)
+    assert state.get_job(job.job_id).discarded_at is not None
+    assert state.sweep(10, NOW) == []
+
+
+def test_old_jobs_are_purged_in_batches_and_open_or_undiscarded_ones_stay(state):
+    ended = []
+    for _ in range(3):
+        job, _ = started_stage(state, 1)
+        state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+        ended.append(job.job_id)
+    running, _ = started_stage(state, 1)
+    cancelled, _ = started_stage(state, 1)
+    state.cancel_job(cancelled.job_id)
+    assert state.purge_jobs(MINUTE, 10) == []
+    assert sorted(state.purge_jobs(NOW, 2)) == sorted(ended[:2])
+    assert state.purge_jobs(NOW, 10) == ended[2:]
+    with pytest.raises(JobNotFound):
+        state.get_job(ended[0])
+    assert state.events(ended[0], 0, 10) == []
+    assert state.get_job(running.job_id) and state.get_job(cancelled.job_id)
+
+
+def test_every_attempt_that_came_to_nothing_is_kept(state):
+    _, [task] = started_stage(state, 1)
+    lost = claimed(state, task.task_id, NOW)
+    again = claimed(state, task.task_id)
+    state.retry_task_later(task.task_id, again.attempt, PASSING, NOW)
+    kept = state.attempts([task.task_id])
+    assert [(a.attempt, a.error.code) for a in kept] == [(1, "WORKER_LOST"), (2, "PASSING")]
+    assert all(attempt.started_at and attempt.finished_at for attempt in kept)
+    assert lost.attempt == 1 and state.attempts(["nobody"]) == []
+
+
+def test_tasks_are_paged_over_all_stages(state):
+    job, tasks = started_stage(state, 3)
+    for task in tasks:
+        state.complete_task(task.task_id, claimed(state, task.task_id).attempt, {}, None)
+    state.start_stage(job, 2, "test", False, new_tasks(job, 2, 1))
+    first = state.list_tasks(job.job_id, (0, 0), 2)
+    rest = state.list_tasks(job.job_id, (first[-1].stage, first[-1].task_index), 10)
+    assert [(t.stage, t.task_index) for t in first + rest] == [(1, 0), (1, 1), (1, 2), (2, 0)]
 
 
 def test_a_dead_letter_is_kept_once_and_told_to_its_job(state):

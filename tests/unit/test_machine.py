@@ -245,6 +245,47 @@ def test_cancel_stops_a_running_handler_at_its_next_report():
         bench.machine.cancel(bench.machine.submit("squares", {"n": 0}).job.job_id)
 
 
+def test_what_a_cancelled_job_made_is_discarded_at_once_and_again_when_no_worker_can_be_left():
+    discarded = []
+
+    class Leaving(Squares):
+        job_type = "leaving"
+
+        @stage("square")
+        def squares(self, params: Parameters) -> list[Square]:
+            return [Square(number=1)]
+
+        def discard(self, params: Parameters, ports, owner: str) -> None:
+            discarded.append(owner)
+
+        def finalize(self, params: Parameters) -> Json:
+            return {}
+
+    bench = Bench(jobs={"leaving": Leaving}, lease=timedelta(milliseconds=50))
+    job = bench.machine.submit("leaving", {}).job
+    bench.machine.cancel(job.job_id)
+    while bench.state.get_job(job.job_id).discarded_at is None:
+        bench.drain()
+    assert len(discarded) >= 2 and set(discarded) == {f"{job.job_id[:32]}-"}
+    assert bench.machine.purge(timedelta(0), 10) == 1
+
+
+def test_a_handler_that_asks_before_it_shows_its_work_learns_of_a_cancel_at_once():
+    shown = []
+
+    def careful(params: Square, ctx: TaskContext) -> Squared:
+        bench.machine.cancel(job.job_id)
+        ctx.confirm()
+        shown.append(params.number)
+        return square(params, ctx)
+
+    bench = Bench(handler=careful, heartbeat=timedelta(minutes=1))
+    job = bench.machine.submit("squares", {"n": 1}).job
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    bench.machine.process_task_message(bench.bus.messages.popleft())
+    assert shown == []
+
+
 def test_retry_finishes_a_failed_job_without_repeating_what_worked():
     broken, calls = [True], []
 

@@ -1,0 +1,483 @@
+"""State and messages in memory, for tests of jobs and of the machine without a server.
+
+The same contract suite runs over MemoryState and PostgresState.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.errors import JobNotFound
+from core.models import (
+    Attempt,
+    DeadLetter,
+    Event,
+    Failure,
+    JobMessage,
+    JobRecord,
+    JobStatus,
+    Json,
+    StageRecord,
+    StageStatus,
+    StateHealth,
+    TaskMessage,
+    TaskRecord,
+    TaskStatus,
+)
+from core.ports import Claim, ClaimOutcome, Completion, HeldTask
+
+AGAIN = (JobStatus.FAILED, JobStatus.CANCELLED)
+WORKER_LOST = Failure(code="WORKER_LOST", message="the worker vanished: its lease ran out")
+SLACK = timedelta(seconds=1)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class MemoryState:
+    """The StateRepository port. One lock stands for the database's transactions."""
+
+    jobs: dict[str, JobRecord] = field(default_factory=dict)
+    stages: dict[tuple[str, int], StageRecord] = field(default_factory=dict)
+    tasks: dict[str, TaskRecord] = field(default_factory=dict)
+    timeline: list[Event] = field(default_factory=list)
+    lost: list[Attempt] = field(default_factory=list)
+    letters: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
+    nudged: dict[str, datetime] = field(default_factory=dict)
+    swept: tuple[datetime | None, int, int] = (None, 0, 0)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def submit_job(self, job: JobRecord) -> tuple[bool, JobRecord]:
+        with self._lock:
+            known = self.jobs.get(job.job_id)
+            if known is None:
+                stored = job.model_copy(update={"created_at": _now(), "updated_at": _now()})
+                self._tell(job.job_id, "job_submitted")
+            elif known.status in AGAIN:
+                self._drop_stages(job.job_id, 1)
+                fresh = {"status": JobStatus.QUEUED, "run": known.run + 1, "stage": 0}
+                stored = known.model_copy(update=fresh | _OPEN | {"started_at": None})
+                self._tell(job.job_id, "job_resubmitted")
+            else:
+                return False, known
+            self.jobs[job.job_id] = stored
+            return True, stored
+
+    def get_job(self, job_id: str) -> JobRecord:
+        if job_id not in self.jobs:
+            raise JobNotFound(f"there is no job {job_id!r}")
+        return self.jobs[job_id]
+
+    def get_stages(self, job_id: str) -> list[StageRecord]:
+        with self._lock:
+            mine = [stage for stage in self.stages.values() if stage.job_id == job_id]
+            return sorted(mine, key=lambda stage: stage.stage)
+
+    def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
+        return self._tasks_of(job_id, stage)[:limit]
+
+    def list_tasks(self, job_id: str, after: tuple[int, int], limit: int) -> list[TaskRecord]:
+        with self._lock:
+            mine = [task for task in self.tasks.values() if task.job_id == job_id]
+        mine.sort(key=lambda task: (task.stage, task.task_index))
+        return [task for task in mine if (task.stage, task.task_index) > after][:limit]
+
+    def attempts(self, task_ids: Sequence[str]) -> list[Attempt]:
+        mine = [attempt for attempt in self.lost if attempt.task_id in task_ids]
+        return sorted(mine, key=lambda attempt: (attempt.task_id, attempt.attempt))
+
+    def start_stage(
+        self,
+        job: JobRecord,
+        stage: int,
+        task_type: str,
+        best_effort: bool,
+        tasks: Sequence[TaskRecord],
+    ) -> bool:
+        with self._lock:
+            known = self.jobs.get(job.job_id)
+            if known is None or known.run != job.run or known.stage != stage - 1:
+                return False
+            before = self.stages.get((job.job_id, known.stage))
+            passed = (StageStatus.COMPLETED, StageStatus.COMPLETED_WITH_ERRORS)
+            if known.status.is_final or (before is not None and before.status not in passed):
+                return False
+            closed = {} if tasks else {"finished_at": _now()}
+            self.stages[job.job_id, stage] = StageRecord(
+                job_id=job.job_id, run=job.run, stage=stage, task_type=task_type,
+                status=StageStatus.PROCESSING if tasks else StageStatus.COMPLETED,
+                best_effort=best_effort, total_tasks=len(tasks), open_tasks=len(tasks),
+                created_at=_now(), **closed,
+            )  # fmt: skip
+            for task in tasks:
+                self.tasks[task.task_id] = task.model_copy(
+                    update={"created_at": _now(), "due_at": _now()}
+                )
+            self._set_job(
+                known, status=JobStatus.PROCESSING, stage=stage,
+                started_at=known.started_at or _now(),
+            )  # fmt: skip
+            self._tell(job.job_id, "stage_started")
+            return True
+
+    def queued_tasks(self, job_id: str, stage: int) -> list[str]:
+        return [
+            task.task_id
+            for task in self._tasks_of(job_id, stage)
+            if task.status is TaskStatus.QUEUED and (task.due_at or _now()) <= _now()
+        ]
+
+    def results(self, job_id: str, stage: int) -> list[Json]:
+        done = [t for t in self._tasks_of(job_id, stage) if t.status is TaskStatus.COMPLETED]
+        return [task.result or {} for task in done]
+
+    def first_failure(self, job_id: str, stage: int) -> Failure | None:
+        failed = [t for t in self._tasks_of(job_id, stage) if t.status is TaskStatus.FAILED]
+        failed.sort(key=lambda task: task.finished_at or _now())
+        return failed[0].error if failed else None
+
+    def claim_task(self, task_id: str, lease: timedelta) -> Claim | None:
+        with self._lock:
+            task = self.tasks.get(task_id)
+            if task is None:
+                return None
+            outcome = _claim_outcome(task)
+            if task.status is TaskStatus.PROCESSING and outcome is not ClaimOutcome.LEASED:
+                self._keep_attempt(task, WORKER_LOST)
+                self._tell(task.job_id, "attempt_lost", task_id)
+            if outcome is ClaimOutcome.CLAIMED:
+                self.nudged.pop(task_id, None)
+                task = self._set_task(
+                    task, status=TaskStatus.PROCESSING, attempt=task.attempt + 1,
+                    lease_until=_now() + lease, started_at=_now(), progress=0.0,
+                    progress_message="",
+                )  # fmt: skip
+            return Claim(outcome, task)
+
+    def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
+        with self._lock:
+            ours = {each.task_id for each in held if self._holds(each.task_id, each.attempt)}
+            for each in held:
+                if each.task_id in ours:
+                    self._set_task(
+                        self.tasks[each.task_id], lease_until=_now() + lease,
+                        progress=each.progress, progress_message=each.message,
+                    )  # fmt: skip
+            return ours
+
+    def complete_task(
+        self, task_id: str, attempt: int, result: Json | None, error: Failure | None
+    ) -> Completion | None:
+        with self._lock:
+            task = self.tasks.get(task_id)
+            if task is None:
+                return None
+            stage = self.stages[task.job_id, task.stage]
+            if not self._holds(task_id, attempt):
+                self._tell_late(task, attempt)
+                return Completion(False, stage)
+            status = TaskStatus.FAILED if error else TaskStatus.COMPLETED
+            self._set_task(
+                task, status=status, result=result, error=error, lease_until=None,
+                finished_at=_now(), progress=task.progress if error else 1.0,
+            )  # fmt: skip
+            cancelled = 0
+            if error:
+                self._tell(task.job_id, "task_failed", task_id)
+                cancelled = 0 if stage.best_effort else self._cancel_open(stage)
+            return Completion(True, self._count_down(stage, bool(error), cancelled))
+
+    def retry_task_later(
+        self, task_id: str, attempt: int, error: Failure, delay: timedelta
+    ) -> bool:
+        with self._lock:
+            if not self._holds(task_id, attempt):
+                if task_id in self.tasks:
+                    self._tell_late(self.tasks[task_id], attempt)
+                return False
+            task = self.tasks[task_id]
+            self._set_task(
+                task, status=TaskStatus.QUEUED, due_at=_now() + delay, lease_until=None, error=error
+            )
+            self._keep_attempt(task, error)
+            self._tell(task.job_id, "task_retried", task_id)
+            return True
+
+    def finish_job(
+        self, job: JobRecord, status: JobStatus, result: Json | None, error: Failure | None
+    ) -> bool:
+        with self._lock:
+            known = self.jobs[job.job_id]
+            if known.run != job.run or known.status.is_final:
+                return False
+            self._set_job(known, status=status, result=result, error=error, finished_at=_now())
+            self._tell(job.job_id, f"job_{status}")
+            return True
+
+    def cancel_job(self, job_id: str) -> JobRecord:
+        with self._lock:
+            job = self.get_job(job_id)
+            if job.status.is_final:
+                return job
+            stage = self.stages.get((job_id, job.stage))
+            if stage is not None and not stage.is_closed:
+                cancelled = stage.cancelled_tasks + self._cancel_open(stage)
+                self.stages[job_id, job.stage] = stage.model_copy(
+                    update={"status": StageStatus.CANCELLED, "open_tasks": 0,
+                            "cancelled_tasks": cancelled, "finished_at": _now()}
+                )  # fmt: skip
+            self._tell(job_id, "job_cancelled")
+            return self._set_job(job, status=JobStatus.CANCELLED, finished_at=_now())
+
+    def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
+        with self._lock:
+            job = self.get_job(job_id)
+            if job.status not in (JobStatus.FAILED, JobStatus.COMPLETED_WITH_ERRORS):
+                return False, job
+            broken = [s for s in self.get_stages(job_id) if s.failed_tasks + s.cancelled_tasks]
+            if broken:
+                self._reopen(broken[0])
+            stage = broken[0].stage if broken else job.stage
+            status = JobStatus.PROCESSING if job.stage else JobStatus.QUEUED
+            self._tell(job_id, "job_retried")
+            again = {"status": status, "run": job.run + 1, "stage": stage}
+            return True, self._set_job(job, **(again | _OPEN))
+
+    def mark_discarded(self, job: JobRecord) -> None:
+        with self._lock:
+            known = self.jobs[job.job_id]
+            if known.run == job.run and known.status is JobStatus.CANCELLED:
+                self.jobs[job.job_id] = known.model_copy(update={"discarded_at": _now()})
+
+    def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
+        with self._lock:
+            old = [job for job in self.jobs.values() if _is_purgeable(job, age)]
+            old.sort(key=lambda job: job.finished_at or _now())
+            for job in old[:limit]:
+                self._drop_stages(job.job_id, 1)
+                self.timeline = [e for e in self.timeline if e.job_id != job.job_id]
+                del self.jobs[job.job_id]
+            return [job.job_id for job in old[:limit]]
+
+    def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
+        with self._lock:
+            late = [*self._late_jobs(grace)][:limit]
+            late_tasks = [*self._late_tasks(grace)][:limit]
+            for task in late_tasks:
+                self.nudged[task.task_id] = _now()
+                self._tell(task.job_id, "repaired")
+            for job in late:
+                self.nudged[job.job_id] = _now()
+                self._tell(job.job_id, "repaired")
+            found = len(late) + len(late_tasks)
+            self.swept = (_now(), found, self.swept[2] + found)
+            return [
+                *(JobMessage(job_id=j.job_id, run=j.run, stage=j.stage + 1) for j in late),
+                *(TaskMessage(task_id=task.task_id) for task in late_tasks),
+            ]
+
+    def record_dead_letter(self, letter: DeadLetter) -> None:
+        with self._lock:
+            if (letter.queue, letter.message_id) in self.letters:
+                return
+            self.letters[letter.queue, letter.message_id] = letter
+            task = self.tasks.get(letter.task_id or "")
+            job_id = letter.job_id or (task.job_id if task else None)
+            if job_id in self.jobs:
+                self._tell(str(job_id), "dead_lettered", letter.task_id)
+
+    def events(self, job_id: str, after: int, limit: int) -> list[Event]:
+        mine = [e for e in self.timeline if e.job_id == job_id and e.event_id > after]
+        return mine[:limit]
+
+    def health(self) -> StateHealth:
+        due = [t.due_at for t in self.tasks.values() if t.status is TaskStatus.QUEUED and t.due_at]
+        last, repaired, total = self.swept
+        return StateHealth(
+            open_jobs=sum(not job.status.is_final for job in self.jobs.values()),
+            oldest_queued_task_age=(_now() - min(due)).total_seconds() if due else None,
+            sweep_age=(_now() - last).total_seconds() if last else None,
+            last_repaired=repaired,
+            total_repaired=total,
+            dead_letters=len(self.letters),
+        )
+
+    def _keep_attempt(self, task: TaskRecord, error: Failure) -> None:
+        kept = {(attempt.task_id, attempt.attempt) for attempt in self.lost}
+        if (task.task_id, task.attempt) not in kept:
+            self.lost.append(
+                Attempt(
+                    task_id=task.task_id, attempt=task.attempt, error=error,
+                    started_at=task.started_at or _now(), finished_at=_now(),
+                )
+            )  # fmt: skip
+
+    def _tasks_of(self, job_id: str, stage: int) -> list[TaskRecord]:
+        with self._lock:
+            mine = [t for t in self.tasks.values() if (t.job_id, t.stage) == (job_id, stage)]
+            return sorted(mine, key=lambda task: task.task_index)
+
+    def _holds(self, task_id: str, attempt: int) -> bool:
+        task = self.tasks.get(task_id)
+        held = task is not None and task.status is TaskStatus.PROCESSING
+        return held and task is not None and task.attempt == attempt
+
+    def _set_job(self, job: JobRecord, **changes: Any) -> JobRecord:
+        changed = job.model_copy(update={"updated_at": _now()} | changes)
+        self.jobs[job.job_id] = changed
+        self.nudged.pop(job.job_id, None)
+        return changed
+
+    def _set_task(self, task: TaskRecord, **changes: Any) -> TaskRecord:
+        changed = task.model_copy(update=changes)
+        self.tasks[task.task_id] = changed
+        return changed
+
+    def _cancel_open(self, stage: StageRecord) -> int:
+        tasks = self._tasks_of(stage.job_id, stage.stage)
+        open_tasks = [task for task in tasks if not task.status.is_final]
+        for task in open_tasks:
+            self._set_task(task, status=TaskStatus.CANCELLED, lease_until=None, finished_at=_now())
+        return len(open_tasks)
+
+    def _count_down(self, stage: StageRecord, failed: bool, cancelled: int) -> StageRecord:
+        open_tasks = stage.open_tasks - 1 - cancelled
+        failures = stage.failed_tasks + failed
+        changes: dict[str, Any] = {
+            "open_tasks": open_tasks,
+            "failed_tasks": failures,
+            "cancelled_tasks": stage.cancelled_tasks + cancelled,
+        }
+        if open_tasks == 0:
+            broken = StageStatus.COMPLETED_WITH_ERRORS if stage.best_effort else StageStatus.FAILED
+            status = broken if failures else StageStatus.COMPLETED
+            changes |= {"status": status, "finished_at": _now()}
+            self._tell(stage.job_id, f"stage_{status}")
+        closed = stage.model_copy(update=changes)
+        self.stages[stage.job_id, stage.stage] = closed
+        return closed
+
+    def _reopen(self, stage: StageRecord) -> None:
+        self._drop_stages(stage.job_id, stage.stage + 1)
+        again = [
+            task
+            for task in self._tasks_of(stage.job_id, stage.stage)
+            if task.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
+        ]
+        for task in again:
+            self._set_task(
+                task, status=TaskStatus.QUEUED, spent_attempts=task.attempt, due_at=_now(),
+                error=None, finished_at=None, progress=0.0,
+            )  # fmt: skip
+        self.stages[stage.job_id, stage.stage] = stage.model_copy(
+            update={"status": StageStatus.PROCESSING, "open_tasks": len(again),
+                    "failed_tasks": 0, "cancelled_tasks": 0, "finished_at": None}
+        )  # fmt: skip
+
+    def _drop_stages(self, job_id: str, first: int) -> None:
+        for key in [key for key in self.stages if key[0] == job_id and key[1] >= first]:
+            del self.stages[key]
+        for task in [t for t in self.tasks.values() if t.job_id == job_id and t.stage >= first]:
+            del self.tasks[task.task_id]
+
+    def _late_jobs(self, grace: timedelta) -> Iterator[JobRecord]:
+        for job in self.jobs.values():
+            stage = self.stages.get((job.job_id, job.stage))
+            waits = not job.status.is_final and (stage is None or stage.is_closed)
+            waits |= job.status is JobStatus.CANCELLED and job.discarded_at is None
+            since = (stage.finished_at if stage else None) or job.updated_at or _now()
+            if waits and self.nudged.get(job.job_id, since) < _now() - grace:
+                yield job
+
+    def _late_tasks(self, grace: timedelta) -> Iterator[TaskRecord]:
+        for task in self.tasks.values():
+            job = self.jobs[task.job_id]
+            if job.status is not JobStatus.PROCESSING or job.stage != task.stage:
+                continue
+            nudged = self.nudged.get(task.task_id)
+            if task.status is TaskStatus.QUEUED:
+                late = (nudged or task.due_at or _now()) < _now() - grace
+            else:
+                late = task.status is TaskStatus.PROCESSING and _lapsed(task)
+                late = late and (nudged is None or nudged < _now() - grace)
+            if late:
+                yield task
+
+    def _tell(self, job_id: str, kind: str, task_id: str | None = None) -> None:
+        number = self.timeline[-1].event_id + 1 if self.timeline else 1
+        self.timeline.append(
+            Event(event_id=number, job_id=job_id, task_id=task_id, at=_now(), kind=kind, detail={})
+        )
+
+    def _tell_late(self, task: TaskRecord, attempt: int) -> None:
+        repeats = task.attempt == attempt and task.status in (
+            TaskStatus.COMPLETED,
+            TaskStatus.FAILED,
+        )
+        if not repeats:
+            self._tell(task.job_id, "late_write_refused", task.task_id)
+
+
+_OPEN: dict[str, Any] = {
+    "result": None, "error": None, "finished_at": None, "discarded_at": None,
+}  # fmt: skip
+
+
+def _is_purgeable(job: JobRecord, age: timedelta) -> bool:
+    settled = job.status is not JobStatus.CANCELLED or job.discarded_at is not None
+    return settled and job.finished_at is not None and job.finished_at < _now() - age
+
+
+def _lapsed(task: TaskRecord) -> bool:
+    return task.lease_until is not None and task.lease_until <= _now()
+
+
+def _claim_outcome(task: TaskRecord) -> ClaimOutcome:
+    if task.status.is_final:
+        return ClaimOutcome.FINAL
+    if task.status is TaskStatus.QUEUED and task.due_at and task.due_at > _now() + SLACK:
+        return ClaimOutcome.EARLY
+    if task.status is TaskStatus.PROCESSING and not _lapsed(task):
+        return ClaimOutcome.LEASED
+    return ClaimOutcome.CLAIMED if task.attempts_left > 0 else ClaimOutcome.EXHAUSTED
+
+
+class MemoryBus:
+    """The MessageBus port: a list of messages that a test delivers when it likes."""
+
+    def __init__(self) -> None:
+        self.messages: deque[JobMessage | TaskMessage] = deque()
+        self.scheduled: list[tuple[datetime, JobMessage | TaskMessage]] = []
+
+    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> None:
+        if due is None:
+            self.messages.extend(messages)
+        else:
+            self.scheduled.extend((due, message) for message in messages)
+
+    def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
+        if due is None:
+            self.messages.extend(messages)
+        else:
+            self.scheduled.extend((due, message) for message in messages)
+
+    def drain(
+        self,
+        on_job: Callable[[JobMessage], None],
+        on_task: Callable[[TaskMessage], None],
+    ) -> int:
+        """Deliver until nothing is left. Returns how many messages that were."""
+        delivered = 0
+        while self.messages:
+            message = self.messages.popleft()
+            if isinstance(message, JobMessage):
+                on_job(message)
+            else:
+                on_task(message)
+            delivered += 1
+        return delivered
