@@ -142,11 +142,11 @@ def listen(port: int) -> socket.socket:
 
 
 def announce(port: int, port_file: Path | None) -> None:
-    logger.info("listening on http://127.0.0.1:%d", port)
     if port_file:
-        draft = port_file.with_suffix(".new")
+        draft = port_file.with_name(f"{port_file.name}.{os.getpid()}")
         draft.write_text(f"{port}\n", encoding="ascii")
         draft.replace(port_file)
+    logger.info("listening on http://127.0.0.1:%d", port)
 
 
 def report(error: LocalError) -> None:

@@ -46,7 +46,7 @@ class HttpTrigger:
 
     def collides_with(self, other: HttpTrigger) -> bool:
         overlap = not self.methods or not other.methods or self.methods & other.methods
-        return self.route.pattern == other.route.pattern and bool(overlap)
+        return self.route.shape == other.route.shape and bool(overlap)
 
 
 def http_triggers(functions: Iterable[Function], prefix: str) -> list[HttpTrigger]:
@@ -128,7 +128,7 @@ class HttpFunctions:
         return response_from(answer)
 
     def _find(self, request: Request) -> tuple[HttpTrigger, dict[str, str]] | None:
-        path = decode_path(request.scope.get("raw_path") or request.url.path.encode())
+        path = decode_path(request.scope["raw_path"])
         for trigger in self._triggers:
             if trigger.accepts(request.method):
                 parameters = trigger.route.match(path)
@@ -159,7 +159,7 @@ def request_datum(request: Request, parameters: dict[str, str], body: bytes) -> 
     return Datum(
         {
             "method": _string(request.method),
-            "url": _string(str(request.url)),
+            "url": _string(_url(request)),
             "headers": _strings(_joined(request.headers.items())),
             "query": _strings({name: value for name, value in query.items() if value}),
             "params": _strings(parameters),
@@ -185,6 +185,13 @@ def response_from(answer: Datum | None) -> Response:
     for cookie in _cookies(value.get("cookies")):
         response.headers.append("set-cookie", cookie)
     return response
+
+
+def _url(request: Request) -> str:
+    """The URL as it was asked for; Starlette's is decoded."""
+    path = request.scope["raw_path"].decode("ascii", "replace")
+    query = f"?{request.url.query}" if request.url.query else ""
+    return f"{request.url.scheme}://{request.url.netloc}{path}{query}"
 
 
 def _cookies(cookies: Sequence[SimpleCookie] | None) -> list[str]:

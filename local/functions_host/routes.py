@@ -31,6 +31,11 @@ class RouteTemplate:
     pattern: re.Pattern[str]
     precedence: tuple[int, ...]
 
+    @property
+    def shape(self) -> str:
+        """Equal for templates that match the same paths."""
+        return re.sub(r"\?P<\w+>", "?:", self.pattern.pattern).lower()
+
     def match(self, path: str) -> dict[str, str] | None:
         """The parameters of a decoded path without its outer slashes; None when it differs."""
         match = self.pattern.fullmatch(path)
