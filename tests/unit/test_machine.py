@@ -231,7 +231,7 @@ def test_cancel_stops_a_running_handler_at_its_next_report():
             threading.Event().wait(0.005)
         return square(params, ctx)
 
-    bench = Bench(handler=slow)
+    bench = Bench(handler=slow, lease=timedelta(milliseconds=200))
     job = bench.machine.submit("squares", {"n": 1}).job
     worker = threading.Thread(target=bench.drain)
     worker.start()
