@@ -69,9 +69,9 @@ class Cluster:
                 return self._wait_until_ready()
             if self._binaries is None:
                 self._binaries = install_postgres(self.log)
-            if not (self.data / "PG_VERSION").exists():
-                self._create(self._binaries)
             self._clear_remains()
+            if not self._made.exists():
+                self._create(self._binaries)
             return self._launch(self._binaries)
 
     def stop(self) -> None:
@@ -79,7 +79,7 @@ class Cluster:
         identity = self.identity
         if identity is not None:
             process.stop(identity, ask=signal.SIGINT)
-            self._clear_remains()
+        self._clear_remains()
 
     def destroy(self) -> None:
         """Stop the server and delete its data."""
@@ -92,6 +92,11 @@ class Cluster:
     def data(self) -> Path:
         """The data folder, where the account that runs the server can reach it."""
         return _reachable(self.folder) / "data"
+
+    @property
+    def _made(self) -> Path:
+        """Lies in the folder even where the data lies elsewhere: who deletes it starts anew."""
+        return self.folder / "made"
 
     @property
     def identity(self) -> Identity | None:
@@ -166,6 +171,7 @@ class Cluster:
             hint=f"is the disk of {part} full, or the folder closed to the server's account?",
         )
         part.rename(self.data)
+        self._made.touch()
 
     def _clear_remains(self) -> None:
         """End what a killed server left behind, and forget its pid, which may be reused by now.

@@ -19,6 +19,7 @@ from typing import TypedDict
 
 from local.errors import LocalError
 
+LOG_VARIABLE = "GEOLATHE_LOG"  # marks who was spawned here, and what for
 _spawned: set[int] = set()
 
 
@@ -71,7 +72,12 @@ def spawn(
     cwd: Path,
     account: Account | None = None,
 ) -> Identity:
-    """Start a program in a session of its own, its output appended to `log`."""
+    """Start a program in a session of its own, its output appended to `log`.
+
+    One log has one writer: who was started on it before, and was forgotten, is ended first.
+    """
+    for stray in find_by_log(log):
+        stop(stray)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -79,7 +85,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=dict(env),
+            env={**env, LOG_VARIABLE: str(log)},
             cwd=cwd,
             start_new_session=True,
             **(account or {}),
@@ -137,9 +143,16 @@ def memory_of(pid: int) -> int:
 
 
 def find_by_working_folder(folder: Path) -> list[Identity]:
-    """The processes that work in this very folder."""
-    wanted = folder.resolve()
-    pids = [pid for pid in _all_pids() if working_folder(pid) == wanted]
+    """The processes that work in this very folder, even when it was deleted under them."""
+    wanted = {folder.resolve(), Path(f"{folder.resolve()} (deleted)")}
+    pids = [pid for pid in _all_pids() if working_folder(pid) in wanted]
+    return [identity for pid in pids if (identity := identify(pid)) is not None]
+
+
+def find_by_log(log: Path) -> list[Identity]:
+    """The processes that were spawned on a log, or on any log in a folder."""
+    others = (pid for pid in _all_pids() if pid != os.getpid())
+    pids = [pid for pid in others if (own := _log_of(pid)) and own.is_relative_to(log)]
     return [identity for pid in pids if (identity := identify(pid)) is not None]
 
 
@@ -230,6 +243,16 @@ def _parse_stat(text: str) -> _Stat:
     return _Stat(
         state=fields[0], parent=int(fields[1]), session=int(fields[3]), started=int(fields[19])
     )
+
+
+def _log_of(pid: int) -> Path | None:
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return None
+    marker = f"{LOG_VARIABLE}=".encode()
+    found = [value for value in variables if value.startswith(marker)]
+    return Path(os.fsdecode(found[0].removeprefix(marker))) if found else None
 
 
 def _proportional_size(pid: int) -> int:

@@ -68,7 +68,7 @@ class Stack:
 
     def up(self, report: Report) -> Environment:
         """Start what does not run. Raises StepFailed."""
-        with self._locked():
+        with self._locked(report):
             environment = prepare_environment(self.folder, self._listening())
             run_steps(self._steps(environment), report)
             return environment
@@ -82,7 +82,7 @@ class Stack:
 
     def down(self, report: Report) -> None:
         """Stop everything, those who use others first. Data stays."""
-        with self._locked():
+        with self._locked(report):
             azurite, cluster = self._azurite(0), self._cluster(0)
             users, givers = ("host", "titiler", "stac"), ("broker",)
             run_steps(
@@ -94,6 +94,8 @@ class Stack:
                 ],
                 report,
             )
+            for stray in process.find_by_log(self.folder):
+                process.stop(stray)
 
     def environment(self) -> Environment:
         """Where everything is. Raises LocalError before the first `up`."""
@@ -224,11 +226,15 @@ class Stack:
         return Azurite(self.folder / "azurite", port)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, report: Report) -> Iterator[None]:
         """One `up` or `down` at a time."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "stack.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report.console.print("  waiting for another ./dev up or down to end")
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
 

@@ -110,6 +110,25 @@ def test_found_by_working_folder(log, tmp_path):
     assert process.find_by_working_folder(folder) == []
 
 
+def test_found_in_a_deleted_working_folder(log, tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    identity = spawn("import time; print('up', flush=True); time.sleep(600)", log, folder)
+    wait_for_line(log)
+    folder.rmdir()
+    assert process.find_by_working_folder(folder) == [identity]
+    process.stop(identity)
+
+
+def test_one_log_has_one_writer(log, tmp_path):
+    forgotten = spawn("import time; time.sleep(600)", log, tmp_path)
+    successor = spawn("import time; time.sleep(600)", log, tmp_path)
+    assert not process.is_alive(forgotten)
+    assert process.find_by_log(tmp_path) == [successor]
+    assert process.find_by_log(tmp_path / "other.log") == []
+    process.stop(successor)
+
+
 def test_not_ready_process_that_ends_is_reported_at_once_with_its_log(log, tmp_path):
     identity = spawn("print('no such table')", log, tmp_path)
     with pytest.raises(LocalError, match="the thing ended while it started") as caught:

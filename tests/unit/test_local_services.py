@@ -1,5 +1,6 @@
 """The private PostgreSQL and Azurite that tests and the local stack stand on."""
 
+import shutil
 import signal
 import uuid
 
@@ -63,6 +64,18 @@ def test_killed_server_keeps_its_commits(own_cluster):
     own_cluster.start()
     with psycopg.connect(own_cluster.dsn()) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
+
+
+def test_cluster_whose_folder_was_deleted_while_it_ran_starts_anew(service_folder):
+    doomed = Cluster(service_folder / f"pg{uuid.uuid4().hex}")
+    doomed.start()
+    doomed.create_database("kept")
+    before = doomed.identity
+    shutil.rmtree(doomed.folder)
+    doomed.start()
+    assert not process.is_alive(before)
+    assert not doomed.has_database("kept")
+    doomed.destroy()
 
 
 def test_port_of_a_stopped_server_is_an_error_that_names_its_folder(own_cluster):
