@@ -211,8 +211,8 @@ def composite(code: int, *values: Value) -> Described:
 
 
 def error(condition: str, description: str) -> Described:
-    """The error composite (part 2, section 2.8.14)."""
-    return composite(ERROR, Symbol(condition), description)
+    """The error composite (part 2, section 2.8.14); the SDK wants its third field."""
+    return composite(ERROR, Symbol(condition), description, None)
 
 
 def unpack(value: Described) -> tuple[int, list[Any]]:

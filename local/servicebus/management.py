@@ -128,7 +128,7 @@ OPERATIONS: dict[str, Callable[[Queue, Body, Acceptor], Body | None]] = {
 }
 
 
-def _get(body: Body, key: str, kind: type) -> Any:  # noqa: ANN401 - of `kind`
+def _get(body: Body, key: str, kind: type) -> Value:
     value = body[key]
     if not isinstance(value, kind):
         raise DecodeError(f"{key} is a {type(value).__name__}, not a {kind.__name__}")

@@ -97,6 +97,7 @@ class Link:
     is_open: bool = False
     partial: Transfer | None = None
     content: bytearray = field(default_factory=bytearray)
+    size: int = 0
 
     @property
     def address(self) -> str:
@@ -311,11 +312,9 @@ class Session:
             raise ProtocolError(NOT_ALLOWED, f"handle {link.handle} receives and cannot send")
         if link.partial is None:
             self._begin_delivery(link, transfer)
-        if len(link.content) + len(payload) > self.wire.max_message_size:
-            limit = self.wire.max_message_size
-            link.fail(SIZE_EXCEEDED, f"The message is larger than {limit} bytes.")
-            return
-        link.content += payload
+        link.size += len(payload)
+        if link.size <= self.wire.max_message_size:
+            link.content += payload
         if transfer.aborted or not transfer.more:
             self._end_delivery(link, transfer)
 
@@ -324,21 +323,29 @@ class Session:
             raise ProtocolError("amqp:invalid-field", "a delivery begins without id or tag")
         if link.credit <= 0:
             raise ProtocolError("amqp:link:transfer-limit-exceeded", f"{link.name} has no credit")
-        link.partial = transfer
+        link.partial, link.size = transfer, 0
+        link.content.clear()
 
     def _end_delivery(self, link: Link, last: Transfer) -> None:
         first, content = cast(Transfer, link.partial), bytes(link.content)
         link.partial = None
-        link.content.clear()
         link.delivery_count = (link.delivery_count + 1) & 0xFFFFFFFF
         link.credit -= 1
         if last.aborted:
             return
-        outcome = link.node.received(link, content, first.message_format or 0)
+        if link.size > self.wire.max_message_size:
+            outcome = self._too_large()
+        else:
+            outcome = link.node.received(link, content, first.message_format or 0)
         if not (first.settled or last.settled):
             self.send(Disposition(True, cast(Uint, first.delivery_id), None, True, outcome))
         if link.is_open and link.credit <= CREDIT // 2:
             link.grant()
+
+    def _too_large(self) -> Described:
+        """Rejects the message, not the link: after a detach the SDK also fails the next send."""
+        text = f"The message is larger than {self.wire.max_message_size} bytes."
+        return frames.composite(frames.REJECTED, frames.error(SIZE_EXCEEDED, text))
 
     def on_disposition(self, disposition: Disposition) -> None:
         if not disposition.role:
