@@ -71,19 +71,20 @@ async def _wait_for_change(machine: CoreMachine, job_id: str, wait: float) -> Jo
     until = time.monotonic() + wait
     first = await asyncio.to_thread(machine.status, job_id)
     view = first
-    while (
-        not view.job.status.is_final
-        and _moment(view) == _moment(first)
-        and time.monotonic() < until
-    ):
+    while _is_as_before(view, first) and time.monotonic() < until:
         await asyncio.sleep(min(0.5, max(until - time.monotonic(), 0.01)))
         view = await asyncio.to_thread(machine.status, job_id)
     return view
 
 
-def _moment(view: JobView) -> tuple[object, ...]:
-    """What a waiting caller waits to see changed."""
-    return view.job.status, view.job.stage, view.progress
+def _is_as_before(view: JobView, before: JobView) -> bool:
+    """Whether there is nothing new to tell of a job that goes on."""
+    same = (view.job.status, view.job.stage, view.progress) == (
+        before.job.status,
+        before.job.stage,
+        before.progress,
+    )
+    return same and not view.job.status.is_final
 
 
 def _wait(req: func.HttpRequest) -> float:
