@@ -19,7 +19,7 @@ from local.demo import run_demo
 from local.environment import ROOT, Environment
 from local.errors import LocalError, last_lines
 from local.stack import Stack
-from local.steps import Report, StepFailed
+from local.steps import Report, StepFailed, tell
 from local.submission import Refused, submit_file, why_it_failed
 
 Command = Callable[[argparse.Namespace, Console], int]
@@ -97,7 +97,7 @@ def up(_: argparse.Namespace, console: Console) -> int:
         ("tiles", environment.titiler),
         ("STAC", environment.stac),
     ):
-        console.print(f"  {name:<12} {address}", highlight=False, soft_wrap=True)
+        tell(console, name, address)
     return 0
 
 

@@ -35,6 +35,13 @@ class _Skipped(Exception):
     """Something this step needs has failed."""
 
 
+def tell(console: Console, name: str, done: str, seconds: float | None = None) -> None:
+    """One line of what was done, under its name, with the time it took."""
+    took = "" if seconds is None else f"{seconds:6.1f} s"
+    line = f"  {name:<12} {done:<42} {took}".rstrip()
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 class Report:
     """Tells how steps go: live on a terminal, line by line elsewhere."""
 
@@ -68,11 +75,8 @@ class Report:
             raise
         finally:
             self._live.remove_task(shown)
-            self._tell(name, " ".join(did) or "nothing to do", time.monotonic() - started)
-
-    def _tell(self, name: str, did: str, took: float) -> None:
-        line = f"  {name:<12} {did:<42} {took:6.1f} s"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            done = " ".join(did) or "nothing to do"
+            tell(self.console, name, done, time.monotonic() - started)
 
 
 def run_steps(steps: Sequence[Step], report: Report) -> None:

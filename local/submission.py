@@ -26,6 +26,7 @@ from rich.progress import (
 
 from local.environment import BRONZE, Environment
 from local.errors import LocalError
+from local.steps import tell
 
 Status = dict[str, Any]
 FINAL = {"completed", "completed_with_errors", "failed", "cancelled"}
@@ -35,7 +36,11 @@ LONG_POLL = 5  # seconds the API may keep us waiting for news
 
 
 class Refused(Exception):
-    """The API said no; the message is its reason."""
+    """The API said no; the message is its reason, `code` its HTTP status."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Api:
@@ -69,11 +74,13 @@ class Api:
         while True:
             try:
                 status = self.status(job_id, wait)
-            except httpx.TransportError as error:
+            except (httpx.TransportError, Refused) as error:
                 lost += 1
+                if isinstance(error, Refused) and error.code < 500:
+                    raise
                 if lost > PATIENCE:
                     hint = "./dev up, then submit again: the job goes on where it stood"
-                    raise LocalError(f"the API is gone ({error})", hint=hint) from error
+                    raise LocalError(f"the API does not answer ({error})", hint=hint) from error
                 time.sleep(1)
                 continue
             lost, wait = 0, LONG_POLL
@@ -95,7 +102,8 @@ def submit_file(
     upload(file, environment, console)
     with Api(environment) as api:
         submitted = api.submit("process_raster", parameters)
-        console.print(f"  job {submitted['job_id']}", highlight=False, soft_wrap=True)
+        known = " (known already)" if submitted.get("idempotent") else ""
+        tell(console, "job", f"{submitted['job_id']}{known}")
         return watch(api, submitted["job_id"], console)
 
 
@@ -149,15 +157,15 @@ def upload(file: Path, environment: Environment, console: Console) -> None:
     storage = BlobServiceClient.from_connection_string(environment.storage_connection_string)
     with storage, storage.get_container_client(BRONZE) as bronze, bar:
         for one in files:
-            is_new = _upload_one(bronze, one, bar)
-            did = "uploaded" if is_new else "is there already:"
-            console.print(f"  {did} {one.name}", highlight=False, markup=False, soft_wrap=True)
+            started = time.monotonic()
+            did = "uploaded" if _upload_one(bronze, one, bar) else "is there already"
+            tell(console, "upload", f"{one.name} {did}", time.monotonic() - started)
         kept = {one.name for one in files}
         stale = sidecar_names(file.name)
         for name in bronze.list_blob_names(name_starts_with=file.stem):
             if name.lower() in stale and name not in kept:
                 bronze.delete_blob(name)
-                console.print(f"  removed old {name}", highlight=False, markup=False)
+                tell(console, "upload", f"{name}, an older one, removed")
 
 
 def _upload_one(bronze: ContainerClient, file: Path, bar: Progress) -> bool:
@@ -204,18 +212,14 @@ def _watch_live(statuses: Iterator[Status], console: Console) -> Status:
 
 def _watch_lines(statuses: Iterator[Status], console: Console) -> Status:
     told: dict[int, str] = {}
+    started = time.monotonic()
     for status in statuses:
         for stage in status["stages"]:
             if stage["status"] in ("pending", told.get(stage["stage"])):
                 continue
             told[stage["stage"]] = stage["status"]
-            counts = f"{stage['completed_tasks']}/{stage['total_tasks']}"
-            console.print(
-                f"  stage {stage['stage']}/{status['total_stages']} {stage['name']}:"
-                f" {stage['status']} ({counts})",
-                highlight=False,
-                soft_wrap=True,
-            )
+            done = f"{stage['status']} ({stage['completed_tasks']}/{stage['total_tasks']})"
+            tell(console, stage["name"], done, time.monotonic() - started)
     return status
 
 
@@ -232,7 +236,7 @@ def _accepted(answer: httpx.Response) -> Status:
     if answer.is_success:
         body: Status = answer.json()
         return body
-    raise Refused(explain_problem(answer.status_code, answer.text))
+    raise Refused(explain_problem(answer.status_code, answer.text), answer.status_code)
 
 
 def explain_problem(code: int, text: str) -> str:
