@@ -8,6 +8,7 @@ A compacted file is fsynced before it takes the old one's place, and so is the f
 A record is length, CRC-32 and an AMQP list. A last record that was cut short is dropped.
 """
 
+import fcntl
 import logging
 import os
 import zlib
@@ -28,7 +29,7 @@ QUEUE, PUT, CHANGE, REMOVE = range(4)
 
 
 class StoreError(Exception):
-    """The file is not what this broker wrote."""
+    """The file cannot be used: it says why, and what to do."""
 
 
 class Store:
@@ -38,12 +39,14 @@ class Store:
         self.path = path
         self._queues: Mapping[str, Queue] = {}
         self._file: int | None = None
+        self._guard: int | None = None
         self._size = self._compacted_size = 0
 
     def attach(self, queues: Mapping[str, Queue]) -> None:
         """Fill the queues from the file and keep it from now on. Raises StoreError."""
         self._queues = queues
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._claim()
         if self.path.exists():
             self._restore(self.path.read_bytes())
         self._compact()
@@ -53,6 +56,20 @@ class Store:
             os.fsync(self._file)
             os.close(self._file)
             self._file = None
+        if self._guard is not None:
+            os.close(self._guard)
+            self._guard = None
+
+    def _claim(self) -> None:
+        """Two brokers would overwrite each other. The lock ends with its process."""
+        path = self.path.with_name(self.path.name + ".lock")
+        guard = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(guard)
+            raise StoreError(f"{self.path} is in use by another broker: stop that first") from error
+        self._guard = guard
 
     # Journal
 

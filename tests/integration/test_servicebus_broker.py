@@ -545,6 +545,13 @@ class Process:
         )
         self.start()
 
+    def restart(self) -> None:
+        """On the same port."""
+        fields = json.loads(self.configuration.read_text())
+        port = int(self.port_file.read_text())
+        self.configuration.write_text(json.dumps(fields | {"port": port}))
+        self.start()
+
     def start(self) -> None:
         self.port_file.unlink(missing_ok=True)
         self.process = subprocess.Popen(
@@ -609,8 +616,21 @@ class TestProcess:
             dead_letters = client.get_queue_receiver("plain", sub_queue="deadletter")
             assert bodies(dead_letters.receive_messages(1, max_wait_time=10)) == ["dead"]
 
-    def test_it_ends_cleanly(self, process: Process) -> None:
-        assert process.end(signal.SIGTERM) == 0
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_a_client_lives_through_a_restart(self, process: Process, number: int) -> None:
+        """Sender and receiver stay the same. The SDK leaves the broken socket to the collector."""
+        with (
+            ServiceBusClient.from_connection_string(process.connection_string) as client,
+            client.get_queue_sender("plain") as sender,
+            client.get_queue_receiver("plain", max_wait_time=10) as receiver,
+        ):
+            sender.send_messages(ServiceBusMessage("before"))
+            code = process.end(number)
+            assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+            process.restart()
+            sender.send_messages(ServiceBusMessage("after"))
+            assert bodies(receive(receiver, 2)) == ["before", "after"]
 
     def test_a_configuration_error_names_the_field(self, tmp_path: Path) -> None:
         path = tmp_path / "broker.json"

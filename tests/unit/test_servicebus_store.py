@@ -29,6 +29,7 @@ class Life:
     def kill(self) -> None:
         """End without a word: nothing is flushed or closed in order."""
         os.close(self.store._file)
+        os.close(self.store._guard)
 
 
 @pytest.fixture
@@ -236,6 +237,16 @@ def test_a_full_disk_leaves_no_half_record(path: Path, monkeypatch) -> None:
     life.kill()
 
     assert list(Life(path).queue.messages) == [1, 3]
+
+
+def test_two_brokers_cannot_share_a_file(path: Path) -> None:
+    life = Life(path)
+
+    with pytest.raises(StoreError, match="in use"):
+        Life(path)
+
+    life.store.close()
+    Life(path)
 
 
 def test_messages_of_a_queue_that_is_gone_are_dropped_aloud(path: Path, caplog) -> None:
