@@ -8,6 +8,8 @@ function that returns nothing 204.
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
@@ -24,7 +26,10 @@ from local.functions_host.invoke import Datum
 from local.functions_host.keys import Keys
 from local.functions_host.routes import RouteTemplate, decode_path, parse_route
 
+logger = logging.getLogger(__name__)
+
 BODY_LIMIT = 100 * 1024 * 1024  # FUNCTIONS_REQUEST_BODY_SIZE_LIMIT's default
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _HOST_HEADERS = ("content-length", "transfer-encoding", "connection")
 
 
@@ -125,7 +130,11 @@ class HttpFunctions:
             answer = await self._calls.run(trigger.function.name, data, {}, cause)
         except CallFailed:
             return Response(status_code=500)
-        return response_from(answer)
+        try:
+            return response_from(answer)
+        except ValueError as error:
+            logger.error("%s: its response cannot be sent: %s", trigger.function.name, error)
+            return Response(status_code=500)
 
     def _find(self, request: Request) -> tuple[HttpTrigger, dict[str, str]] | None:
         path = decode_path(request.scope["raw_path"])
@@ -170,7 +179,7 @@ def request_datum(request: Request, parameters: dict[str, str], body: bytes) -> 
 
 
 def response_from(answer: Datum | None) -> Response:
-    """The worker's answer on the wire."""
+    """The worker's answer on the wire. Raises ValueError for a header that HTTP cannot carry."""
     if answer is None:
         return Response(status_code=204)
     if answer.type == "string":
@@ -181,10 +190,16 @@ def response_from(answer: Datum | None) -> Response:
     response = Response(value["body"].value if has_body else b"", status_code=status)
     for name, header in value["headers"].items():
         if name.lower() not in _HOST_HEADERS:
-            response.headers[name] = header.value
+            response.headers[name] = _header_value(header.value)
     for cookie in _cookies(value.get("cookies")):
         response.headers.append("set-cookie", cookie)
     return response
+
+
+def _header_value(value: str) -> str:
+    if not _HEADER_VALUE.fullmatch(value):
+        raise ValueError(f"{value!r} is no value for a header")
+    return value
 
 
 def _url(request: Request) -> str:
