@@ -12,7 +12,7 @@ from infrastructure.postgres import PostgresState
 from local.postgres import Cluster
 from tests.fixtures.locks import locked
 
-pytest_plugins = ["tests.fixtures.services", "tests.fixtures.broker"]
+pytest_plugins = ["tests.fixtures.services", "tests.fixtures.broker", "tests.fixtures.stack"]
 
 TEMPLATE = "template_geolathe"
 

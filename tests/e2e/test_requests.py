@@ -1,0 +1,142 @@
+"""Wrong requests: a clear answer, and nothing left behind."""
+
+import pytest
+
+from local.environment import BRONZE
+
+
+def problem(answer):
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    body = answer.json()
+    assert body["status"] == answer.status_code and body["title"] and body["detail"]
+    return body
+
+
+WRONG = [
+    ("circles", {}, 404, "UNKNOWN_JOB_TYPE", "circles"),
+    ("process_raster", {}, 422, "INVALID_PARAMETER", "blob_name: is required"),
+    ("process_raster", [1], 422, "INVALID_PARAMETER", "must be a JSON object"),
+    (
+        "process_raster",
+        {"blob_name": "missing.tif", "container_name": BRONZE},
+        404,
+        "BLOB_NOT_FOUND",
+        "missing.tif",
+    ),
+    (
+        "process_raster",
+        {"blob_name": "a.tif", "container_name": "nowhere"},
+        404,
+        "CONTAINER_NOT_FOUND",
+        "nowhere",
+    ),
+    ("hello_world", {"n": "many"}, 422, "INVALID_PARAMETER", "'many'"),
+    ("hello_world", {"n": 100_001}, 422, "INVALID_PARAMETER", "100001"),
+    ("hello_world", {"m": 1}, 422, "INVALID_PARAMETER", "m: is not a parameter"),
+]
+RASTER = {"blob_name": "a.tif", "container_name": BRONZE}
+WRONG += [
+    ("process_raster", RASTER | {field: value}, 422, "INVALID_PARAMETER", field)
+    for field, value in [
+        ("target_crs", "4326"),
+        ("target_crs", "EPSG:abc"),
+        ("target_crs", 4326),
+        ("jpeg_quality", 0),
+        ("jpeg_quality", "85"),
+        ("output_tier", "gold"),
+        ("raster_type", "picture"),
+        ("strict_mode", "yes"),
+        ("in_memory", "no"),
+        ("collection_id", "../x"),
+        ("item_id", "a b"),
+        ("output_folder", "../up"),
+        ("blob_name", "../secret.tif"),
+        ("blob_name", "/vsicurl/http://x/y.tif"),
+        ("blob_name", ""),
+        ("container_name", "UPPER"),
+        ("datetime", "yesterday"),
+        ("surprise", True),
+    ]
+]
+
+
+@pytest.mark.parametrize(("job_type", "body", "status", "code", "words"), WRONG)
+def test_a_wrong_submission_is_refused_in_words(product, job_type, body, status, code, words):
+    with product.api as api:
+        answer = api.post(f"/jobs/submit/{job_type}", json=body)
+    said = problem(answer)
+    assert (answer.status_code, said["code"]) == (status, code)
+    assert words in said["detail"]
+
+
+def test_a_body_that_is_not_json_is_refused(product):
+    with product.api as api:
+        answer = api.post("/jobs/submit/hello_world", content=b"{n: 3}")
+    assert answer.status_code == 400 and problem(answer)["code"] == "BODY_NOT_JSON"
+
+
+def test_routes_need_the_function_key_except_live(product):
+    with product.api as api:
+        for path in ("/health", "/job-types", "/jobs/status/" + "0" * 64):
+            assert api.get(path, headers={"x-functions-key": "wrong"}).status_code == 401
+        assert api.get("/health/live", headers={"x-functions-key": ""}).status_code == 200
+
+
+def test_unknown_jobs_are_not_found(product):
+    with product.api as api:
+        for method, path in [
+            ("GET", "/jobs/status/nobody"),
+            ("GET", "/jobs/nobody/tasks"),
+            ("GET", "/jobs/nobody/events"),
+            ("POST", "/jobs/nobody/cancel"),
+            ("POST", "/jobs/nobody/retry"),
+        ]:
+            answer = api.request(method, path)
+            assert answer.status_code == 404 and problem(answer)["code"] == "JOB_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/jobs/status/{id}?wait=soon", "wait"),
+        ("/jobs/status/{id}?wait=9000", "wait"),
+        ("/jobs/{id}/tasks?limit=0", "limit"),
+        ("/jobs/{id}/tasks?after=x", "after"),
+        ("/jobs/{id}/events?after=-1", "after"),
+    ],
+)
+def test_wrong_query_parameters_are_named(product, path, field):
+    job_id = product.submit("hello_world", n=0, message="query")["job_id"]
+    with product.api as api:
+        answer = api.get(path.format(id=job_id))
+    assert answer.status_code == 422 and problem(answer)["errors"][0]["field"] == field
+
+
+def test_an_ended_job_can_neither_be_cancelled_nor_retried(product):
+    job_id = product.run("hello_world", n=0, message="ended")["job_id"]
+    with product.api as api:
+        for verb in ("cancel", "retry"):
+            answer = api.post(f"/jobs/{job_id}/{verb}")
+            assert answer.status_code == 409 and problem(answer)["code"] == "STATE_CONFLICT"
+
+
+def test_job_types_show_stages_schema_and_an_example(product):
+    with product.api as api:
+        types = {each["job_type"]: each for each in api.get("/job-types").json()["job_types"]}
+    raster = types["process_raster"]
+    assert [stage["task_type"] for stage in raster["stages"]] == [
+        "validate_raster",
+        "create_cog",
+        "extract_stac_metadata",
+    ]
+    assert set(raster["parameters"]["required"]) == {"blob_name", "container_name"}
+    assert set(types["hello_world"]["example"]) == {"n", "message"}
+
+
+def test_health_tells_every_part_with_its_latency(product):
+    with product.api as api:
+        body = api.get("/health").json()
+    assert body["status"] == "healthy", body
+    assert set(body["parts"]) == {"database", "catalog", "storage", "service_bus"}
+    assert all(part["latency_ms"] < 1000 for part in body["parts"].values())
+    assert body["parts"]["database"]["dead_letters"] == 0

@@ -1,0 +1,86 @@
+"""The house rules that no linter knows."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ["core", "jobs", "services", "infrastructure", "triggers", "config"]
+FENCES = {
+    "azure.functions": {"triggers", "function_app"},
+    "azure.servicebus": {"infrastructure"},
+    "azure.storage": {"infrastructure"},
+    "azure.identity": {"infrastructure"},
+    "azure.core": {"infrastructure"},
+    "psycopg": {"infrastructure"},
+    "psycopg_pool": {"infrastructure"},
+    "pypgstac": {"infrastructure"},
+    "rasterio": {"services"},
+    "rio_cogeo": {"services"},
+    "pystac": {"services"},
+}
+
+
+def sources():
+    for package in PRODUCT:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield package, path
+    yield "function_app", ROOT / "function_app.py"
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("vendor", FENCES)
+def test_vendors_stay_behind_their_fence(vendor):
+    outside = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for package, path in sources()
+        if package not in FENCES[vendor]
+        for name in imports(path)
+        if name == vendor or name.startswith(vendor + ".")
+    ]
+    assert outside == []
+
+
+def test_nobody_imports_the_composition_root():
+    everywhere = [*sources(), *(("local", path) for path in (ROOT / "local").rglob("*.py"))]
+    assert [path for _, path in everywhere if "function_app" in set(imports(path))] == []
+
+
+def test_only_config_reads_the_environment():
+    readers = [
+        str(path.relative_to(ROOT))
+        for package, path in sources()
+        if package != "config"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    ]
+    # They do not read settings: one hands less of it to the child, the other tells GDAL's drivers.
+    assert set(readers) <= {"services/child.py", "services/raster/gdal.py"}
+
+
+def test_catch_alls_stand_only_at_the_edges():
+    """To plug-in code, and where a child process hands every error to its parent."""
+    catch_alls = [
+        str(path.relative_to(ROOT))
+        for _, path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException"))
+    ]
+    assert sorted(catch_alls) == ["core/outcome.py", "services/forkserver.py"]
+
+
+def test_every_sql_function_says_what_it_promises():
+    for path in sorted((ROOT / "sql" / "functions").glob("*.sql")):
+        text = path.read_text()
+        assert text.startswith("-- "), path
+        assert f"FUNCTION app.{path.stem}(" in text, path
