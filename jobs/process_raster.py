@@ -184,6 +184,7 @@ class ProcessRaster(JobBase):
         create_stac: list[StacItem],
     ) -> Json:
         [facts], [item] = validate, create_stac
+        [shown] = [cog for cog in create_cog if cog.cog_blob == item.blob_name]
         executed = len(validate) + len(create_cog) + len(create_stac)
         return {
             "job_type": self.job_type,
@@ -196,7 +197,7 @@ class ProcessRaster(JobBase):
                 "source_crs": facts.source_crs,
                 "bit_depth_efficient": facts.bit_depth_check.efficient,
             },
-            "cog": _summary(create_cog[0]),
+            "cog": _summary(shown),
             "cogs": [_summary(cog) for cog in create_cog],
             "stac": {
                 "item_id": item.item_id,
