@@ -12,18 +12,15 @@ def merged(stored: Json, offered: Json) -> Json:
     Titles, licences and descriptions that people wrote stay. Extents, summaries and
     item_assets only grow.
     """
-    extent = _extent(stored.get("extent") or offered["extent"], offered["extent"])
-    summaries = _summaries(stored.get("summaries", {}), offered.get("summaries", {}))
-    assets = {**offered.get("item_assets", {}), **stored.get("item_assets", {})}
-    extensions = sorted({*stored.get("stac_extensions", []), *offered.get("stac_extensions", [])})
-    return {
-        **offered,
-        **stored,
-        "extent": extent,
-        "summaries": summaries,
-        "item_assets": assets,
-        "stac_extensions": extensions,
+    grown: Json = {
+        "extent": _extent(stored.get("extent") or offered["extent"], offered["extent"]),
+        "summaries": _summaries(stored.get("summaries", {}), offered.get("summaries", {})),
+        "item_assets": {**offered.get("item_assets", {}), **stored.get("item_assets", {})},
+        "stac_extensions": sorted(
+            {*stored.get("stac_extensions", []), *offered.get("stac_extensions", [])}
+        ),
     }
+    return {**offered, **stored, **{k: v for k, v in grown.items() if v or k in stored}}
 
 
 def union_bbox(one: list[float], other: list[float]) -> list[float]:

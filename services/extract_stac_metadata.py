@@ -1,13 +1,13 @@
 """Describe the COGs of one raster as one STAC item and put it into the catalogue."""
 
 from datetime import timedelta
-from importlib import import_module
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
 from core.handler import TaskContext
 from core.models import Json, Record
+from services import child
 from services.create_cog import Cog
 from services.validate_raster import RasterFacts, Tier
 
@@ -17,6 +17,8 @@ OWNER = "geolathe:source"
 """The property that tells whose item it is."""
 PREFERENCE = (Tier.ANALYSIS, Tier.VISUALIZATION, Tier.ARCHIVE)
 READ_LIFETIME = timedelta(hours=1)
+MEMORY_BYTES = 768 * 2**20
+SECONDS = 900.0
 
 
 class ExtractStac(Record):
@@ -76,8 +78,15 @@ def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
 
     An item_id that belongs to another source: TaskFailed ITEM_ID_TAKEN.
     """
-    described = describe(request_for(params, ctx))
-    ctx.report(0.7, "storing the item")
+    described = child.run(
+        "services.stac.describe:describe_raster",
+        request_for(params, ctx),
+        Described,
+        lambda fraction, message: ctx.report(0.9 * fraction, message),
+        memory_bytes=MEMORY_BYTES,
+        seconds=SECONDS,
+    )
+    ctx.confirm()
     change = ctx.catalog.put_item(described.item, described.collection, OWNER)
     collection_id, item_id = described.item["collection"], described.item["id"]
     stored = ctx.catalog.get_item(collection_id, item_id) or described.item
@@ -111,9 +120,3 @@ def request_for(params: ExtractStac, ctx: TaskContext) -> DescribeRaster:
 def preferred(cogs: tuple[Cog, ...]) -> tuple[Cog, ...]:
     """The lossless COG for analysis first: it is also what maps show."""
     return tuple(sorted(cogs, key=lambda cog: PREFERENCE.index(cog.cog_tier)))
-
-
-def describe(request: DescribeRaster) -> Described:
-    module = import_module("services.stac.describe")
-    described: Described = module.describe_raster(request)
-    return described

@@ -1,5 +1,7 @@
 """What the child process does: look at the COGs, write the item and its collection."""
 
+from collections.abc import Callable
+
 from services.extract_stac_metadata import Described, DescribeRaster
 from services.map_links import titiler_urls
 from services.stac.collection import build_collection
@@ -7,10 +9,15 @@ from services.stac.item import MAIN_ASSET, build_item
 from services.stac.rendering import renderings
 from services.stac.scan import scan_cog
 
+Report = Callable[[float, str], None]
 
-def describe_raster(request: DescribeRaster) -> Described:
+
+def describe_raster(request: DescribeRaster, report: Report) -> Described:
     """The item, the collection it asks for, and the addresses that show it."""
-    scans = [scan_cog(path) for path in request.paths]
+    scans = []
+    for position, path in enumerate(request.paths):
+        report(position / len(request.paths), f"looking at {request.cogs[position].cog_blob}")
+        scans.append(scan_cog(path))
     looks = renderings(request.params.facts.raster_type.applied_type, scans[0])
     item = build_item(request, scans, looks)
     urls = titiler_urls(

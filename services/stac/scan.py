@@ -174,7 +174,7 @@ def outlined(cog: DatasetReader, valid: Mask) -> Footprint:
     cells = np.zeros(coarse, dtype=bool)
     np.logical_or.at(cells, (rows[:, None], columns[None, :]), valid)
     scale = cog.transform.scale(cog.width / coarse[1], cog.height / coarse[0])
-    return footprint(cells, cog.transform * scale, cog.crs)
+    return footprint(cells, cog.transform @ scale, cog.crs)
 
 
 def palette(cog: DatasetReader) -> dict[int, Color] | None:

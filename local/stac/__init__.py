@@ -1,0 +1,1 @@
+"""The STAC API over pgSTAC, to search and to read."""

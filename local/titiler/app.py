@@ -1,0 +1,166 @@
+"""The tile server: `python -m uvicorn local.titiler.app:app`.
+
+Settings: DATABASE_URL (pgSTAC), AZURE_STORAGE_CONNECTION_STRING, TILE_CONTAINERS (the containers
+that may be shown, separated by commas), STAC_URL (for links to the catalogue) and, optionally,
+BASEMAP_TILES (an address with {z}/{x}/{y} of tiles to lie under the raster).
+"""
+
+import local.titiler.gdal  # noqa: F401, I001  must come before all that uses GDAL
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import jinja2
+from azure.storage.blob import BlobServiceClient
+from fastapi import Depends, FastAPI, Query
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+from rasterio.errors import RasterioIOError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+from titiler.core.errors import DEFAULT_STATUS_CODES, add_exception_handlers
+from titiler.core.factory import (
+    AlgorithmFactory,
+    ColorMapFactory,
+    MultiBaseTilerFactory,
+    TilerFactory,
+    TMSFactory,
+)
+from titiler.core.middleware import CacheControlMiddleware
+from titiler.extensions.render import stacRenderExtension
+from titiler.extensions.wmts import wmtsExtension
+from titiler.pgstac.db import close_db_connection, connect_to_db
+from titiler.pgstac.dependencies import ItemIdParams, get_stac_item
+from titiler.pgstac.errors import PGSTAC_STATUS_CODES
+
+from local.titiler.extensions import BoundsExtension, DownloadExtension
+from local.titiler.fence import Fence, account_url
+from local.titiler.reader import fenced_reader
+from local.titiler.renders import item_renders
+
+HERE = Path(__file__).parent
+ITEM = "/collections/{collection_id}/items/{item_id}"
+ASSET = f"{ITEM}/assets/{{asset_id}}"
+
+connection_string = os.environ["AZURE_STORAGE_CONNECTION_STRING"]
+fence = Fence(
+    frozenset(filter(None, (n.strip() for n in os.environ["TILE_CONTAINERS"].split(",")))),
+    account_url(connection_string),
+)
+templates = Jinja2Templates(
+    env=jinja2.Environment(
+        autoescape=jinja2.select_autoescape(["html", "xml"]),
+        loader=jinja2.ChoiceLoader(
+            [
+                jinja2.FileSystemLoader(HERE / "templates"),
+                jinja2.PackageLoader("titiler.pgstac", "templates"),
+                jinja2.PackageLoader("titiler.core", "templates"),
+            ]
+        ),
+    )
+)
+templates.env.globals["stac_url"] = os.environ.get("STAC_URL", "").rstrip("/")
+templates.env.globals["basemap"] = os.environ.get("BASEMAP_TILES", "")
+
+
+def blob_path(
+    url: Annotated[str, Query(description="/vsiaz/CONTAINER/BLOB of the project's account")],
+) -> str:
+    """The `url` of /cog, within the fence."""
+    return fence.admit(url)
+
+
+def asset_path(request: Request, collection_id: str, item_id: str, asset_id: str) -> str:
+    """The blob of an item's asset, within the fence."""
+    assets = get_stac_item(request.app.state.dbpool, collection_id, item_id).assets
+    if asset_id not in assets:
+        raise HTTPException(404, f"item {item_id!r} has no asset {asset_id!r}: {sorted(assets)}")
+    return fence.admit(assets[asset_id].href)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await connect_to_db(app)
+    yield
+    await close_db_connection(app)
+
+
+app = FastAPI(title="Geolathe tiles", openapi_url="/api", docs_url="/api.html", lifespan=lifespan)
+statuses: dict[type[Exception], int] = {**DEFAULT_STATUS_CODES, RasterioIOError: 404}
+statuses.update({error: status for error, status in PGSTAC_STATUS_CODES.items()})
+add_exception_handlers(app, statuses)
+app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"])
+app.add_middleware(
+    CacheControlMiddleware, cachecontrol="public, max-age=300", exclude_path={"/healthz"}
+)
+
+
+@app.exception_handler(HTTPException)
+def problem(_: Request, error: HTTPException) -> JSONResponse:
+    """RFC 9457."""
+    return JSONResponse(
+        {
+            "title": "The request cannot be served",
+            "status": error.status_code,
+            "detail": error.detail,
+        },
+        error.status_code,
+        media_type="application/problem+json",
+    )
+
+
+cog = TilerFactory(
+    router_prefix="/cog",
+    path_dependency=blob_path,
+    templates=templates,
+    extensions=[
+        wmtsExtension(),
+        BoundsExtension(),
+        DownloadExtension(BlobServiceClient.from_connection_string(connection_string), fence),
+    ],
+)
+item = MultiBaseTilerFactory(
+    reader=fenced_reader(fence),
+    router_prefix=ITEM,
+    path_dependency=ItemIdParams,
+    templates=templates,
+    get_renders=item_renders,
+    extensions=[wmtsExtension(), stacRenderExtension()],
+)
+asset = TilerFactory(
+    router_prefix=ASSET,
+    path_dependency=asset_path,
+    templates=templates,
+    extensions=[wmtsExtension(), BoundsExtension()],
+)
+app.include_router(cog.router, prefix="/cog", tags=["COG"])
+app.include_router(item.router, prefix=ITEM, tags=["STAC Item"])
+app.include_router(asset.router, prefix=ASSET, tags=["STAC Asset"])
+app.include_router(TMSFactory(templates=templates).router, tags=["Tiling Schemes"])
+app.include_router(AlgorithmFactory(templates=templates).router, tags=["Algorithms"])
+app.include_router(ColorMapFactory(templates=templates).router, tags=["ColorMaps"])
+app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+
+
+@app.get(f"{ITEM}/stac", summary="The item as the catalogue has it", tags=["STAC Item"])
+def stac_item(item: Annotated[Any, Depends(ItemIdParams)]) -> dict[str, Any]:
+    """For the map page: it asks no other host."""
+    document: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
+    return document
+
+
+@app.get("/healthz", summary="Whether the database answers", tags=["Health Check"])
+def healthz(request: Request) -> JSONResponse:
+    try:
+        with request.app.state.dbpool.connection(timeout=1) as conn:
+            conn.execute("SELECT 1")
+    except (OperationalError, PoolTimeout):
+        return JSONResponse({"database_online": False}, 503)
+    return JSONResponse({"database_online": True})

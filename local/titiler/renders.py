@@ -1,0 +1,23 @@
+"""An item's `renders` as parameters of titiler-pgstac 3."""
+
+from typing import Any
+
+from rio_tiler.io import MultiBaseReader
+
+PASSED_ON = ("colormap_name", "colormap", "algorithm", "nodata", "resampling", "color_formula")
+
+
+def item_renders(raster: MultiBaseReader) -> dict[str, dict[str, Any]]:
+    """By name: what TileJSON and WMTS offer as layers."""
+    renders = raster.input.properties.get("renders", {})
+    return {name: parameters(render) for name, render in renders.items()}
+
+
+def parameters(render: dict[str, Any]) -> dict[str, Any]:
+    """Bands belong to the asset there, and ranges are text."""
+    bands = ",".join(map(str, render.get("bidx", [])))
+    suffix = f"|bidx={bands}" if bands else ""
+    found: dict[str, Any] = {"assets": [f"{key}{suffix}" for key in render.get("assets", [])]}
+    if "rescale" in render:
+        found["rescale"] = [",".join(map(str, pair)) for pair in render["rescale"]]
+    return found | {key: render[key] for key in PASSED_ON if key in render}
