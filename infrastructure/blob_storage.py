@@ -96,10 +96,12 @@ class AzureBlobs:
 
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
         client = self._service.get_blob_client(ref.container, ref.name)
-        match = MatchConditions.IfNotModified if etag else None
         try:
             with _translated(ref.container, ref.name):
-                client.delete_blob(etag=etag, match_condition=match)
+                if etag is None:
+                    client.delete_blob()
+                else:
+                    client.delete_blob(etag=etag, match_condition=MatchConditions.IfNotModified)
         except (BlobNotFound, ResourceModifiedError):
             return False
         return True

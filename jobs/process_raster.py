@@ -9,8 +9,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from core.job import JobBase, stage
 from core.models import BlobName, BlobRef, ContainerName, Json
 from core.ports import Ports
+from services.cog_ownership import discard_cog
 from services.create_cog import Cog, CreateCog
-from services.discard_cog import discard_cog
 from services.extract_stac_metadata import ExtractStac, StacId, StacItem
 from services.sidecars import find_sidecars
 from services.validate_raster import (

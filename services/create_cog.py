@@ -12,7 +12,7 @@ from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef, Record
 from core.ports import AccessTier
 from services import child
-from services.discard_cog import MADE_BY
+from services.cog_ownership import owner_mark, refuse_anothers
 from services.fetch import Fetched, fetched, unchanged
 from services.validate_raster import (
     Bounds,
@@ -165,13 +165,15 @@ def _create(params: CreateCog, ctx: TaskContext, started: float, *, download: bo
     ) as source:
         made = _made(params, ctx, source)
         unchanged(ctx, facts.source, facts.source_etag)
+        refuse_anothers(ctx.blobs, params.target, facts.source)
         ctx.report(0.9, "uploading")
+        ctx.confirm()
         stored = ctx.blobs.upload(
             params.target,
             Path(made.path),
             content_type=CONTENT_TYPE,
             access_tier=_ACCESS_TIERS[params.tier],
-            metadata={MADE_BY: ctx.task_id},
+            metadata=owner_mark(ctx, facts.source),
         )
     return _cog(params, made, stored, time.monotonic() - started)
 

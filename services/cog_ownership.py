@@ -1,0 +1,43 @@
+"""Whose a COG is: a mark in its metadata, so that nobody writes over or removes another's."""
+
+from urllib.parse import quote, unquote
+
+from core.errors import BlobNotFound, TaskFailed
+from core.handler import TaskContext
+from core.models import BlobRef
+from core.ports import BlobStore, Ports
+
+MADE_BY = "geolathe_task"
+MADE_FROM = "geolathe_source"
+
+
+def owner_mark(ctx: TaskContext, source: BlobRef) -> dict[str, str]:
+    """The metadata of a COG: the task that made it, and its source (headers are ASCII)."""
+    return {MADE_BY: ctx.task_id, MADE_FROM: quote(str(source))}
+
+
+def refuse_anothers(blobs: BlobStore, cog: BlobRef, source: BlobRef) -> None:
+    """Never write over the COG of another source. Raises TaskFailed OUTPUT_TAKEN."""
+    try:
+        made_from = blobs.properties(cog).metadata.get(MADE_FROM)
+    except BlobNotFound:
+        return
+    if made_from is not None and made_from != quote(str(source)):
+        raise TaskFailed(
+            "OUTPUT_TAKEN",
+            f"{cog} is the COG of {unquote(made_from)}; choose another output_folder",
+        )
+
+
+def discard_cog(cog: BlobRef, collection_id: str, ports: Ports, owner: str) -> None:
+    """Remove the blob if a task of `owner` made it and no item of the collection shows it.
+
+    The same name may by now hold the COG of another job: that one stays.
+    """
+    try:
+        found = ports.blobs.properties(cog)
+    except BlobNotFound:
+        return
+    is_ours = found.metadata.get(MADE_BY, "").startswith(owner)
+    if is_ours and not ports.catalog.shows(collection_id, ports.blobs.url(cog)):
+        ports.blobs.delete(cog, found.etag)
