@@ -13,7 +13,7 @@ from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
 from services.create_cog import CreateCog, MadeCog, MakeCog
-from services.raster import crs, facts, gdal, nodata, place, profiles, writer
+from services.raster import crs, facts, gdal, nodata, place, profiles, unpack, writer
 from services.raster import source as sources
 from services.raster.grid import Grid, grid_for
 from services.raster.progress import Stretch
@@ -63,9 +63,23 @@ def make_cog(request: MakeCog, report: Report) -> MadeCog:
             stored_bytes=known.source_size_bytes,
         ) as source,
     ):
-        made_plan = plan(source, params)
-        report(0.05, f"{made_plan.grid.width} x {made_plan.grid.height} pixels planned")
-        return _make(made_plan, params, folder, report)
+        planned = plan(source, params)
+        report(0.02, f"{planned.grid.width} x {planned.grid.height} pixels planned")
+        with ExitStack() as stack:
+            planned = _unpacked(source, planned, params, folder, report, stack)
+            return _make(planned, params, folder, report, stack)
+
+
+def _unpacked(
+    source: Source, plan: Plan, params: CreateCog, folder: Path, report: Report, stack: ExitStack
+) -> Plan:
+    """The plan over a scratch copy, where reading the source twice would be costly."""
+    if not unpack.is_costly(source):
+        return plan
+    fits = source.decoded_bytes <= IN_MEMORY_BYTES and params.in_memory is not False
+    path = _scratch(folder, "unpacked.tif", fits, stack)
+    unpack.unpack(source, path, lambda part, text: report(0.02 + 0.13 * part, text))
+    return replace(plan, view=replace(plan.view, path=path))
 
 
 def plan(source: Source, params: CreateCog) -> Plan:
@@ -159,23 +173,16 @@ def _validity(
     return nodata.common([band.nodata for band in bands], source.dtype), None
 
 
-def _make(plan: Plan, params: CreateCog, folder: Path, report: Report) -> MadeCog:
+def _make(plan: Plan, params: CreateCog, folder: Path, report: Report, stack: ExitStack) -> MadeCog:
     warnings: list[RasterWarning] = []
     in_memory = _in_memory(plan, params, warnings)
     output = folder / "cog.tif"
-    with ExitStack() as stack:
-        view = _settled(plan.view, plan)
-        if plan.grid.warped:
-            scratch = _scratch(folder, in_memory, stack)
-            view = _warped(plan, scratch, Stretch(report, 0.05, 0.55, "warping"))
-        writer.write(
-            view,
-            output,
-            plan.settings,
-            plan.quality,
-            name=plan.name,
-            progress=Stretch(report, 0.55 if plan.grid.warped else 0.05, 0.95, "writing"),
-        )
+    view = _settled(plan.view, plan)
+    if plan.grid.warped:
+        scratch = _scratch(folder, "warped.tif", in_memory, stack)
+        view = _warped(plan, scratch, Stretch(report, 0.15, 0.55, "warping"))
+    writing = Stretch(report, 0.55 if plan.grid.warped else 0.15, 0.95, "writing")
+    writer.write(view, output, plan.settings, plan.quality, name=plan.name, progress=writing)
     writer.check(output, plan.name)
     report(0.97, "checked")
     return _made(plan, output, in_memory, warnings)
@@ -195,9 +202,9 @@ def _in_memory(plan: Plan, params: CreateCog, warnings: list[RasterWarning]) -> 
     return fits and params.in_memory is not False
 
 
-def _scratch(folder: Path, in_memory: bool, stack: ExitStack) -> str:
+def _scratch(folder: Path, name: str, in_memory: bool, stack: ExitStack) -> str:
     if not in_memory:
-        return str(folder / "warped.tif")
+        return str(folder / name)
     memory = stack.enter_context(rasterio.MemoryFile(ext=".tif"))
     return str(memory.name)
 
@@ -248,7 +255,7 @@ def _over(scratch: str, view: View, plan: Plan, alpha: bool) -> View:
     if alpha and view.mask and view.mask.sources[0].isdigit():
         mask = Mask((str(last),), "alpha")
     elif alpha and not writer.is_full(scratch, last):
-        mask = Mask((str(last),), "mask")
+        mask = Mask((str(last),), "mask", soft=view.mask is not None)
     return replace(view, path=scratch, place=plan.grid.place, bands=bands, mask=mask, roll=0)
 
 

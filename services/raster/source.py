@@ -19,7 +19,7 @@ from services.raster.gdal import MAX_BANDS, failing_as
 
 MAX_SIDE = 2_000_000
 MAX_DECODED_BYTES = 256 * 2**30
-MAX_BLOCK_BYTES = 256 * 2**20
+MAX_BLOCK_BYTES = 128 * 2**20
 # A file may unpack to this much whatever its size: sparse files and flat rasters are honest.
 FREE_DECODED_BYTES = 4 * 2**30
 # Beyond that, more than this many bytes out of one stored byte is a bomb.
@@ -54,6 +54,16 @@ REFUSED = (
     (b"SQLite format 3", "an SQLite file (GeoPackage?)"),
     (b"ENVI", "an ENVI header"),
 )
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HFA = (b"EHFA_HEADER_TAG",)
+_SIDECAR_SIGNATURES: dict[str, tuple[bytes, ...]] = {
+    ".msk": _TIFF,
+    ".ovr": _TIFF + _HFA,
+    ".aux": _HFA,
+    ".rrd": _HFA,
+    ".ige": (b"ERDAS_IMG_EXTERNAL_RASTER",),
+}
+_MAX_TEXT_BYTES = 16 * 2**20
 FORMATS = "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE (.img) and NetCDF"
 
 
@@ -83,6 +93,14 @@ class Source:
     def decoded_bytes(self) -> int:
         dataset = self.dataset
         return int(dataset.width) * int(dataset.height) * int(dataset.count) * self.itemsize
+
+    @property
+    def block_bytes(self) -> int:
+        """The largest block, decoded: what reading one pixel costs in memory."""
+        dataset = self.dataset
+        rows, columns = max(dataset.block_shapes, key=math.prod, default=(0, 0))
+        together = str(dataset.profile.get("interleave", "band")).lower() == "pixel"
+        return int(rows * columns * (dataset.count if together else 1) * self.itemsize)
 
     @property
     def has_mask_band(self) -> bool:
@@ -133,6 +151,7 @@ def _head(path: str, size: int = 64) -> bytes:
 def opened(path: str, name: str, *, subdataset: str | None, stored_bytes: int) -> Iterator[Source]:
     """Sniff, open with the one driver that fits, and hold the limits, before any pixel is read."""
     driver = sniff(path, name)
+    _check_sidecars(path, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with failing_as("NOT_A_RASTER", f"{name} cannot be opened as {driver}"):
@@ -231,15 +250,28 @@ def _check_limits(source: Source, stored_bytes: int) -> None:
 
 
 def _check_blocks(source: Source, size: str) -> None:
-    """A block is decoded whole, so the largest one sets the memory that reading needs."""
-    dataset = source.dataset
-    rows, columns = max(dataset.block_shapes, key=math.prod, default=(0, 0))
-    together = dataset.interleaving is not None and dataset.interleaving.value.upper() == "PIXEL"
-    bands = dataset.count if together else 1
-    block = rows * columns * bands * source.itemsize
+    block = source.block_bytes
     if block > MAX_BLOCK_BYTES:
+        rows, columns = max(source.dataset.block_shapes, key=math.prod)
         raise TaskFailed(
             "RASTER_TOO_HEAVY",
             f"{size}, stored in blocks of {columns} x {rows}, {block / 2**20:.0f} MB each: "
             f"at most {MAX_BLOCK_BYTES // 2**20} MB fit in memory. Store it tiled",
         )
+
+
+def _check_sidecars(path: str, name: str) -> None:
+    """GDAL opens masks and overviews with any driver it has, so they are looked at first."""
+    if path.startswith("/vsi"):
+        return
+    for beside in Path(path).parent.iterdir():
+        wanted = _SIDECAR_SIGNATURES.get(beside.suffix.lower())
+        if wanted and not _head(str(beside)).startswith(wanted):
+            raise TaskFailed(
+                "SIDECAR_INVALID",
+                f"{name}: the {beside.suffix} file beside it is not what its name says",
+            )
+        if not wanted and beside != Path(path) and beside.stat().st_size > _MAX_TEXT_BYTES:
+            raise TaskFailed(
+                "SIDECAR_INVALID", f"{name}: the {beside.suffix} file beside it is too large"
+            )

@@ -63,6 +63,8 @@ class Mask:
     sources: tuple[str, ...]
     """Source bands, as VRT names them: "mask,1" or "5". A pixel is valid where any is."""
     form: Literal["mask", "alpha"]
+    soft: bool = False
+    """Whether there are half-valid values: a mask has none, so they are told apart at half."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class View:
         if self.mask is None:
             return ""
         half = alpha_top(self.dtype) // 2
-        lut = f"<LUT>0:0,{half}:0,{half + 1}:255,255:255</LUT>" if self.mask.form == "mask" else ""
+        lut = f"<LUT>0:0,{half}:0,{half + 1}:255,255:255</LUT>" if self.mask.soft else ""
         kind = "ComplexSource" if lut else "SimpleSource"
         sources = "".join(self._pixels(kind, name, lut) for name in self.mask.sources)
         derived = len(self.mask.sources) > 1
