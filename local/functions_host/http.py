@@ -1,8 +1,8 @@
 """HTTP triggers: routing, keys, and the two-way translation between the wire and the worker.
 
 As in Azure an unknown path or method answers 404 (methods are a routing constraint there, so no
-405), a missing key 401, a body beyond 100 MB 413, an exception 500 with an empty body, and a
-function that returns nothing 204.
+405), a missing key 401, a body beyond 100 MB 413, and an exception 500 with an empty body. The
+latter goes for a function that returns None, too: its worker cannot encode that.
 """
 
 from __future__ import annotations

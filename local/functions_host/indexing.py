@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import azure.functions as func
+from azure.functions import meta
 from azure.functions.decorators.core import Binding, Trigger
 from azure.functions.decorators.function_app import Function as SdkFunction
 
@@ -86,6 +88,7 @@ def _index_one(function: SdkFunction) -> Function:
             f"{name}({', '.join(sorted(parameters))}) does not fit its trigger",
             hint=f"it takes {trigger.name} and, when wanted, context",
         )
+    _check_annotations(name, trigger, call, function.is_http_function())
     return Function(
         name=name,
         kind=str(trigger.type),
@@ -95,6 +98,40 @@ def _index_one(function: SdkFunction) -> Function:
         needs_context=needs_context,
         returns_http=function.is_http_function(),
     )
+
+
+def _check_annotations(
+    name: str, trigger: Trigger, call: Callable[..., Any], is_http: bool
+) -> None:
+    """Refuse what the worker refuses to load: annotations that its converters do not know."""
+    try:
+        hints = typing.get_type_hints(call)
+    except NameError as error:
+        raise LocalError(f"{name}: an annotation cannot be resolved: {error}") from None
+    converters: Any = meta.get_binding_registry()
+    wanted = hints.get(trigger.name)
+    if wanted and not _knows(converters.get(trigger.type).check_input_type_annotation, wanted):
+        raise LocalError(
+            f"{name}: {trigger.name} cannot be annotated {wanted} under a {trigger.type}",
+            hint="the worker takes the SDK's class, and for a batch typing.List of it, not list",
+        )
+    answer = hints.get("return")
+    if not is_http or answer is None:
+        return
+    check = converters.get("http").check_output_type_annotation
+    if not isinstance(answer, type) or not _knows(check, answer):
+        raise LocalError(
+            f"{name}: an HTTP function cannot be annotated to return {answer}",
+            hint="annotate func.HttpResponse or str, or nothing",
+        )
+
+
+def _knows(check: Callable[[Any], bool], annotation: object) -> bool:
+    """The SDK's checks raise TypeError for what is not a class."""
+    try:
+        return check(annotation)
+    except TypeError:
+        return False
 
 
 def _check_bindings(name: str, trigger: Trigger, bindings: Iterable[Binding]) -> None:

@@ -88,10 +88,23 @@ class SdkInvoker:
         if function.needs_context:
             arguments["context"] = Context(invocation_id, name, self._directory, self._local)
         result = await self._run(function, arguments, invocation_id)
-        if result is None or not function.returns_http:
-            return None
-        answer: Datum = self._converters.get("http").encode(result, expected_type=None)
-        return answer
+        return self._encode(function, result)
+
+    def _encode(self, function: Function, result: object) -> Datum | None:
+        """The result for the host. Raises TypeError where Azure's worker does, which fails a call:
+        nothing from an HTTP function, something from any other (azure-functions-python-worker#683).
+        """
+        if function.returns_http:
+            try:
+                answer: Datum = self._converters.get("http").encode(result, expected_type=None)
+            except NotImplementedError:
+                raise TypeError(
+                    f"{function.name} returned {result!r}, not an HttpResponse or a str"
+                ) from None
+            return answer
+        if result is not None:
+            raise TypeError(f"{function.name} returned {result!r}, which nobody takes")
+        return None
 
     async def _run(
         self, function: Function, arguments: dict[str, object], invocation_id: str

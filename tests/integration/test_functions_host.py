@@ -170,9 +170,10 @@ def test_head_has_no_body(http: httpx.Client) -> None:
     assert (response.status_code, response.content) == (201, b"")
 
 
-def test_no_return_value_is_204(http: httpx.Client) -> None:
+def test_no_return_value_is_500_as_in_azure(http: httpx.Client, host: HostProcess) -> None:
     response = http.get("/api/nothing")
-    assert (response.status_code, response.content) == (204, b"")
+    assert (response.status_code, response.content) == (500, b"")
+    host.wait_for_log("nothing failed (GET /api/nothing)")
 
 
 def test_an_exception_is_500_with_an_empty_body_and_logged(
@@ -210,7 +211,7 @@ def test_the_context_of_a_call(http: httpx.Client) -> None:
         ("/api/secret", None, 401),
         ("/api/secret", "function-key", 401),
         ("/api/secret", "master-key", 200),
-        ("/api/nothing", None, 204),
+        ("/api/length", None, 200),
     ],
 )
 def test_keys(http: httpx.Client, path: str, key: str | None, status: int) -> None:
@@ -274,7 +275,7 @@ def test_a_function_is_run_by_hand_with_the_master_key(
 
 def test_the_start_is_announced_in_one_line(host: HostProcess) -> None:
     [line] = [line for line in host.log if "functions (" in line]
-    assert "3 serviceBusTrigger, 1 timerTrigger" in line
+    assert "3 serviceBusTrigger, 2 timerTrigger" in line
     assert "maxConcurrentCalls 4" in line and "functionTimeout 0:00:30" in line
 
 
@@ -285,6 +286,11 @@ def test_a_timer_runs_on_startup(host: HostProcess) -> None:
     [first, *_] = host.wait_for_records("tick")
     assert first["past_due"] is False
     assert first["status"]["Next"].startswith("20")
+
+
+def test_a_timer_that_returns_something_fails(http: httpx.Client, host: HostProcess) -> None:
+    assert http.post("/admin/functions/talker", headers=MASTER).status_code == 202
+    host.wait_for_log("talker failed (run by hand)")
 
 
 # Service Bus
@@ -621,6 +627,16 @@ HEAD = "import azure.functions as func\napp = func.FunctionApp()\n"
         ),
         (HEAD + "@app.route('a/{x:odd}')\ndef f(req): ...", "f: the constraint 'odd'"),
         (HEAD + "@app.route('a')\ndef f(request): ...", "f(request) does not fit its trigger"),
+        (
+            HEAD + "@app.route('a')\ndef f(req: 'Missing'): ...",
+            "f: an annotation cannot be resolved",
+        ),
+        (
+            HEAD + "@app.route('a')\ndef f(req: int): ...",
+            "f: req cannot be annotated <class 'int'>",
+        ),
+        (HEAD + "@app.route('a')\ndef f(req) -> None: ...", "f: an HTTP function cannot"),
+        (HEAD + "@app.route('a')\ndef f(req) -> str | None: ...", "f: an HTTP function cannot"),
         (
             HEAD + "@app.queue_trigger('m', 'q', 'C')\ndef f(m): ...",
             "f: queueTrigger is not served here",
