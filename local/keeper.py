@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 from local import process
-from local.azurite import Azurite
 from local.postgres import Cluster
 from local.process import Identity
 
@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[1]
 
 def clear(folder: Path) -> None:
     """Stop every service under a folder and delete it. Clearing it twice does no harm."""
-    for lock in folder.glob("**/postgres.log"):
-        Cluster(lock.parent).destroy()
-    for state in folder.glob("**/azurite.json"):
-        Azurite(state.parent).stop()
+    for log in folder.glob("**/postgres.log"):
+        Cluster(log.parent).destroy()
+    for left in process.find_by_log(folder):
+        process.stop(left, ask=signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
 
 
