@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -75,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stream=sys.stderr,
     )
     logging.getLogger("azure").setLevel(logging.WARNING)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what an app prints is there at once
     try:
         code = asyncio.run(serve(options))
     except LocalError as error:
