@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceModifiedError
-from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobProperties as AzureProperties
 from azure.storage.blob import (
     BlobSasPermissions,
@@ -22,6 +21,7 @@ from azure.storage.blob import (
 from core.errors import BlobNotFound, ContainerNotFound, Unavailable
 from core.models import BlobProperties, BlobRef
 from core.ports import AccessTier
+from infrastructure.identity import managed_identity
 
 BLOCK = 8 * 2**20
 KEY_LIFETIME = timedelta(hours=12)
@@ -126,7 +126,7 @@ def _connect(account: str) -> BlobServiceClient:
     if account.startswith("https://"):
         return BlobServiceClient(
             account,
-            DefaultAzureCredential(),
+            managed_identity(),
             max_single_put_size=BLOCK,
             max_block_size=BLOCK,
             max_single_get_size=BLOCK,

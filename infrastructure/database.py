@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import psycopg
-from azure.identity import DefaultAzureCredential
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from core.errors import Unavailable
+from infrastructure.identity import managed_identity
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def open_pool(database_url: str, max_size: int) -> ConnectionPool:
 def _connection_class(database_url: str) -> type[psycopg.Connection]:
     if conninfo_to_dict(database_url).get("password"):
         return psycopg.Connection
-    credential = DefaultAzureCredential()
+    credential = managed_identity()
 
     class TokenConnection(psycopg.Connection):
         """Connects with an access token as password: it lives an hour, so each one gets its own."""

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from azure.identity import DefaultAzureCredential
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus import ServiceBusSender as Sender
 from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusError
 
 from core.errors import Unavailable
 from core.models import JobMessage, Record, TaskMessage
+from infrastructure.identity import managed_identity
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class ServiceBus:
         if "Endpoint=" in namespace:
             client = ServiceBusClient.from_connection_string(namespace)
         else:
-            client = ServiceBusClient(namespace, DefaultAzureCredential())
+            client = ServiceBusClient(namespace, managed_identity())
         self._jobs = Outbox(lambda: client.get_queue_sender(jobs_queue))
         self._tasks = Outbox(lambda: client.get_queue_sender(tasks_queue))
 
