@@ -140,7 +140,8 @@ class Store:
         while index < len(data):
             size, checksum = HEAD.unpack(data[index : index + HEAD.size].ljust(HEAD.size, b"\0"))
             start, end = index + HEAD.size, index + HEAD.size + size
-            whole = size > 0 and zlib.crc32(data[start:end]) == checksum
+            fits = 0 < size <= len(data) - start
+            whole = fits and zlib.crc32(data[start:end]) == checksum
             if not whole and (end >= len(data) or not size):
                 lost = len(data) - index
                 logger.warning("%s: dropping %d bytes of an unfinished record", self.path, lost)

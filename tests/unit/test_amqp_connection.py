@@ -509,6 +509,21 @@ class TestFlow:
         filled.send(Flow(*[Uint(n) for n in (3, 10, 0, 5000)]))
         assert [filled.expect(Transfer).delivery_id for _ in range(3)] == [3, 4, 5]
 
+    def test_a_message_of_many_frames_waits_for_the_window(self, filled: Peer) -> None:
+        large = message.read(message.section(message.DATA, bytes(200_000)))
+        queue = self.running.broker.queues["jobs"]
+        self.running.call(self.running.broker.accept, queue, large, None)
+        filled.send(flow(1, 6, window=7, seen=1))
+        for _ in range(5):
+            filled.expect(Transfer)
+        assert [filled.expect(Transfer).more for _ in range(2)] == [True, True]
+        filled.send(Flow(*[Uint(n) for n in (8, 1, 0, 5000)], echo=True))
+        assert filled.expect(Transfer).more
+        filled.expect(Flow)
+        filled.send(Flow(*[Uint(n) for n in (9, 10, 0, 5000)], echo=True))
+        assert not filled.expect(Transfer).more
+        filled.expect(Flow)
+
     def test_drain_uses_up_the_credit(self, filled: Peer) -> None:
         filled.send(flow(1, 20, seen=1, drain=True))
         for _ in range(5):
