@@ -1,0 +1,129 @@
+"""Work in a child process: its answers, its failures, and its end."""
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import TaskFailed, TaskLost
+from services import child
+from services.child import ChildError
+from tests.fixtures.child_functions import Order, Reply
+
+MB = 2**20
+
+
+def run(function: str, report=lambda fraction, message: None, **limits: Any) -> Reply:
+    order = Order(text=limits.pop("text", ""), number=limits.pop("number", 0))
+    bounds = {"memory_bytes": 512 * MB, "seconds": 60.0} | limits
+    name = f"tests.fixtures.child_functions:{function}"
+    return child.run(name, order, Reply, report, **bounds)
+
+
+def test_result_and_progress_come_back():
+    steps: list[tuple[float, str]] = []
+    reply = run("echo", lambda *step: steps.append(step), text="Grüße")
+    assert reply.text == "Grüße"
+    assert reply.pid != os.getpid()
+    assert (0.0, "") in steps
+
+
+def test_every_task_has_a_process_of_its_own_at_the_same_time():
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda n: run("echo", text=str(n)), range(24)))
+    assert [reply.text for reply in replies] == [str(n) for n in range(24)]
+    assert len({reply.pid for reply in replies}) == 24
+
+
+def test_child_has_no_credentials(monkeypatch):
+    monkeypatch.setenv("AzureWebJobsStorage", "AccountKey=secret")
+    child._SERVER.stop()
+    names = run("environment").text
+    assert "AzureWebJobsStorage" not in names
+    assert "PATH" in names
+
+
+def test_refusal_arrives_as_it_was_raised():
+    with pytest.raises(TaskFailed, match="no CRS here") as refused:
+        run("refuse", text="no CRS here")
+    assert refused.value.code == "CRS_MISSING"
+
+
+def test_passing_fault_is_no_task_failure():
+    with pytest.raises(ConnectionError, match="storage is away"):
+        run("stumble", text="storage is away")
+
+
+def test_other_errors_tell_what_happened():
+    with pytest.raises(ChildError, match="ZeroDivisionError: oops") as broken:
+        run("break_down", text="oops")
+    assert "break_down" in broken.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGSEGV, "RASTER_CRASHED"),
+        (signal.SIGABRT, "RASTER_CRASHED"),
+        (signal.SIGKILL, "RASTER_TOO_HEAVY"),
+    ],
+)
+def test_death_by_signal_is_a_clear_failure(number, code):
+    with pytest.raises(TaskFailed) as dead:
+        run("die", number=int(number))
+    assert dead.value.code == code
+    assert run("echo", text="the next one works").text == "the next one works"
+
+
+def test_deadline_ends_a_hang():
+    pids: list[str] = []
+    with pytest.raises(TaskFailed) as late:
+        run("hang", lambda _, message: pids.append(message), seconds=1.0)
+    assert late.value.code == "RASTER_TIMEOUT"
+    assert not _alive(pids[-1])
+
+
+@pytest.mark.parametrize(("function", "number"), [("grow", 0), ("gulp", 3_000 * MB)])
+def test_memory_is_capped(function, number):
+    with pytest.raises(TaskFailed) as heavy:
+        run(function, number=number, memory_bytes=200 * MB)
+    assert heavy.value.code == "RASTER_TOO_HEAVY"
+
+
+def test_lost_task_ends_its_child():
+    pids: list[str] = []
+
+    def report(fraction: float, message: str) -> None:
+        if message:
+            pids.append(message)
+            raise TaskLost("cancelled")
+
+    with pytest.raises(TaskLost):
+        run("hang", report)
+    assert not _alive(pids[0])
+
+
+def test_child_dies_with_the_server():
+    pids: list[str] = []
+
+    def report(fraction: float, message: str) -> None:
+        if message and not pids:
+            pids.append(message)
+            child._SERVER._process.kill()
+
+    with pytest.raises(ChildError):
+        run("hang", report)
+    assert not _alive(pids[0])
+    assert run("echo", text="a new server").text == "a new server"
+
+
+def _alive(pid: str) -> bool:
+    """Whether the process runs. One that waits to be collected does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] not in "ZX"

@@ -1,0 +1,83 @@
+"""Every raster of the corpus ends as its manifest expects, and its picture is right."""
+
+import pytest
+import rasterio
+
+from core.errors import TaskFailed
+from services.validate_raster import RasterFacts
+from tests.fixtures.corpus import ELSEWHERE, Raster, rasters
+from tests.fixtures.raster_desk import RasterDesk
+from tests.fixtures.raster_judge import judge
+
+REJECTIONS = {
+    "CRS_MISSING",
+    "NOT_GEOREFERENCED",
+    "NOT_A_RASTER",
+    "FORMAT_NOT_ALLOWED",
+    "PIXELS_UNREADABLE",
+    "SUBDATASET_REQUIRED",
+}
+# Decodes to 1.7 GB, too much for a judge that reads whole images; and nothing in it is valid.
+UNJUDGED = {"sparse_cog.tif"}
+# These have control points, or their manifest's bounds are those of a rectangle around them.
+LOOSE_BOUNDS = {"gcps", "rotated"}
+
+
+@pytest.fixture(scope="module")
+def desk(azurite, tmp_path_factory) -> RasterDesk:
+    return RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk"))
+
+
+@pytest.mark.parametrize("raster", rasters(), ids=lambda raster: raster.name)
+def test_ends_as_expected(desk: RasterDesk, raster: Raster):
+    if raster.expect == "reject":
+        with pytest.raises(TaskFailed) as refused:
+            desk.make(raster.path)
+        assert refused.value.code in REJECTIONS
+        assert raster.name in refused.value.message
+        return
+    if raster.expect == "either" and "subdatasets-only" not in raster.features:
+        try:
+            desk.make(raster.path)
+        except TaskFailed as refused:
+            assert refused.code in REJECTIONS
+        return
+    _check_cog(desk, raster)
+
+
+def _check_cog(desk: RasterDesk, raster: Raster) -> None:
+    facts = desk.validate(desk.put(raster.path))
+    cog = desk.make_from(facts, tier="analysis")
+    if not LOOSE_BOUNDS & raster.features:
+        assert _apart(facts.bounds_4326, raster.bbox) <= _pixel(cog) / 2
+        assert _apart(cog.bounds_4326, raster.bbox) <= 2.5 * _pixel(cog)
+    if raster.name in UNJUDGED:
+        return
+    with rasterio.open(raster.path) as source, desk.opened(cog) as made:
+        _check_pixels(source, made, facts)
+
+
+def _check_pixels(source, made, facts: RasterFacts) -> None:
+    color_bands = facts.band_count - (1 if facts.validity == "alpha" else 0)
+    verdict = judge(source, made, color_bands)
+    assert verdict.invented == 0
+    assert verdict.strange <= verdict.compared * 0.002
+    if not any(band.color == "nir" for band in facts.bands):
+        assert verdict.valid == pytest.approx(verdict.source_valid, abs=0.01)
+
+
+def _apart(one, other) -> float:
+    """The greatest distance between two edges of the same name, in degrees."""
+    return max(min(abs(a - b), 360 - abs(a - b)) for a, b in zip(one, other, strict=True))
+
+
+def _pixel(cog) -> float:
+    return max(abs(cog.transform[0]), abs(cog.transform[4]))
+
+
+@pytest.mark.skipif(
+    not (ELSEWHERE / "manifest.csv").exists(),
+    reason=f"the full corpus is not in {ELSEWHERE}: set GEOLATHE_CORPUS to its folder",
+)
+def test_full_corpus_was_tried():
+    assert len(rasters()) >= 57
