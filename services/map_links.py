@@ -29,16 +29,18 @@ class Rendering(Record):
     """One range for all bands, or one for each of `bidx`."""
     colormap_name: str | None = None
     colormap: dict[int, Color] | None = None
-    """Colours of classes. A COG with its own colour table needs none: TiTiler reads it."""
+    """Colours of classes."""
+    palette: dict[int, Color] | None = None
+    """The COG's own colour table: /cog reads it there, the item's endpoints must be told."""
     algorithm: str | None = None
 
-    def style(self) -> Query:
+    def style(self, colormap: dict[int, Color] | None) -> Query:
         """The parameters that do not choose bands."""
         query = [("rescale", f"{number(low)},{number(high)}") for low, high in self.rescale]
         if self.colormap_name is not None:
             query.append(("colormap_name", self.colormap_name))
-        if self.colormap is not None:
-            colors = {str(value): color for value, color in sorted(self.colormap.items())}
+        if colormap is not None:
+            colors = {str(value): hexadecimal(color) for value, color in sorted(colormap.items())}
             query.append(("colormap", json.dumps(colors, separators=(",", ":"))))
         if self.algorithm is not None:
             query += [("algorithm", self.algorithm), ("buffer", str(ALGORITHM_BUFFER))]
@@ -46,11 +48,12 @@ class Rendering(Record):
 
     def query(self) -> Query:
         """All parameters, for a link that opens the COG itself."""
-        return [("bidx", str(index)) for index in self.bidx] + self.style()
+        return [("bidx", str(index)) for index in self.bidx] + self.style(self.colormap)
 
-    def asset(self, key: str) -> str:
-        """The asset with its bands, as titiler-pgstac 3 writes it."""
-        return f"{key}|bidx={','.join(map(str, self.bidx))}" if self.bidx else key
+    def item_query(self, key: str) -> Query:
+        """All parameters, for a link that opens an asset of an item, as titiler-pgstac 3 has it."""
+        asset = f"{key}|bidx={','.join(map(str, self.bidx))}" if self.bidx else key
+        return [("assets", asset), *self.style(self.colormap or self.palette)]
 
 
 def titiler_urls(
@@ -89,7 +92,7 @@ def item_links(
 ) -> dict[str, str]:
     """The viewer and the TileJSON of the catalogued item."""
     base = item_base(titiler_url, collection_id, item_id)
-    drawn = encoded([("assets", look.asset(key)), *look.style()])
+    drawn = encoded(look.item_query(key))
     return {
         "item_viewer_url": f"{base}/{TILE_MATRIX_SET}/map.html?{drawn}",
         "item_tilejson_url": f"{base}/{TILE_MATRIX_SET}/tilejson.json?{drawn}",
@@ -115,6 +118,12 @@ def vsiaz_path(blob: BlobRef) -> str:
 def encoded(query: Iterable[tuple[str, str]]) -> str:
     """Percent-encoded throughout, slashes too: some proxies decode and split at them."""
     return "&".join(f"{key}={quote(value, safe='')}" for key, value in query)
+
+
+def hexadecimal(color: Color) -> str:
+    """#RRGGBB, and AA where it is not opaque: shorter in an address than a list."""
+    parts = color if color[3] != 255 else color[:3]
+    return "#" + "".join(f"{part:02x}" for part in parts)
 
 
 def number(value: float) -> str:

@@ -12,7 +12,12 @@ from infrastructure.postgres import PostgresState
 from local.postgres import Cluster
 from tests.fixtures.locks import locked
 
-pytest_plugins = ["tests.fixtures.services", "tests.fixtures.broker", "tests.fixtures.stack"]
+pytest_plugins = [
+    "tests.fixtures.services",
+    "tests.fixtures.broker",
+    "tests.fixtures.stack",
+    "tests.fixtures.tile_server",
+]
 
 TEMPLATE = "template_geolathe"
 

@@ -42,7 +42,7 @@ from titiler.pgstac.errors import PGSTAC_STATUS_CODES
 
 from local.titiler.extensions import BoundsExtension, DownloadExtension
 from local.titiler.fence import Fence, account_url
-from local.titiler.reader import fenced_reader
+from local.titiler.reader import GeotiffReader, fenced_reader
 from local.titiler.renders import item_renders
 
 HERE = Path(__file__).parent
@@ -117,6 +117,7 @@ def problem(_: Request, error: HTTPException) -> JSONResponse:
 
 
 cog = TilerFactory(
+    reader=GeotiffReader,
     router_prefix="/cog",
     path_dependency=blob_path,
     templates=templates,
@@ -135,6 +136,7 @@ item = MultiBaseTilerFactory(
     extensions=[wmtsExtension(), stacRenderExtension()],
 )
 asset = TilerFactory(
+    reader=GeotiffReader,
     router_prefix=ASSET,
     path_dependency=asset_path,
     templates=templates,

@@ -1,15 +1,17 @@
 """GDAL's settings, made before GDAL is first used: importing this module is the point.
 
 A blob named .tif may hold a VRT, a WMS description or another format that names files and
-hosts of its own. Drivers that are not registered cannot be tricked.
+hosts of its own. Drivers that are not there cannot be tricked.
 """
 
 import os
-
-import rasterio
+import subprocess
+import sys
 
 READ = {"GTiff", "COG"}
-WRITE = {"PNG", "JPEG", "WEBP", "MEM", "JP2OpenJPEG"}
+WRITE = {"PNG", "JPEG", "WEBP", "JP2OpenJPEG"}
+WORK = {"MEM", "VRT"}
+"""GDAL warps through VRTs in memory; see reader.py for those in files."""
 
 SETTINGS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -26,6 +28,10 @@ SETTINGS = {
 for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
 
-with rasterio.Env() as env:
-    listed = set(env.drivers())
-os.environ["GDAL_SKIP"] = ",".join(sorted(listed - READ - WRITE))
+# GDAL takes the list of what to leave out, once: so another process, which leaves nothing out,
+# tells what there is.
+LISTING = "import rasterio\nwith rasterio.Env() as env: print(*env.drivers(), sep='\\n')"
+listed = subprocess.run(
+    [sys.executable, "-c", LISTING], check=True, capture_output=True, text=True
+).stdout.splitlines()
+os.environ["GDAL_SKIP"] = ",".join(sorted({*listed} - READ - WRITE - WORK))

@@ -14,10 +14,10 @@ def item_renders(raster: MultiBaseReader) -> dict[str, dict[str, Any]]:
 
 
 def parameters(render: dict[str, Any]) -> dict[str, Any]:
-    """Bands belong to the asset there, and ranges are text."""
+    """Bands belong to the asset there."""
     bands = ",".join(map(str, render.get("bidx", [])))
     suffix = f"|bidx={bands}" if bands else ""
     found: dict[str, Any] = {"assets": [f"{key}{suffix}" for key in render.get("assets", [])]}
     if "rescale" in render:
-        found["rescale"] = [",".join(map(str, pair)) for pair in render["rescale"]]
+        found["rescale"] = render["rescale"]
     return found | {key: render[key] for key in PASSED_ON if key in render}

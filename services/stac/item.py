@@ -129,8 +129,9 @@ def render(look: Rendering) -> Json:
         entry["rescale"] = [list(pair) for pair in look.rescale]
     if look.colormap_name is not None:
         entry["colormap_name"] = look.colormap_name
-    if look.colormap is not None:
-        entry["colormap"] = {str(value): list(color) for value, color in look.colormap.items()}
+    colors = look.colormap or look.palette
+    if colors is not None:
+        entry["colormap"] = {str(value): list(color) for value, color in colors.items()}
     if look.algorithm is not None:
         entry["algorithm"] = look.algorithm
     return entry

@@ -38,7 +38,7 @@ def infrared(cog: CogScan) -> Rendering:
 def rendering(raster_type: RasterType, cog: CogScan) -> Rendering:
     """The default picture: what the share link and the item's `renders` carry."""
     if cog.palette is not None:
-        return Rendering(title="Classes", bidx=(1,))
+        return Rendering(title="Classes", bidx=(1,), palette=used_colors(cog, cog.palette))
     if raster_type is RasterType.CATEGORICAL:
         return classes(cog)
     if raster_type is RasterType.DEM:
@@ -91,6 +91,12 @@ def ramp(cog: CogScan, name: str) -> Rendering:
     return Rendering(
         title="Values", bidx=(1,), rescale=(stretch(cog.bands[0]),), colormap_name=name
     )
+
+
+def used_colors(cog: CogScan, palette: dict[int, Color]) -> dict[int, Color]:
+    """The colours of values that occur or that somebody chose: a table is filled up with black."""
+    seen = set(cog.classes or ())
+    return {value: c for value, c in palette.items() if value in seen or any(c[:3])}
 
 
 def classes(cog: CogScan) -> Rendering:

@@ -1,13 +1,11 @@
 """Items as the real handler stores them in the real pgSTAC."""
 
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from azure.storage.blob import BlobServiceClient
 from psycopg_pool import ConnectionPool
 from pystac import Item
 from rasterio.transform import Affine
@@ -30,14 +28,6 @@ STAC = "https://stac.example.org"
 @pytest.fixture(scope="session")
 def blobs(azurite: Azurite) -> AzureBlobs:
     return AzureBlobs(azurite.connection_string)
-
-
-@pytest.fixture(scope="session")
-def silver(azurite: Azurite) -> str:
-    name = f"silver-{uuid.uuid4().hex[:8]}"
-    with BlobServiceClient.from_connection_string(azurite.connection_string) as client:
-        client.create_container(name)
-    return name
 
 
 @pytest.fixture
