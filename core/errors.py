@@ -3,6 +3,7 @@
 GeolatheError            has a stable `code` and one sentence for people
 ├── RequestError         the caller can mend it: HTTP 4xx; raised in a handler it ends the task
 │   ├── NotJson              the body cannot be read
+│   ├── TooLarge             the body is larger than any request needs to be
 │   ├── InvalidRequest       a field is wrong; names field, value and cure
 │   ├── UnknownJobType
 │   ├── JobNotFound
@@ -42,6 +43,12 @@ class NotJson(RequestError):
     """The body cannot be read."""
 
     code = "BODY_NOT_JSON"
+
+
+class TooLarge(RequestError):
+    """The body is larger than any request needs to be."""
+
+    code = "BODY_TOO_LARGE"
 
 
 class FieldError(NamedTuple):

@@ -164,15 +164,21 @@ class CoreMachine:
         """Remove what a cancelled job made; again when its last worker must have noticed."""
         if job.discarded_at is not None or job.finished_at is None:
             return
-        definition = self.registry.job(job.job_type)
-        params = definition.prepared().model_validate(job.parameters)
-        definition.discard(params, self.ports, task_prefix(job))
+        outcome = call_plugin(lambda: self._discard_leavings(job))
+        if isinstance(outcome, Passing):
+            logger.warning("job %s: not discarded yet: %s", job.job_id, outcome.failure.message)
+            return
         settled = job.finished_at + self.leases.lease
         if datetime.now(UTC) < settled:
             again = JobMessage(job_id=job.job_id, run=job.run, stage=job.stage + 1)
             self.bus.send_jobs([again], due=settled)
         else:
             self.state.mark_discarded(job)
+
+    def _discard_leavings(self, job: JobRecord) -> None:
+        definition = self.registry.job(job.job_type)
+        params = definition.prepared().model_validate(job.parameters)
+        definition.discard(params, self.ports, task_prefix(job))
 
     def _advance(self, job: JobRecord) -> None:
         """Fail, finish or start the next stage of a job whose stage is closed."""

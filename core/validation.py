@@ -1,6 +1,7 @@
 """A request body becomes typed parameters, or an error that names field, value and cure."""
 
 import difflib
+import json
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,20 +16,35 @@ def validate_body(model: type[Model], body: Any) -> Model:
     if not isinstance(body, dict):
         message = f"the body must be a JSON object with parameters, not {type(body).__name__}"
         raise InvalidRequest([FieldError("body", body, message)])
+    unstorable = [name for name, value in body.items() if not _is_storable([name, value])]
+    if unstorable:
+        message = "has a NUL or half a surrogate pair, which no database and no file name can hold"
+        raise InvalidRequest([FieldError(repr(name), None, message) for name in unstorable])
     try:
         return model.model_validate(body)
     except ValidationError as error:
         raise InvalidRequest([_field_error(model, item) for item in error.errors()]) from None
 
 
+def _is_storable(value: Any) -> bool:
+    """Whether every text in a JSON value can be stored as UTF-8 in PostgreSQL."""
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+    if isinstance(value, dict):
+        return all(_is_storable(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return all(_is_storable(part) for part in value)
+    return True
+
+
 def _field_error(model: type[BaseModel], error: Any) -> FieldError:
     field = ".".join(str(part) for part in error["loc"]) or "body"
     if error["type"] == "extra_forbidden":
-        return FieldError(field, error["input"], _unknown(model, field))
+        return FieldError(field, _shown(error["input"]), _unknown(model, field))
     if error["type"] == "missing":
         return FieldError(field, None, "is required")
     message = error["msg"].removeprefix("Value error, ")
-    return FieldError(field, error["input"], f"{message}, got {_short(error['input'])}")
+    return FieldError(field, _shown(error["input"]), f"{message}, got {_short(error['input'])}")
 
 
 def _unknown(model: type[BaseModel], field: str) -> str:
@@ -36,6 +52,15 @@ def _unknown(model: type[BaseModel], field: str) -> str:
     near = difflib.get_close_matches(field, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
     return f"is not a parameter; {hint}"
+
+
+def _shown(value: Any) -> Any:
+    """The value itself where it is short and JSON, otherwise its beginning."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError):
+        return _short(value)
+    return value if len(text) <= 200 else _short(value)
 
 
 def _short(value: Any) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 import azure.functions as func
 
-from core.errors import FieldError, GeolatheError, InvalidRequest, NotJson
+from core.errors import FieldError, GeolatheError, InvalidRequest, NotJson, TooLarge
 from triggers.problems import problem
 
 JSON = "application/json"
 LARGEST_PAGE = 1000
+LARGEST_BODY = 2**20
 
 Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
 
@@ -51,9 +52,12 @@ def task_cursor(req: func.HttpRequest, default: str) -> tuple[int, int]:
 
 
 def json_body(req: func.HttpRequest) -> Any:
+    body = req.get_body()
+    if len(body) > LARGEST_BODY:
+        raise TooLarge(f"the body has {len(body)} bytes; at most {LARGEST_BODY} are read")
     try:
-        return json.loads(req.get_body() or b"null")
-    except ValueError as error:
+        return json.loads(body or b"null")
+    except (ValueError, RecursionError) as error:
         raise NotJson(f"the body is not JSON: {error}") from None
 
 

@@ -13,6 +13,7 @@ from core.errors import (
     JobNotFound,
     RequestError,
     StateConflict,
+    TooLarge,
     Unavailable,
     UnknownJobType,
 )
@@ -24,6 +25,7 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
     JobNotFound: (404, "There is no such job"),
     ContainerNotFound: (404, "The container does not exist"),
     BlobNotFound: (404, "The blob does not exist"),
+    TooLarge: (413, "The request is too large"),
     StateConflict: (409, "The job's state forbids it"),
     RequestError: (400, "The request is wrong"),
     Unavailable: (503, "A part of the service cannot be reached; try again"),

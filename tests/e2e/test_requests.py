@@ -75,6 +75,26 @@ def test_a_body_that_is_not_json_is_refused(product):
     assert answer.status_code == 400 and problem(answer)["code"] == "BODY_NOT_JSON"
 
 
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"[" * 100_000, 400, "BODY_NOT_JSON"),
+        (b"\xff\xfe{}", 400, "BODY_NOT_JSON"),
+        (b" " * (2**20 + 1), 413, "BODY_TOO_LARGE"),
+        (b'{"message": "\\u0000"}', 422, "INVALID_PARAMETER"),
+        (b'{"message": "\\ud800"}', 422, "INVALID_PARAMETER"),
+        (b'{"n": NaN}', 422, "INVALID_PARAMETER"),
+        (b'{"n": 1e400}', 422, "INVALID_PARAMETER"),
+        (b'{"\\u0000": 1}', 422, "INVALID_PARAMETER"),
+    ],
+)
+def test_a_hostile_body_is_refused(product, content, status, code):
+    with product.api as api:
+        answer = api.post("/jobs/submit/hello_world", content=content)
+    assert (answer.status_code, problem(answer)["code"]) == (status, code)
+    assert len(answer.content) < 2000 and b": NaN" not in answer.content
+
+
 def test_routes_need_the_function_key_except_live(product):
     with product.api as api:
         for path in ("/health", "/job-types", "/jobs/status/" + "0" * 64):
