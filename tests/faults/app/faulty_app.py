@@ -1,0 +1,96 @@
+"""The real app with fail points at its doors: what the hosts of the fault suite serve."""
+
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from azure.servicebus import ServiceBusSender
+
+from infrastructure.blob_storage import AzureBlobs
+from tests.faults.points import FILE, FULL_DISK_FILE, Points, When
+
+points = Points(Path(os.environ[FILE]))
+full_disk = Path(os.environ[FULL_DISK_FILE])
+
+
+def sever(connection: psycopg.Connection[Any], when: When) -> None:
+    """Cut a connection; after a statement, its answer is lost with it."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
+    if when == "after":
+        raise psycopg.OperationalError("the connection was cut before the answer came")
+
+
+def refuse(when: When) -> None:
+    raise ConnectionResetError(f"the connection was cut {when} the request")
+
+
+def name_of(query: Any) -> str:
+    """The function of ours or of pgSTAC that a statement calls, else its first word."""
+    text = query.decode() if isinstance(query, bytes) else str(query)
+    found = re.search(r"app\.(\w+)\(|SELECT (\w+_(?:item|collection))\(", text)
+    return (found[1] or found[2]) if found else (text.split() or [""])[0].upper()
+
+
+def guard_statements(cursor: type[psycopg.Cursor[Any]]) -> None:
+    execute, copy = cursor.execute, cursor.copy
+
+    def guarded_execute(self: psycopg.Cursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
+        with points.passage(name_of(query), lambda when: sever(self.connection, when)):
+            return execute(self, query, *args, **kwargs)
+
+    def guarded_copy(self: psycopg.Cursor[Any], *args: Any, **kwargs: Any) -> Any:
+        with points.passage("copy", lambda when: sever(self.connection, when)):
+            return copy(self, *args, **kwargs)
+
+    cursor.execute = guarded_execute  # type: ignore[method-assign]
+    cursor.copy = guarded_copy  # type: ignore[method-assign]
+
+
+def guard_transactions(transaction: type[psycopg.Transaction]) -> None:
+    leave = transaction.__exit__
+
+    def guarded(self: psycopg.Transaction, *error: Any) -> Any:
+        connection: psycopg.Connection[Any] = self.connection  # type: ignore[assignment]
+        with points.passage("commit", lambda when: sever(connection, when)):
+            return leave(self, *error)
+
+    transaction.__exit__ = guarded  # type: ignore[method-assign]
+
+
+def guard(owner: type, method: str, operation: str) -> None:
+    original: Callable[..., Any] = getattr(owner, method)
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        with points.passage(operation, refuse):
+            return original(*args, **kwargs)
+
+    setattr(owner, method, guarded)
+
+
+def guard_disk() -> None:
+    """While the file is there, the scratch disk says that it is full."""
+    usage = shutil.disk_usage
+
+    def guarded(path: Any) -> Any:
+        found = usage(path)
+        return found._replace(free=0) if full_disk.exists() else found
+
+    shutil.disk_usage = guarded
+
+
+guard_statements(psycopg.Cursor)
+guard_transactions(psycopg.Transaction)
+guard(ServiceBusSender, "send_messages", "send")
+for each in ("upload", "download", "delete"):
+    guard(AzureBlobs, each, each)
+guard_disk()
+
+from function_app import app  # noqa: E402 - its adapters must find the doors guarded
+
+__all__ = ["app"]

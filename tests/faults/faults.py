@@ -1,0 +1,83 @@
+"""The injectors: each breaks one thing of a world, for as long as the fault lasts."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from tests.faults.plan import Fault
+from tests.faults.weather import CALM, Weather
+from tests.faults.world import World
+
+WEATHERS = {
+    "messages lost": Weather(lose=0.4),
+    "messages doubled": Weather(twice=1.0),
+    "messages delayed and reordered": Weather(delay=0.6),
+    "deliveries lost": Weather(lose_delivery=0.3),
+}
+
+
+def inject(world: World, fault: Fault) -> None:
+    """Break what the fault names; what lasts is mended later by a timer."""
+    host = world.hosts[fault.host % len(world.hosts)]
+    if fault.arm is not None:
+        host.arm(fault.arm)
+    elif fault.kind == "host killed":
+        host.send(signal.SIGKILL)
+    elif fault.kind == "host frozen":
+        host.send(signal.SIGSTOP)
+    elif fault.kind in WEATHERS:
+        world.climate.now = WEATHERS[fault.kind]
+        _later(fault.lasts, lambda: _clear_up(world, WEATHERS[fault.kind]))
+    else:
+        _BREAKS[fault.kind](world, fault)
+
+
+def _clear_up(world: World, weather: Weather) -> None:
+    if world.climate.now == weather:
+        world.climate.now = CALM
+
+
+def _cut_connections(world: World, fault: Fault) -> None:
+    """Again and again, those in the middle of something."""
+    until = time.monotonic() + fault.lasts
+    with world.database() as connection:
+        while time.monotonic() < until:
+            connection.execute(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE application_name = 'geolathe' AND (state <> 'idle' OR random() < 0.05)"""
+            )
+            time.sleep(0.02)
+
+
+def _restart_broker(world: World, fault: Fault) -> None:
+    world.restart_broker_empty()
+
+
+def _kill_database(world: World, fault: Fault) -> None:
+    world.kill_database()
+
+
+def _stop_storage(world: World, fault: Fault) -> None:
+    world.azurite.stop()
+    _later(fault.lasts, world.azurite.start)
+
+
+def _fill_disk(world: World, fault: Fault) -> None:
+    world.full_disk.touch()
+    _later(fault.lasts, lambda: world.full_disk.unlink(missing_ok=True))
+
+
+_BREAKS: dict[str, Callable[[World, Fault], None]] = {
+    "connections cut": _cut_connections,
+    "broker restarted empty": _restart_broker,
+    "database killed": _kill_database,
+    "storage down": _stop_storage,
+    "scratch disk full": _fill_disk,
+}
+
+
+def _later(seconds: float, mend: Callable[[], object]) -> None:
+    timer = threading.Timer(seconds, mend)
+    timer.daemon = True
+    timer.start()

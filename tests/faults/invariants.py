@@ -1,0 +1,229 @@
+"""What must hold once a world has settled, asked of its tables, blobs, catalogue and disk."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from local.environment import SILVER
+from tests.faults.workload import Accepted, Users
+from tests.faults.world import World
+
+Rows = list[dict[str, Any]]
+
+# Each run of a job ends before the next begins: these events part them.
+RUNS = """
+    WITH told AS (
+        SELECT *, count(*) FILTER (WHERE kind IN ('job_resubmitted', 'job_retried'))
+                  OVER (PARTITION BY job_id ORDER BY event_id) AS run FROM app.events)
+"""
+DOUBLED = {
+    "a stage was started twice in one run": f"""{RUNS}
+        SELECT job_id, run, detail->>'stage' AS stage, count(*) FROM told
+         WHERE kind = 'stage_started' GROUP BY 1, 2, 3 HAVING count(*) > 1""",
+    "a stage was closed twice in one run": f"""{RUNS}
+        SELECT job_id, run, detail->>'stage' AS stage, count(*) FROM told
+         WHERE kind IN ('stage_completed', 'stage_completed_with_errors', 'stage_failed')
+         GROUP BY 1, 2, 3 HAVING count(*) > 1""",
+    "a run did not end exactly once": f"""{RUNS}
+        SELECT job_id, run, count(*) FILTER (WHERE kind IN (
+                   'job_completed', 'job_completed_with_errors', 'job_failed', 'job_cancelled'))
+          FROM told GROUP BY 1, 2 HAVING count(*) FILTER (WHERE kind IN (
+                   'job_completed', 'job_completed_with_errors', 'job_failed', 'job_cancelled'))
+               <> 1""",
+    "a task was stored twice": """
+        SELECT job_id, stage, task_index, count(*) FROM app.tasks
+         GROUP BY 1, 2, 3 HAVING count(*) > 1""",
+    "a task was given back twice by one attempt": """
+        SELECT task_id, detail->>'attempt' AS attempt, count(*) FROM app.events
+         WHERE kind = 'task_retried' GROUP BY 1, 2 HAVING count(*) > 1""",
+}
+DRIFTED = {
+    "counters differ from the task rows": """
+        SELECT s.job_id, s.stage, s.total_tasks, s.open_tasks, s.failed_tasks, s.cancelled_tasks,
+               count(t.*) AS rows, count(t.*) FILTER (WHERE t.status = 'failed') AS failed
+          FROM app.stages s LEFT JOIN app.tasks t USING (job_id, stage)
+         GROUP BY s.job_id, s.stage
+        HAVING count(t.*) <> s.total_tasks
+            OR count(t.*) FILTER (WHERE t.status IN ('queued', 'processing')) <> s.open_tasks
+            OR count(t.*) FILTER (WHERE t.status = 'failed') <> s.failed_tasks
+            OR count(t.*) FILTER (WHERE t.status = 'cancelled') <> s.cancelled_tasks""",
+    "a completed job has stages or tasks that are not completed": """
+        SELECT j.job_id, s.stage, s.status FROM app.jobs j JOIN app.stages s USING (job_id)
+         WHERE j.status = 'completed' AND s.status <> 'completed'
+         UNION ALL
+        SELECT j.job_id, 0, 'missing' FROM app.jobs j
+         WHERE j.status = 'completed' AND j.total_stages <> (
+               SELECT count(*) FROM app.stages s WHERE s.job_id = j.job_id)""",
+    "a completed task has not exactly one winning attempt": """
+        SELECT t.task_id, t.attempt FROM app.tasks t
+         WHERE t.status = 'completed'
+           AND (t.attempt < 1 OR t.result IS NULL
+                OR EXISTS (SELECT FROM app.attempts a
+                            WHERE a.task_id = t.task_id AND a.attempt >= t.attempt))""",
+    "an attempt of a completed task is missing": """
+        SELECT t.task_id, t.attempt, t.spent_attempts FROM app.tasks t
+         WHERE t.status = 'completed' AND t.spent_attempts = 0
+           AND t.attempt - 1 <> (SELECT count(*) FROM app.attempts a WHERE a.task_id = t.task_id)
+    """,
+}
+STUCK = {
+    "an accepted job has not ended": """
+        SELECT job_id, status, stage FROM app.jobs WHERE status IN ('queued', 'processing')""",
+    "the leavings of a cancelled job were not discarded": """
+        SELECT job_id FROM app.jobs WHERE status = 'cancelled' AND discarded_at IS NULL""",
+    "a task of an ended job is still open": """
+        SELECT t.task_id, t.status FROM app.tasks t JOIN app.jobs j USING (job_id)
+         WHERE j.status NOT IN ('queued', 'processing') AND t.status IN ('queued', 'processing')""",
+}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """An invariant that does not hold."""
+
+    kind: str
+    text: str
+
+
+@dataclass
+class Evidence:
+    """What is looked at, read once."""
+
+    world: World
+    users: Users
+    checksums: dict[str, str]
+    """Of the COG of each raster, made without faults."""
+    jobs: dict[str, dict[str, Any]]
+    items: dict[str, dict[str, Any]]
+    blobs: dict[str, bytes]
+
+
+def check(world: World, users: Users, checksums: dict[str, str]) -> list[Violation]:
+    """Everything that does not hold."""
+    with world.database() as connection:
+        found = [
+            *_asked(connection, "doubled", DOUBLED),
+            *_asked(connection, "drifted", DRIFTED),
+            *_asked(connection, "stuck", STUCK),
+        ]
+        evidence = _gather(world, users, checksums, connection)
+    found += [Violation("answer", text) for text in users.complaints]
+    for kind, judge in _JUDGES.items():
+        found += [Violation(kind, text) for text in judge(evidence)]
+    return found
+
+
+def rows(connection: psycopg.Connection[Any], query: str) -> Rows:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query.encode()).fetchall()
+
+
+def _asked(
+    connection: psycopg.Connection[Any], kind: str, queries: dict[str, str]
+) -> Iterator[Violation]:
+    for text, query in queries.items():
+        for row in rows(connection, query):
+            yield Violation(kind, f"{text}: {row}")
+
+
+def _gather(
+    world: World, users: Users, checksums: dict[str, str], connection: psycopg.Connection[Any]
+) -> Evidence:
+    jobs = rows(connection, "SELECT job_id, job_type, status, result, error FROM app.jobs")
+    items = rows(connection, "SELECT id, content->'assets' AS assets FROM pgstac.items")
+    with world.storage as storage:
+        container = storage.get_container_client(SILVER)
+        names = [str(blob.name) for blob in container.list_blobs()]
+        blobs = {name: container.download_blob(name).readall() for name in names}
+    return Evidence(
+        world, users, checksums,
+        jobs={row["job_id"]: row for row in jobs},
+        items={row["id"]: row["assets"] for row in items},
+        blobs=blobs,
+    )  # fmt: skip
+
+
+def _lost(evidence: Evidence) -> Iterator[str]:
+    for job in evidence.users.accepted.values():
+        found = evidence.jobs.get(job.job_id)
+        if found is None:
+            yield f"job {job.job_id} was accepted and is not in the tables"
+        elif found["status"] != "completed" and not job.is_cancelled:
+            what = f"job {job.job_id} ({job.submission.job_type}) was accepted and came to nothing"
+            yield f"{what}: {found['status']} {found['error']}"
+
+
+def _wrong_results(evidence: Evidence) -> Iterator[str]:
+    for job in _completed(evidence):
+        result = evidence.jobs[job.job_id]["result"]
+        if job.submission.job_type == "hello_world":
+            expected: Any = greetings(job.submission.size, result)
+        else:
+            expected, result = evidence.checksums[job.submission.raster], result["cog"]["checksum"]
+        if result != expected:
+            yield f"job {job.job_id}: {result} instead of {expected}"
+
+
+def greetings(count: int, result: dict[str, Any]) -> dict[str, Any]:
+    """What hello_world must answer, in the words of the greeting it was given."""
+    word = str(result["first"]).partition(",")[0]
+    outer = (f"{word}, number 0", f"{word}, number {count - 1}") if count else (None, None)
+    return {"greetings": count, "first": outer[0], "last": outer[1]}
+
+
+def _blobs(evidence: Evidence) -> Iterator[str]:
+    """A blob belongs to an item, or to a failed job that may be retried."""
+    shown = "".join(str(assets) for assets in evidence.items.values())
+    failed = {_folder(job) for job in _with_status(evidence, "failed")}
+    for name, content in evidence.blobs.items():
+        if f"{SILVER}/{name}'" not in shown and name.partition("/")[0] not in failed:
+            yield f"blob {name} belongs to nothing"
+        digest = "1220" + hashlib.sha256(content).hexdigest()
+        if digest not in evidence.checksums.values():
+            yield f"blob {name} is not what a run without faults makes"
+
+
+def _items(evidence: Evidence) -> Iterator[str]:
+    wanted = {f"item-{_folder(job)}" for job in _completed(evidence, "process_raster")}
+    for missing in wanted - evidence.items.keys():
+        yield f"item {missing} of a completed job is not in the catalogue"
+    for item, assets in evidence.items.items():
+        for asset in assets.values():
+            name = str(asset["href"]).partition(f"/{SILVER}/")[2]
+            if name and name not in evidence.blobs:
+                yield f"item {item} shows {name}, which is not there"
+
+
+def _scratch(evidence: Evidence) -> Iterator[str]:
+    if evidence.world.scratch.exists():
+        for left in evidence.world.scratch.iterdir():
+            yield f"scratch file {left.name} was left behind"
+
+
+def _completed(evidence: Evidence, job_type: str = "") -> Iterator[Accepted]:
+    for job in _with_status(evidence, "completed"):
+        if job_type in ("", job.submission.job_type):
+            yield job
+
+
+def _with_status(evidence: Evidence, status: str) -> Iterator[Accepted]:
+    for job in evidence.users.accepted.values():
+        if evidence.jobs.get(job.job_id, {}).get("status") == status:
+            yield job
+
+
+def _folder(job: Accepted) -> str:
+    return f"{job.seed}-{job.submission.number}"
+
+
+_JUDGES: dict[str, Callable[[Evidence], Iterator[str]]] = {
+    "lost": _lost,
+    "result": _wrong_results,
+    "blob": _blobs,
+    "item": _items,
+    "scratch": _scratch,
+}

@@ -1,0 +1,169 @@
+"""What a seed means: which jobs are submitted when, and which faults strike them when.
+
+Nothing else in the suite is drawn by lot, so the same seed is the same plan.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tests.faults.points import Action, Arm, When
+
+Then = Literal["nothing", "twin", "cancel", "cancel and resubmit"]
+
+# What a host passes on its way, and how it may be hurt there. Statements go by the function
+# that they call.
+STATEMENTS = (
+    "submit_job", "start_stage", "copy", "commit", "claim_task", "renew_leases",
+    "complete_task_and_check_stage", "finish_job", "sweep", "upsert_item",
+)  # fmt: skip
+EFFECTS = ("send", "upload", "download")
+RASTERS = ("rgb", "dem")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that somebody asks for."""
+
+    at: float
+    number: int
+    job_type: str
+    size: int
+    raster: str
+    then: Then
+    pause: float
+    """Between the submission and what comes then."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that breaks. `lasts` is how long, where it lasts."""
+
+    at: float
+    kind: str
+    host: int = 0
+    lasts: float = 0.0
+    arm: Arm | None = None
+
+    def __str__(self) -> str:
+        parts = [self.kind, str(self.arm or ""), f"for {self.lasts:.1f} s" if self.lasts else ""]
+        return " ".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run of the suite."""
+
+    seed: int
+    seconds: float
+    hosts: int
+    submissions: tuple[Submission, ...]
+    faults: tuple[Fault, ...]
+
+
+def long_plan(seed: int, seconds: float) -> Plan:
+    """Jobs and faults at random for as long as it takes."""
+    chance = random.Random(seed)
+    submissions = tuple(_submissions(chance, seconds))
+    faults = tuple(_faults(chance, seconds))
+    return Plan(seed, seconds, 2, submissions, faults)
+
+
+def short_plan(seed: int) -> Plan:
+    """A few jobs, and every kind of fault once, as close together as they may come."""
+    chance = random.Random(seed)
+    faults, at = [], 1.0
+    for kind in KINDS:
+        fault = KINDS[kind](chance, at, kind)
+        faults.append(fault)
+        at += 1.0 + min(fault.lasts, 2.0)
+    submissions = tuple(_submissions(chance, at))
+    return Plan(seed, at, 2, submissions, tuple(faults))
+
+
+def _submissions(chance: random.Random, seconds: float) -> Iterator[Submission]:
+    at, number = 0.0, 0
+    while at < seconds:
+        is_raster = number % 6 == 2
+        yield Submission(
+            at=at,
+            number=number,
+            job_type="process_raster" if is_raster else "hello_world",
+            size=chance.choice((0, 1, 2, 5, 10, 20, 50, 200)),
+            raster=chance.choice(RASTERS),
+            then=chance.choices(
+                ("nothing", "twin", "cancel", "cancel and resubmit"), (70, 10, 12, 8)
+            )[0],  # type: ignore[arg-type]
+            pause=chance.uniform(0, 4 if is_raster else 1.5),
+        )
+        number += 1
+        at += chance.expovariate(1 / 1.5)
+
+
+def _faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
+    at, bag = 2.0, []
+    while at < seconds:
+        if not bag:
+            bag = [kind for kind in KINDS for _ in range(WEIGHTS.get(kind, 1))]
+            chance.shuffle(bag)
+        kind = bag.pop()
+        fault = KINDS[kind](chance, at, kind)
+        yield fault
+        at += chance.uniform(1.0, 5.0) + chance.choice((0.0, fault.lasts))
+
+
+def _sudden(chance: random.Random, at: float, kind: str) -> Fault:
+    return Fault(at, kind, host=chance.randrange(2))
+
+
+def _lasting(shortest: float, longest: float) -> Callable[[random.Random, float, str], Fault]:
+    def make(chance: random.Random, at: float, kind: str) -> Fault:
+        lasts = chance.uniform(shortest, longest)
+        return Fault(at, kind, host=chance.randrange(2), lasts=lasts)
+
+    return make
+
+
+def _at_point(
+    action: Action, operations: Sequence[str], when: Sequence[When] = ("before", "after")
+) -> Callable[[random.Random, float, str], Fault]:
+    def make(chance: random.Random, at: float, kind: str) -> Fault:
+        arm = Arm(chance.choice(operations), chance.randint(1, 6), chance.choice(when), action)
+        return Fault(at, kind, host=chance.randrange(2), arm=arm)
+
+    return make
+
+
+KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
+    "host killed": _sudden,
+    "host killed at a point": _at_point("exit", (*STATEMENTS, *EFFECTS)),
+    "host frozen": _sudden,
+    "host frozen at a point": _at_point("freeze", (*STATEMENTS, *EFFECTS)),
+    "connection cut at a point": _at_point("cut", (*STATEMENTS, *EFFECTS)),
+    "connections cut": _lasting(1, 3),
+    "messages lost": _lasting(2, 5),
+    "messages doubled": _lasting(3, 8),
+    "messages delayed and reordered": _lasting(3, 8),
+    "deliveries lost": _lasting(2, 4),
+    "broker restarted empty": _sudden,
+    "database killed": _sudden,
+    "storage down": _lasting(1, 6),
+    "scratch disk full": _lasting(2, 5),
+    "scratch disk full at a point": _at_point("no_space", ("download",), ("before",)),
+}
+WEIGHTS = {"host killed at a point": 4, "connection cut at a point": 3, "host frozen at a point": 2}
+
+
+def parameters(submission: Submission, seed: int) -> dict[str, Any]:
+    """The body of a submission. Its job is its own: no other submission has the same id."""
+    name = f"{seed}-{submission.number}"
+    if submission.job_type == "hello_world":
+        return {"n": submission.size, "message": f"Hello {name}"}
+    return {
+        "container_name": "bronze-rasters",
+        "blob_name": f"{submission.raster}.tif",
+        "output_folder": name,
+        "item_id": f"item-{name}",
+        "collection_id": "faults",
+    }

@@ -1,0 +1,83 @@
+"""A broker with weather: messages get lost, come twice, late, or in another order."""
+
+import random
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from local.servicebus.broker import Broker
+from local.servicebus.queue import Lock, Message, Queue
+from local.servicebus.session import Link
+
+_JOB_ID = re.compile(rb'"(?:job_id|task_id)":"([0-9a-f]{32})')
+
+
+@dataclass(frozen=True)
+class Weather:
+    """How likely each thing happens to a message that comes in, and to a delivery."""
+
+    lose: float = 0.0
+    twice: float = 0.0
+    delay: float = 0.0
+    longest_delay: float = 3.0
+    lose_delivery: float = 0.0
+
+
+CALM = Weather()
+
+
+@dataclass
+class Climate:
+    """The weather of a world and what it did. Outlives the broker, which may be restarted."""
+
+    seed: int
+    now: Weather = CALM
+    counts: Counter[str] = field(default_factory=Counter)
+    hits: list[tuple[str, float, str]] = field(default_factory=list)
+    """What happened to a message: kind, time, beginning of its job's id."""
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+
+    def strikes(self, likelihood: float) -> bool:
+        return likelihood > 0 and self.chance.random() < likelihood
+
+    def note(self, kind: str, message: Message) -> None:
+        self.counts[kind] += 1
+        found = _JOB_ID.search(message.content)
+        if found:
+            self.hits.append((kind, time.time(), found[1].decode()))
+
+
+def broker_under(climate: Climate) -> type[Broker]:
+    """A broker whose doors obey the climate."""
+
+    class WeatheredBroker(Broker):
+        """Loses, doubles, delays and reorders."""
+
+        def accept(self, queue: Queue, message: Message, visible_at: float | None) -> int:
+            weather = climate.now
+            climate.counts["messages"] += 1
+            if climate.strikes(weather.lose):
+                climate.note("message lost", message)
+                return 0
+            if climate.strikes(weather.twice):
+                climate.counts["message doubled"] += 1
+                super().accept(queue, replace(message), visible_at)
+            if climate.strikes(weather.delay):
+                climate.note("message delayed", message)
+                wait = climate.chance.uniform(0, weather.longest_delay)
+                visible_at = max(visible_at or 0, time.time() + wait)
+            return super().accept(queue, message, visible_at)
+
+        def deliver(self, link: Link, received: Message, lock: Lock | None) -> None:
+            climate.counts["deliveries"] += 1
+            if received.delivery_count:
+                climate.counts["redeliveries"] += 1
+            if lock is not None and climate.strikes(climate.now.lose_delivery):
+                climate.note("delivery lost", received)
+                return
+            super().deliver(link, received, lock)
+
+    return WeatheredBroker

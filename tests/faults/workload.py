@@ -1,0 +1,116 @@
+"""Users: they submit over HTTP, insist until somebody answers, and keep what they were promised."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.faults.plan import Plan, Submission, parameters
+from tests.faults.world import FUNCTION_KEY, World
+
+PATIENCE = 120.0
+
+
+@dataclass
+class Accepted:
+    """A job that the service has promised to do."""
+
+    submission: Submission
+    job_id: str
+    seed: int
+    is_cancelled: bool = False
+    """A cancel was the last thing that was accepted for it."""
+
+
+@dataclass
+class Users:
+    """Everything that was submitted to a world, and what was answered."""
+
+    world: World
+    accepted: dict[str, Accepted] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def follow(self, plan: Plan) -> None:
+        """Do what the plan says, at its times."""
+        began = time.monotonic()
+        with ThreadPoolExecutor(16, thread_name_prefix="user") as pool:
+            waiting = []
+            for submission in plan.submissions:
+                time.sleep(max(0.0, began + submission.at - time.monotonic()))
+                waiting.append(pool.submit(self._play, submission, plan.seed))
+            for each in waiting:
+                each.result()
+
+    def submit(self, submission: Submission, seed: int) -> Accepted:
+        """Submit until it is taken."""
+        path = f"/jobs/submit/{submission.job_type}"
+        answer = self._insist("POST", path, parameters(submission, seed))
+        if answer.status_code not in (200, 202):
+            raise AssertionError(f"{path}: {answer.status_code} {answer.text}")
+        taken = Accepted(submission, answer.json()["job_id"], seed)
+        with self._lock:
+            return self.accepted.setdefault(taken.job_id, taken)
+
+    def act(self, job_id: str, action: str) -> bool:
+        """Cancel or retry. False when the job's state forbids it."""
+        answer = self._insist("POST", f"/jobs/{job_id}/{action}")
+        if answer.status_code not in (202, 409):
+            self._complain(f"{action} {job_id}: {answer.status_code} {answer.text}")
+        return answer.status_code == 202
+
+    def _play(self, submission: Submission, seed: int) -> None:
+        if submission.then == "twin":
+            self._submit_twins(submission, seed)
+            return
+        job = self.submit(submission, seed)
+        if submission.then == "nothing":
+            return
+        time.sleep(submission.pause)
+        # An answer that was lost may have been a 202: only the tables know who won the race.
+        self.act(job.job_id, "cancel")
+        job.is_cancelled = True
+        if submission.then == "cancel and resubmit":
+            self.submit(submission, seed)
+            job.is_cancelled = False
+
+    def _submit_twins(self, submission: Submission, seed: int) -> None:
+        """Two identical submissions at the same instant are one job."""
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(lambda _: self.submit(submission, seed), range(2))
+        if first.job_id != second.job_id:
+            self._complain(f"twins became two jobs: {first.job_id}, {second.job_id}")
+
+    def _insist(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Ask one host after the other, for as long as nobody can answer."""
+        until, turn = time.monotonic() + PATIENCE, 0
+        while True:
+            host = self.world.hosts[turn % len(self.world.hosts)]
+            answer = self._ask(host.url + path, method, body)
+            if answer is not None:
+                return answer
+            if time.monotonic() > until:
+                raise AssertionError(f"{method} {path}: no answer for {PATIENCE:.0f} s")
+            turn += 1
+            time.sleep(0.1)
+
+    def _ask(self, url: str, method: str, body: Any) -> httpx.Response | None:
+        try:
+            answer = httpx.request(
+                method, url, json=body, headers={"x-functions-key": FUNCTION_KEY}, timeout=8,
+                trust_env=False,
+            )  # fmt: skip
+        except httpx.TransportError:
+            return None
+        if answer.status_code >= 500:
+            if answer.status_code != 503:
+                self._complain(f"{url}: {answer.status_code} {answer.text[:300]}")
+            return None
+        return answer
+
+    def _complain(self, complaint: str) -> None:
+        with self._lock:
+            self.complaints.append(complaint)
