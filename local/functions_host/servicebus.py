@@ -21,7 +21,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from azure.servicebus import ServiceBusReceivedMessage, ServiceBusSubQueue
+from azure.servicebus import (
+    ServiceBusReceivedMessage,
+    ServiceBusSubQueue,
+    parse_connection_string,
+)
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import ServiceBusConnectionError, ServiceBusError
 
@@ -60,12 +64,19 @@ def queue_trigger(function: Function, options: ServiceBusOptions) -> QueueTrigge
     trigger, name = function.trigger, function.name
     if "queueName" not in trigger or trigger.get("isSessionsEnabled"):
         raise LocalError(f"{name}: only queues without sessions are served here")
+    connection = connection_string(str(trigger["connection"]), name)
+    try:
+        parse_connection_string(connection)
+    except ValueError as error:
+        raise LocalError(
+            f"{name}: the Service Bus connection string is not usable: {error}"
+        ) from None
     cardinality = str(trigger.get("cardinality", "one")).lower()
     completes = trigger.get("autoCompleteMessages")
     return QueueTrigger(
         function=function,
         queue=resolve(trigger["queueName"], name),
-        connection=connection_string(str(trigger["connection"]), name),
+        connection=connection,
         is_batch=cardinality == "many" or bool(trigger.get("isBatched")),
         is_binary=str(trigger.get("dataType", "")).lower() in ("2", "binary"),
         completes=options.auto_complete_messages if completes is None else bool(completes),
@@ -75,12 +86,9 @@ def queue_trigger(function: Function, options: ServiceBusOptions) -> QueueTrigge
 def open_client(connection: str) -> ServiceBusClient:
     """A client that reports a lost broker at once; pauses are the listener's business."""
     certificates = ssl.create_default_context()  # else the SDK reads them for every receiver
-    try:
-        return ServiceBusClient.from_connection_string(
-            connection, retry_total=0, ssl_context=certificates
-        )
-    except ValueError as error:
-        raise LocalError(f"the Service Bus connection string is not usable: {error}") from None
+    return ServiceBusClient.from_connection_string(
+        connection, retry_total=0, ssl_context=certificates
+    )
 
 
 class Outage:
