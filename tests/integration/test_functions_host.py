@@ -590,7 +590,8 @@ def test_an_app_that_cannot_be_imported_fails_the_start(tmp_path: Path) -> None:
 
 
 def test_an_unknown_setting_fails_the_start_with_its_name(tmp_path: Path) -> None:
-    with start_host(SAMPLE_APP, environment(tmp_path, "x", WORK_QUEUE="")) as host:
+    nobody = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=dg=="
+    with start_host(SAMPLE_APP, environment(tmp_path, nobody, WORK_QUEUE="")) as host:
         assert host.wait() == 1
         host.wait_for_log("work: %WORK_QUEUE% names no app setting (set the environment variable")
         assert not any("Traceback" in line for line in host.log)
