@@ -72,6 +72,7 @@ class Cluster:
             self._clear_remains()
             if not self._made.exists():
                 self._create(self._binaries)
+            self._check_version(self._binaries)
             return self._launch(self._binaries)
 
     def stop(self) -> None:
@@ -172,6 +173,15 @@ class Cluster:
         )
         part.rename(self.data)
         self._made.touch()
+
+    def _check_version(self, postgres: Postgres) -> None:
+        """A system upgrade may bring a newer server, which cannot read older data."""
+        data, server = int((self.data / "PG_VERSION").read_text()), postgres.version()
+        if data != server:
+            raise LocalError(
+                f"{self.data} was made by PostgreSQL {data}, here is PostgreSQL {server}",
+                hint=f"name the older one in GEOLATHE_POSTGRES_BIN, or delete {self.folder.parent}",
+            )
 
     def _clear_remains(self) -> None:
         """End what a killed server left behind, and forget its pid, which may be reused by now.

@@ -45,6 +45,17 @@ class Postgres:
         """The path of `initdb`, `postgres`, ..."""
         return self.bin / name
 
+    def version(self) -> int:
+        """The major version: data of one cannot be read by another."""
+        told = subprocess.run(
+            [self.program("postgres"), "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, **self.env},
+        )
+        return int(re.findall(r"\d+", told.stdout)[0])
+
 
 def find_postgres() -> Postgres | None:
     """The newest PostgreSQL on this machine that has PostGIS; None when there is none yet."""
@@ -60,7 +71,7 @@ def find_postgres() -> Postgres | None:
 def install_postgres(log: Path) -> Postgres:
     """Find PostgreSQL with PostGIS, or get it. Raises LocalError when no way works."""
     cache = _cache_folder()
-    with _locked(cache.with_suffix(".lock")):
+    with _locked(cache.with_name(f"{cache.name}.lock")):
         found = find_postgres()
         if found is not None:
             return found
@@ -191,7 +202,7 @@ def _find_unpacked(cache: Path) -> Postgres | None:
 
 def _unpack(cache: Path, log: Path) -> Postgres:
     """Download what apt would install, with apt's own sources, and unpack it in a folder."""
-    work = cache.with_suffix(".part")
+    work = cache.with_name(f"{cache.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     for folder in ("lists/partial", "archives/partial", "root"):
         (work / folder).mkdir(parents=True)

@@ -78,6 +78,17 @@ def test_cluster_whose_folder_was_deleted_while_it_ran_starts_anew(service_folde
     doomed.destroy()
 
 
+def test_data_of_another_version_is_refused_by_name(own_cluster):
+    own_cluster.stop()
+    version = own_cluster.data / "PG_VERSION"
+    there = version.read_text()
+    version.write_text("9\n")
+    with pytest.raises(
+        LocalError, match=f"made by PostgreSQL 9, here is PostgreSQL {there.strip()}"
+    ):
+        own_cluster.start()
+
+
 def test_port_of_a_stopped_server_is_an_error_that_names_its_folder(own_cluster):
     own_cluster.stop()
     with pytest.raises(LocalError, match="does not run") as caught:
