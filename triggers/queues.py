@@ -60,11 +60,12 @@ def _read(
 
 def _letter(queue: str, message: func.ServiceBusMessage, reason: str | None = None) -> DeadLetter:
     body = message.get_body().decode("utf-8", "replace")
+    why = message.application_properties or {}
     return DeadLetter(
         queue=queue,
         message_id=message.message_id or "",
-        reason=reason or message.dead_letter_reason,
-        description=message.dead_letter_error_description,
+        reason=reason or why.get("DeadLetterReason"),
+        description=why.get("DeadLetterErrorDescription"),
         body=body.replace("\0", ""),
         **_ids(body),
     )

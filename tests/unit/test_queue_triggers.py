@@ -1,0 +1,75 @@
+"""The queue functions over real messages: what nobody can handle is kept with its reason."""
+
+import json
+
+import azure.functions as func
+import pytest
+
+from core.models import JobMessage, TaskMessage
+from tests.fixtures.toys import Bench
+from triggers import queues
+
+
+class Message(func.ServiceBusMessage):
+    """What the host hands to a queue function: a body and application properties."""
+
+    def __init__(self, body, message_id="m1", **properties):
+        self._body, self._id, self._properties = body, message_id, properties
+
+    def get_body(self):
+        return self._body
+
+    @property
+    def message_id(self):
+        return self._id
+
+    @property
+    def application_properties(self):
+        return self._properties
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+@pytest.fixture
+def functions(bench):
+    app = func.FunctionApp()
+    app.register_functions(queues.blueprint(bench.machine))
+    return {f.get_function_name(): f.get_user_function() for f in app.get_functions()}
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", b"{}", b"\xff\x00\x01", b'{"job_id": 3}', b"[]"])
+@pytest.mark.parametrize("name", ["process_job", "process_task"])
+def test_a_message_nobody_can_read_is_kept_and_counted_and_not_tried_again(
+    functions, bench, name, body
+):
+    functions[name](Message(body))
+    [letter] = bench.state.letters.values()
+    assert letter.reason.startswith("unreadable") and "\0" not in letter.body
+    assert bench.state.health().dead_letters == 1
+
+
+def test_a_dead_letter_tells_its_job_why(functions, bench):
+    job = bench.machine.submit("squares", {"n": 1}).job
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    task_message = bench.bus.messages.popleft()
+    why = {"DeadLetterReason": "MaxDeliveryCountExceeded", "DeadLetterErrorDescription": "10 times"}
+    functions["record_dead_task"](Message(task_message.model_dump_json().encode(), **why))
+    dead_job = JobMessage(job_id=job.job_id, run=1, stage=1).model_dump_json().encode()
+    functions["record_dead_job"](Message(dead_job, "m2", **why))
+    first, second = bench.state.letters.values()
+    assert (first.task_id, first.reason) == (task_message.task_id, "MaxDeliveryCountExceeded")
+    assert (second.job_id, second.description) == (job.job_id, "10 times")
+    kinds = [event.kind for event in bench.state.events(job.job_id, 0, 100)]
+    assert kinds.count("dead_lettered") == 2
+
+
+def test_messages_carry_ids_only_and_are_small():
+    job = JobMessage(job_id="f" * 64, run=10**6, stage=10**3)
+    task = TaskMessage(task_id=f"{'f' * 32}-1000000-1000-100000")
+    for message in (job, task):
+        text = message.model_dump_json()
+        assert len(text) < 1024
+        assert set(json.loads(text)) <= {"job_id", "run", "stage", "task_id"}
