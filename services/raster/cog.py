@@ -94,13 +94,14 @@ def plan(source: Source, params: CreateCog) -> Plan:
         target = crs.parse(params.target_crs, "target_crs")
     where, roll = place.unrolled(place.of(source.dataset, own))
     grid = grid_for(where, target, source.name)
+    dtype = stored_dtype(source.dtype, palette=known.has_palette)
     settings = profiles.settings(
-        params.tier, kind, source.dtype, source.dataset.count, palette=known.has_palette
+        params.tier, kind, dtype, source.dataset.count, palette=known.has_palette
     )
     view = replace(_view(source, params, grid), place=where, roll=roll)
     return Plan(
         name=source.name,
-        dtype=source.dtype,
+        dtype=dtype,
         view=view,
         grid=grid,
         settings=settings,
@@ -108,6 +109,11 @@ def plan(source: Source, params: CreateCog) -> Plan:
         unified=kind in (RasterType.RGB, RasterType.RGBA),
         footprint=grid.resampled and view.mask is None and view.nodata is None,
     )
+
+
+def stored_dtype(dtype: str, *, palette: bool) -> str:
+    """GDAL reads signed bytes with a colour table, but writes tables for unsigned ones only."""
+    return "uint8" if palette and dtype == "int8" else dtype
 
 
 def _view(source: Source, params: CreateCog, grid: Grid) -> View:
@@ -122,7 +128,7 @@ def _view(source: Source, params: CreateCog, grid: Grid) -> View:
     return View(
         path=source.path,
         place=place.of(source.dataset, grid.crs),
-        dtype=source.dtype,
+        dtype=stored_dtype(source.dtype, palette=known.has_palette),
         bands=[band for band in bands if not (alpha and band.color == "alpha")],
         nodata=common,
         mask=mask,
@@ -170,11 +176,20 @@ def _validity(
         return None, Mask(tuple(f"mask,{band.source}" for band in bands), form)
     if validity == "all" and not grid.resampled:
         return None, None
-    return nodata.common([band.nodata for band in bands], source.dtype), None
+    dtype = stored_dtype(source.dtype, palette=params.facts.has_palette)
+    return nodata.common([band.nodata for band in bands], dtype), None
 
 
 def _make(plan: Plan, params: CreateCog, folder: Path, report: Report, stack: ExitStack) -> MadeCog:
     warnings: list[RasterWarning] = []
+    if plan.dtype != params.facts.dtype:
+        warnings.append(
+            RasterWarning(
+                code="DTYPE_CHANGED",
+                message=f"{plan.name} is {params.facts.dtype}: it was stored as {plan.dtype}, "
+                "with the same values, to keep its colour table",
+            )
+        )
     in_memory = _in_memory(plan, params, warnings)
     output = folder / "cog.tif"
     view = _settled(plan.view, plan)
