@@ -21,6 +21,8 @@ WGS84 = CRS.from_epsg(4326)
 GRID = 512
 """Longest side of the mask that is outlined: the outline is true to 1/512 of the raster."""
 MAX_VERTICES = 200
+MAX_RUNS = 3_000
+"""Unbroken stretches of valid pixels; a mask as noisy as that is looked at more coarsely."""
 POINTS_PER_SIDE = 24
 """A straight line on one map is a curve on another, so lines are cut before they are warped."""
 DECIMALS = 7
@@ -45,8 +47,11 @@ def footprint(valid: Mask, transform: Affine, crs: CRS) -> Footprint:
 
     A mask without any valid pixel gives the outline of the whole raster.
     """
-    outline = pixel_outline(valid)
     rows, columns = valid.shape
+    while count_runs(valid) > MAX_RUNS:
+        valid, transform = coarser(valid), transform @ Affine.scale(2)
+        rows, columns = rows / 2, columns / 2
+    outline = pixel_outline(valid).intersection(shapely.box(0, 0, columns, rows))
     cut = shapely.segmentize(outline, max(rows, columns) / POINTS_PER_SIDE)
     globe = to_globe(cut, transform, crs)
     tolerance = half_pixel(globe, valid.shape)
@@ -60,11 +65,23 @@ def pixel_outline(valid: Mask) -> Shape:
     if valid.all() or not valid.any():
         return whole
     outline = shapely.union_all(runs(without_specks(valid)))
-    for tolerance in (1.0, 2.0, 4.0, 8.0):
+    for tolerance in (0.75, 1.5, 3.0, 6.0):
         simple = outline.simplify(tolerance)
         if shapely.get_num_coordinates(simple) <= MAX_VERTICES and not simple.is_empty:
             return polygonal(simple)
     return polygonal(outline.convex_hull)
+
+
+def count_runs(valid: Mask) -> int:
+    return int(np.count_nonzero(valid[:, 1:] & ~valid[:, :-1]))
+
+
+def coarser(valid: Mask) -> Mask:
+    """A mask of half the size; a pixel counts where any of its four does."""
+    rows, columns = valid.shape
+    even = np.pad(valid, ((0, rows % 2), (0, columns % 2)))
+    halved: Mask = even[::2, ::2] | even[1::2, ::2] | even[::2, 1::2] | even[1::2, 1::2]
+    return halved
 
 
 def runs(valid: Mask) -> NDArray[np.object_]:
