@@ -6,14 +6,13 @@ import struct
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.servicebus import frames, message
+from local.servicebus import connection, frames, message
 from local.servicebus.codec import (
     Array,
     Described,
@@ -41,126 +40,9 @@ from local.servicebus.frames import (
     composite,
     error,
 )
-from local.servicebus.tokens import sign
-from tests.fixtures.broker import KEY, KEY_NAME, RunningBroker, start_broker
-
-SASL, AMQP = b"AMQP\x03\x01\x00\x00", b"AMQP\x00\x01\x00\x00"
-BODY = message.section(message.DATA, b"hello")
-
-
-class Peer:
-    """A client that can be told to say anything."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.received = b""
-        self.transfers = 0
-
-    def __enter__(self) -> "Peer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def write(self, data: bytes) -> None:
-        self.socket.sendall(data)
-
-    def send(self, performative: Performative, payload: bytes = b"", channel: int = 0) -> None:
-        self.write(frames.frame(channel, frames.build(performative) + payload))
-
-    def take(self, size: int) -> bytes:
-        while len(self.received) < size:
-            data = self.socket.recv(65536)
-            if not data:
-                raise EOFError(f"closed with {self.received!r} unread")
-            self.received += data
-        taken, self.received = self.received[:size], self.received[size:]
-        return taken
-
-    def frame(self) -> bytes:
-        head = self.take(4)
-        return head + self.take(struct.unpack(">I", head)[0] - 4)
-
-    def performative(self) -> tuple[Performative, bytes]:
-        while not (raw := self.frame()[8:]):
-            continue  # a heartbeat
-        return frames.parse(raw)
-
-    def expect(self, kind: type[Performative]) -> Any:
-        got, _ = self.performative()
-        assert isinstance(got, kind), got
-        return got
-
-    def until(self, kind: type[Performative]) -> Any:
-        """Skip what comes before."""
-        while not isinstance(got := self.performative()[0], kind):
-            continue
-        return got
-
-    def open(self, **fields: Any) -> "Peer":
-        self.write(AMQP)
-        assert self.take(8) == AMQP
-        self.send(Open("peer", **fields))
-        self.expect(Open)
-        return self
-
-    def begin(self, channel: int = 0, window: int = 5000) -> "Peer":
-        self.send(Begin(None, Uint(0), Uint(window), Uint(5000)), channel=channel)
-        self.expect(Begin)
-        return self
-
-    def attach(
-        self, handle: int, address: str, *, receives: bool = False, name: str = ""
-    ) -> Attach:
-        ends = [composite(frames.SOURCE, "here"), composite(frames.TARGET, address)]
-        if receives:
-            ends = [composite(frames.SOURCE, address), composite(frames.TARGET, "here")]
-        name = name or f"link-{handle}"
-        self.send(Attach(name, Uint(handle), receives, source=ends[0], target=ends[1]))
-        return self.expect(Attach)
-
-    def transfer(self, handle: int, number: int, payload: bytes, **fields: Any) -> None:
-        part = Transfer(Uint(handle), Uint(number), struct.pack(">I", number), Uint(0), **fields)
-        self.send(part, payload)
-
-    def put_token(self, entity: str, expiry: float = 0, name: str | None = None) -> int:
-        """The status that $cbs answers with."""
-        resource = quote(f"sb://127.0.0.1/{entity}", safe="")
-        until = str(int(expiry or time.time() + 600))
-        signature = quote(sign(resource, until, KEY).decode(), safe="")
-        token = f"SharedAccessSignature sr={resource}&sig={signature}&se={until}&skn={KEY_NAME}"
-        self.attach(900, "$cbs", receives=True)
-        self.attach(901, "$cbs")
-        self.expect(Flow)
-        self.send(flow(900, 10))
-        application = {"operation": "put-token", "type": "jwt", "name": name or entity}
-        self.transfer(
-            901,
-            0,
-            message.section(0x73, [uuid4(), None, None, None, "here"])
-            + message.section(0x74, application)
-            + message.section(0x77, token),
-        )
-        answer, payload = self.performative()
-        assert isinstance(answer, Transfer)
-        self.expect(Disposition)
-        for handle in (900, 901):
-            self.send(Detach(Uint(handle), True))
-            self.expect(Detach)
-        return int(message.request(payload)[1]["status-code"])
-
-    def expect_close(self) -> str:
-        """The condition of the close, after which the connection ends."""
-        close = self.until(Close)
-        with pytest.raises((EOFError, ConnectionError)):
-            self.take(1)
-        return str(close.error.value[0])
-
-
-def flow(handle: int, credit: int, window: int = 5000, seen: int = 0, **fields: Any) -> Flow:
-    counts = [Uint(each) for each in (seen, window, 0, 5000)]
-    return Flow(*counts, Uint(handle), Uint(0), Uint(credit), **fields)
+from local.servicebus.session import CREDIT
+from tests.fixtures.broker import RunningBroker, start_broker
+from tests.fixtures.peer import AMQP, BODY, SASL, Peer, flow
 
 
 @pytest.fixture(scope="module")
@@ -447,10 +329,27 @@ class TestSizes:
         assert told.max_message_size == 100_000
         assert told.properties == {"com.microsoft:max-message-batch-size": 100_000}
 
-    def test_an_aborted_message_is_forgotten(self, running: RunningBroker, sender: Peer) -> None:
+    def test_nothing_is_kept_of_a_message_too_large(
+        self, running: RunningBroker, sender: Peer
+    ) -> None:
+        part = bytes(60_000)
+        sender.transfer(0, 0, part, more=True)
+        for _ in range(10):
+            sender.send(Transfer(Uint(0), more=True), part)
+        sender.send(Flow(*[Uint(n) for n in (0, 10, 11, 5000)], echo=True))
+        sender.expect(Flow)
+
+        [serving] = running.broker.connections
+        link = serving._sessions[0].links[0]
+        assert (link.size, len(link.content)) == (11 * 60_000, 60_000)
+
+    @pytest.mark.parametrize("more", [False, True])
+    def test_an_aborted_message_is_forgotten(
+        self, running: RunningBroker, sender: Peer, more: bool
+    ) -> None:
         before = len(running.active("jobs"))
         sender.transfer(0, 0, BODY, more=True)
-        sender.send(Transfer(Uint(0), aborted=True))
+        sender.send(Transfer(Uint(0), aborted=True, more=more))
         sender.transfer(0, 1, BODY)
         assert sender.expect(Disposition).first == 1
         assert len(running.active("jobs")) == before + 1
@@ -556,9 +455,27 @@ class TestFlow:
                 running.call(running.broker.accept, queue, message.read(body), None)
             peer.attach(1, "jobs", receives=True)
             peer.send(flow(1, 500, window=100_000, seen=1))
-            peer.socket.recv(1)
+            peer.received += peer.socket.recv(1)
             locked = sum(each.is_locked for each in running.active("jobs"))
             assert 0 < locked < 250
+
+            for _ in range(500):  # once it reads, it gets them all
+                assert isinstance(peer.until_last(), Transfer)
+
+    def test_credit_is_given_anew(self, filled: Peer) -> None:
+        filled.attach(0, "jobs")
+        assert filled.expect(Flow).link_credit == CREDIT
+        for number in range(CREDIT // 2):
+            filled.transfer(0, number, BODY)
+            filled.expect(Disposition)
+        again = filled.expect(Flow)
+        assert (again.link_credit, again.delivery_count) == (CREDIT, CREDIT // 2)
+
+    def test_a_silent_peer_is_left(self, running: RunningBroker, monkeypatch: Any) -> None:
+        monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
+        with Peer(running.port) as peer:
+            peer.open()
+            assert peer.expect_close() == "amqp:resource-limit-exceeded"
 
     def test_an_idle_peer_hears_a_heartbeat(self, running: RunningBroker) -> None:
         with Peer(running.port) as peer:
@@ -600,8 +517,8 @@ class TestTokens:
     ) -> None:
         sender.transfer(0, 0, BODY)
         sender.expect(Disposition)
-        [connection] = running.broker.connections
-        connection.claims["jobs"] = time.time() - 1
+        [serving] = running.broker.connections
+        serving.claims["jobs"] = time.time() - 1
 
         sender.transfer(0, 1, BODY)
 
