@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioError, RasterioIOError
 
 from core.errors import TaskFailed
 
@@ -94,6 +95,32 @@ def words(error: BaseException) -> str:
             said.append(text)
         link = link.__cause__ or link.__context__
     return "; ".join(said)[:600]
+
+
+# Points that have no place in the other CRS: the warper leaves their pixels empty.
+_HARMLESS = re.compile(r"PROJ|projection|transform|domain", re.IGNORECASE)
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Raise for errors in GDAL's own threads.
+
+    rasterio hears only its own thread. In the others GDAL's default handler prints, so a tile
+    that cannot be read would end as an empty one. Here standard error goes to a file meanwhile.
+    """
+    with tempfile.TemporaryFile() as heard:
+        before = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+        heard.seek(0)
+        said = heard.read(65_536).decode(errors="replace").splitlines()
+    errors = [line for line in said if line.startswith("ERROR") and not _HARMLESS.search(line)]
+    if errors:
+        raise RasterioIOError("; ".join(dict.fromkeys(errors)))
 
 
 @contextmanager

@@ -72,16 +72,17 @@ def warp(job: Warp) -> None:
     ):
         if job.alpha:
             target.colorinterp = [ColorInterp.undefined] * bands + [ColorInterp.alpha]
-        reproject(
-            rasterio.band(source, indexes),
-            rasterio.band(target, indexes),
-            src_nodata=job.view.nodata,
-            dst_nodata=job.view.nodata,
-            src_alpha=bands + 1 if job.view.mask else 0,
-            dst_alpha=bands + 1 if job.alpha else 0,
-            resampling=Resampling[job.resampling],
-            num_threads=gdal.THREADS,
-            warp_mem_limit=gdal.WARP_MB,
-            init_dest_nodata=True,
-            **job.options,
-        )
+        with gdal.listening():
+            reproject(
+                rasterio.band(source, indexes),
+                rasterio.band(target, indexes),
+                src_nodata=job.view.nodata,
+                dst_nodata=job.view.nodata,
+                src_alpha=bands + 1 if job.view.mask else 0,
+                dst_alpha=bands + 1 if job.alpha else 0,
+                resampling=Resampling[job.resampling],
+                num_threads=gdal.THREADS,
+                warp_mem_limit=gdal.WARP_MB,
+                init_dest_nodata=True,
+                **job.options,
+            )

@@ -1,0 +1,204 @@
+"""Files made to mislead, to crash or to exhaust us: each ends in a clear permanent error."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from pydantic import ValidationError
+
+from core.errors import TaskFailed
+from core.models import BlobRef
+from tests.fixtures.made_rasters import hills, photo, write
+from tests.fixtures.raster_desk import RasterDesk
+
+TILE = 512
+
+
+@pytest.fixture(scope="module")
+def desk(azurite, tmp_path_factory) -> RasterDesk:
+    return RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk"))
+
+
+@pytest.fixture
+def secret(tmp_path) -> Path:
+    """A file of the machine's own that no raster may show."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    return write(folder / "secret.tif", photo())
+
+
+def refusal(desk: RasterDesk, path: Path) -> TaskFailed:
+    with pytest.raises(TaskFailed) as refused:
+        desk.make(path)
+    assert path.name in refused.value.message
+    assert "sig=" not in refused.value.message
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("vrt.tif", "<VRTDataset rasterXSize='9' rasterYSize='9'>{}</VRTDataset>"),
+        ("spaced.tif", "\n  <VRTDataset rasterXSize='9' rasterYSize='9'>{}</VRTDataset>"),
+        ("wms.png", "<GDAL_WMS><Service name='TMS'><ServerUrl>{}</ServerUrl></Service></GDAL_WMS>"),
+        ("page.nc", "<!doctype html><title>404</title>{}"),
+        ("grib.nc", "GRIB\0\0\0\2{}"),
+        ("dted.tif", "UHL10800000W0430000N{}"),
+        ("zip.img", "PK\3\4{}"),
+    ],
+)
+def test_other_formats_in_disguise(desk, tmp_path, secret, name, content):
+    path = tmp_path / name
+    path.write_text(content.format(secret))
+    assert refusal(desk, path).code == "FORMAT_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"II*\0", b"II*\0\xff\xff\xff\x7f" * 40])
+def test_rubbish(desk, tmp_path, content):
+    path = tmp_path / "rubbish.tif"
+    path.write_bytes(content)
+    assert refusal(desk, path).code == "NOT_A_RASTER"
+
+
+@pytest.mark.parametrize("domain", ["OVERVIEWS", "GEOLOCATION"])
+def test_tags_that_point_outside_the_file(desk, tmp_path, secret, domain):
+    key = {"OVERVIEWS": "OVERVIEW_FILE", "GEOLOCATION": "X_DATASET"}[domain]
+    path = write(tmp_path / "pointer.tif", hills())
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(ns=domain, **{key: str(secret)})
+    assert refusal(desk, path).code == "EXTERNAL_REFERENCE"
+
+
+@pytest.mark.parametrize("suffix", [".msk", ".ovr"])
+def test_sidecar_that_points_outside(desk, tmp_path, secret, suffix):
+    path = write(tmp_path / "innocent.tif", hills())
+    path.with_name(path.name + suffix).write_text(
+        "<VRTDataset rasterXSize='300' rasterYSize='300'><VRTRasterBand dataType='Byte' band='1'>"
+        f"<SimpleSource><SourceFilename>{secret}</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    assert refusal(desk, path).code == "SIDECAR_INVALID"
+
+
+def test_a_million_by_a_million(desk, tmp_path):
+    path = tmp_path / "huge.tif"
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "crs": "EPSG:3857"}
+    tiles = {"tiled": True, "blockxsize": 16_384, "blockysize": 16_384, "sparse_ok": True}
+    side = 1_000_000
+    grid = Affine(10, 0, 0, 0, -10, 0)
+    with rasterio.open(path, "w", width=side, height=side, transform=grid, **profile, **tiles):
+        pass
+    assert refusal(desk, path).code == "RASTER_TOO_LARGE"
+
+
+def test_deflate_bomb(desk, tmp_path):
+    path = tmp_path / "bomb.tif"
+    path.write_bytes(tiff(90_000, 90_000, tile=zlib.compress(bytes(TILE * TILE), 9)))
+    assert refusal(desk, path).code == "RASTER_TOO_LARGE"
+
+
+def test_one_block_that_fills_the_memory(desk, tmp_path):
+    path = tmp_path / "block.tif"
+    path.write_bytes(tiff(60_000, 60_000, tile=zlib.compress(b"\0"), side=60_000))
+    assert refusal(desk, path).code in ("RASTER_TOO_HEAVY", "NOT_A_RASTER")
+
+
+def test_many_bands_in_a_few_bytes(desk, tmp_path):
+    path = tmp_path / "bands.tif"
+    path.write_bytes(tiff(64, 64, tile=b"\0", bands=65_535))
+    assert refusal(desk, path).code in ("NOT_A_RASTER", "RASTER_TOO_LARGE")
+
+
+def test_picture_larger_than_it_looks(desk, tmp_path):
+    header = struct.pack(">IIBBBBB", 120_000, 120_000, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    path = tmp_path / "bomb.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    )
+    assert refusal(desk, path).code in ("RASTER_TOO_LARGE", "NOT_A_RASTER", "CRS_MISSING")
+
+
+def test_netcdf_without_coordinates(desk, tmp_path):
+    bare = tmp_path / "bare.tif"
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        write(bare, hills(), crs=None, transform=Affine.identity())
+    path = tmp_path / "variable.nc"
+    rasterio.shutil.copy(str(bare), str(path), driver="netCDF")
+    bare.unlink()
+    assert refusal(desk, path).code in ("CRS_MISSING", "NOT_GEOREFERENCED")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../up.tif",
+        "a/../../b.tif",
+        "/vsicurl/http://x/y.tif",
+        "vsizip/x.tif",
+        "a//b.tif",
+        "a\\b.tif",
+    ],
+)
+def test_names_that_lead_elsewhere(name):
+    with pytest.raises(ValidationError):
+        BlobRef(container="bronze", name=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["ünï cödé %20&?#.tif", "a'b\"c<d>.tif", "netcdf:x.tif", "x" * 400 + ".tif"]
+)
+def test_odd_names_are_just_names(desk, tmp_path, name):
+    path = write(tmp_path / "plain.tif", hills())
+    ref = desk.put(path, f"odd/{name}")
+    assert desk.validate(ref).source_blob == f"odd/{name}"
+
+
+def test_broken_tiles_are_found_by_the_warp_too(desk, tmp_path):
+    """The samples of validation may miss a broken tile: making the COG must not."""
+    pixels = np.random.default_rng(3).integers(0, 255, (1, 6_000, 6_000), dtype="uint8")
+    path = write(tmp_path / "broken.tif", pixels, tiled=True, blockxsize=256, blockysize=256,
+                 compress="deflate")  # fmt: skip
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 3
+    content[middle : middle + 200_000] = bytes(200_000)
+    facts = desk.validate(desk.put(path))
+    broken = tmp_path / "broken" / "broken.tif"
+    broken.parent.mkdir()
+    broken.write_bytes(content)
+    ref = desk.put(broken, facts.source_blob)
+    changed = facts.model_copy(update={"source_etag": desk.blobs.properties(ref).etag})
+    for target in ("native", "EPSG:4326"):
+        with pytest.raises(TaskFailed) as refused:
+            desk.make_from(changed, tier="analysis", target_crs=target)
+        assert refused.value.code == "PIXELS_UNREADABLE"
+
+
+def tiff(width: int, height: int, *, tile: bytes, side: int = TILE, bands: int = 1) -> bytes:
+    """A classic TIFF (TIFF 6.0, pages 13-16 and 66-68) whose tiles are all the same bytes."""
+    count = -(-width // side) * -(-height // side)
+    entries = 9
+    start = 8 + 2 + 12 * entries + 4
+    place = start + len(tile) + len(tile) % 2
+    many = count > 1
+    tags = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 1, 8),
+        (259, 3, 1, 8),
+        (277, 3, 1, bands),
+        (322, 4, 1, side),
+        (323, 4, 1, side),
+        (324, 4, count, place if many else start),
+        (325, 4, count, place + 4 * count if many else len(tile)),
+    ]
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    body = struct.pack("<H", entries) + directory + b"\0\0\0\0" + tile + b"\0" * (len(tile) % 2)
+    arrays = struct.pack(f"<{count}I", *[start] * count)
+    arrays += struct.pack(f"<{count}I", *[len(tile)] * count)
+    return b"II*\0" + struct.pack("<I", 8) + body + (arrays if many else b"")
