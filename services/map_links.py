@@ -59,9 +59,15 @@ class Rendering(Record):
 def titiler_urls(
     titiler_url: str, blob: BlobRef, collection_id: str, item_id: str, key: str, look: Rendering
 ) -> dict[str, str]:
-    """Every address of a finished job: the nine of the COG and the two of its item."""
+    """Every address of a finished job: the nine of the COG and the two of its item.
+
+    The viewer is told the item too. A stock TiTiler takes no notice; ours shows what it says.
+    """
+    links = cog_links(titiler_url, blob, look)
+    catalogued = encoded([("collection", collection_id), ("item", item_id)])
     return {
-        **cog_links(titiler_url, blob, look),
+        **links,
+        "viewer_url": f"{links['viewer_url']}&{catalogued}",
         **item_links(titiler_url, collection_id, item_id, key, look),
     }
 

@@ -12,7 +12,7 @@ import rasterio
 from core.models import BlobRef, Json
 from services.create_cog import Cog
 from services.extract_stac_metadata import OWNER, DescribeRaster, ExtractStac
-from services.map_links import Rendering, cog_links, vsiaz_path, wmts_url
+from services.map_links import Rendering, cog_links, titiler_urls, vsiaz_path, wmts_url
 from services.stac.dates import Dated, iso, item_datetime
 from services.stac.scan import BandScan, CogScan
 from services.validate_raster import BandFacts, RasterFacts, RasterType, Tier
@@ -242,16 +242,15 @@ def thumbnail(request: DescribeRaster, look: Rendering) -> pystac.Asset:
 
 def links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
     """Where it is catalogued, its source, its viewer, and what QGIS and web maps take."""
-    facts, blob = request.params.facts, request.cogs[0].blob
-    urls = cog_links(request.titiler_url, blob, look)
+    params, blob = request.params, request.cogs[0].blob
+    facts, name = params.facts, item_id(params)
+    urls = titiler_urls(request.titiler_url, blob, params.collection_id, name, MAIN_ASSET, look)
     drawn = {"render": "default"}
     layer = f"{vsiaz_path(blob)}_WebMercatorQuad_default"
-    collection = f"{request.stac_url.rstrip('/')}/collections/{request.params.collection_id}"
+    collection = f"{request.stac_url.rstrip('/')}/collections/{params.collection_id}"
     return [
         pystac.Link("collection", collection, "application/json"),
-        pystac.Link(
-            "self", f"{collection}/items/{item_id(request.params)}", "application/geo+json"
-        ),
+        pystac.Link("self", f"{collection}/items/{name}", "application/geo+json"),
         pystac.Link(
             "derived_from",
             request.source_href,

@@ -1,0 +1,196 @@
+"""The share page in a real browser: every type of raster, in its place, without another host."""
+
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from rasterio.warp import transform as reproject
+
+from tests.fixtures.published import RASTERS, UTM33, Published
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="the browser tests need: pip install playwright"
+)
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="the browser tests need Chromium: apt-get install chromium"
+)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, titiler: str, request) -> Iterator:
+    """A page that fails the test for an error on it or a request to another host."""
+    wrong: list[str] = []
+    options = getattr(request, "param", {"viewport": {"width": 1200, "height": 800}})
+    with browser.new_context(**options) as context:
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+        page.on(
+            "requestfailed",
+            # A download leaves the page where it is, which the browser calls an abort.
+            lambda asked: (
+                None if "/cog/download?" in asked.url else wrong.append(f"failed: {asked.url}")
+            ),
+        )
+        page.on(
+            "request",
+            lambda asked: (
+                None
+                if urlsplit(asked.url).netloc in (urlsplit(titiler).netloc, "")
+                else wrong.append(f"another host: {asked.url}")
+            ),
+        )
+        yield page
+    assert wrong == []
+
+
+def opened(page, url: str) -> None:
+    """Go there and wait until all tiles of the raster are drawn."""
+    page.goto(url)
+    page.wait_for_selector(".leaflet-tile-loaded")
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function("!document.querySelector('.leaflet-tile:not(.leaflet-tile-loaded)')")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.leaflet-tile')]"
+        ".every(tile => getComputedStyle(tile).opacity === '1')"
+    )
+
+
+def screenshot(page, name: str) -> np.ndarray:
+    shot = page.screenshot()
+    if folder := os.environ.get("SCREENSHOTS"):
+        (Path(folder) / f"{name}.png").write_bytes(shot)
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+
+
+def on_screen(page, column: int, row: int) -> tuple[int, int]:
+    """Where the page shows that pixel of the raster."""
+    [x], [y] = reproject(UTM33, "EPSG:4326", [500_000 + 30 * column], [5_500_000 - 30 * row])
+    point = page.evaluate("([x, y]) => theMap.latLngToContainerPoint([y, x])", [x, y])
+    return round(point["x"]), round(point["y"])
+
+
+@pytest.mark.parametrize("name", RASTERS)
+def test_every_type_is_drawn_in_its_place(name: str, page, published: Published):
+    found = published(name)
+    opened(page, found.share_url)
+    image = screenshot(page, name)
+    page.locator("#opacity").fill("0")
+    page.wait_for_function(
+        "document.querySelector('.leaflet-tile-container')?.parentElement.style.opacity === '0'"
+    )
+    bare = screenshot(page, f"{name} hidden")
+    places = [(150, 150), (450, 150), (150, 450)] + [(450, 450)] * (name != "rgba")
+    seen = {tuple(image[y, x]) for x, y in (on_screen(page, *place) for place in places)}
+    assert len(seen) > 1, "one colour"
+    for place in places:
+        x, y = on_screen(page, *place)
+        assert tuple(image[y, x]) != tuple(bare[y, x]), f"{place} is not drawn"
+    for outside in [(-10, 300), (300, -10), (300, 610)]:
+        x, y = on_screen(page, *outside)
+        assert tuple(image[y, x]) == tuple(bare[y, x]), f"{outside} is drawn"
+    assert page.title() == name.replace("_", " ")
+
+
+@pytest.mark.parametrize("key", ["share_url", "item_viewer_url"])
+def test_colors_are_the_source_s(key: str, page, published: Published):
+    found = published("rgb")
+    opened(page, found.titiler_urls.get(key, found.share_url))
+    image = screenshot(page, f"rgb {key}")
+    for place, color in [((150, 150), (250, 10, 10)), ((450, 150), (10, 250, 10)),
+                         ((150, 450), (10, 10, 250)), ((450, 450), (200, 200, 0))]:  # fmt: skip
+        x, y = on_screen(page, *place)
+        assert image[y, x].astype(int) == pytest.approx(color, abs=6)
+
+
+def test_page_tells_what_a_reader_wants(page, published: Published):
+    opened(page, published("dem").share_url)
+    facts = page.locator("#facts").inner_text()
+    for expected in (
+        "January 2, 2026 (date of upload)",
+        "Elevation model",
+        "30 m a pixel",
+        "600 \u00d7 600 pixels",
+        "float32",
+        "EPSG:32633",
+        "bronze-rasters/in/dem.tif",
+    ):
+        assert expected in facts
+    legend = page.locator("#legend")
+    assert legend.locator("img").evaluate("image => image.complete && image.naturalWidth") == 256
+    assert "≤ 350" in legend.inner_text()
+    page.get_by_label("Hillshade").check()
+    page.wait_for_load_state("networkidle")
+    assert legend.is_hidden()
+    screenshot(page, "dem hillshade")
+    stac = page.get_by_role("link", name="STAC item").get_attribute("href")
+    assert (
+        stac
+        == f"https://stac.example.org/collections/test-rasters/items/{published('dem').item_id}"
+    )
+
+
+def test_classes_have_a_legend(page, published: Published):
+    opened(page, published("classes").share_url)
+    lines = page.locator("#legend li")
+    assert lines.all_inner_texts() == ["Class 1", "Class 2", "Class 3", "Class 7"]
+    shade = lines.first.locator("i").evaluate("swatch => getComputedStyle(swatch).backgroundColor")
+    assert shade == "rgb(230, 0, 0)"
+
+
+def test_file_can_be_downloaded(page, published: Published):
+    found = published("rgb")
+    opened(page, found.share_url)
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download").click()
+    size = Path(waiting.value.path()).stat().st_size
+    assert size == found.stac_item["assets"]["data"]["file:size"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [{"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"}],
+    indirect=True,
+)
+def test_page_fits_a_phone(page, published: Published):
+    opened(page, published("multispectral").share_url)
+    screenshot(page, "phone dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#fold").click()
+    assert page.locator("#facts").is_hidden()
+    for place in [(20, 20), (580, 580)]:
+        x, y = on_screen(page, *place)
+        assert 0 <= x <= 390
+        assert 0 <= y <= 844
+
+
+def test_uncatalogued_file_has_a_page_too(page, published: Published, titiler: str):
+    blob = f"/vsiaz/{published.silver}/{published('rgb').blob_name}"
+    url = page.request.get(f"{titiler}/cog/WebMercatorQuad/map.html", params={"url": blob}).url
+    opened(page, url)
+    assert "600 \u00d7 600 pixels" in page.locator("#facts").inner_text()
+
+
+def test_missing_file_is_explained(browser, published: Published, titiler: str):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{titiler}/cog/WebMercatorQuad/map.html?url=/vsiaz/{published.silver}/no.tif")
+        page.wait_for_selector("#message:not([hidden])")
+        assert page.locator("#title").inner_text() == "This raster cannot be shown"
