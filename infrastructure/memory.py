@@ -147,7 +147,7 @@ class MemoryState:
             if task is None:
                 return None
             outcome = _claim_outcome(task)
-            if task.status is TaskStatus.PROCESSING and outcome is not ClaimOutcome.LEASED:
+            if task.status is TaskStatus.PROCESSING and outcome is ClaimOutcome.CLAIMED:
                 self._keep_attempt(task, WORKER_LOST)
                 self._tell(task.job_id, "attempt_lost", task_id)
             if outcome is ClaimOutcome.CLAIMED:

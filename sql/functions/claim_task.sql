@@ -23,16 +23,17 @@ BEGIN
         RETURN QUERY SELECT 'early', v_task;
         RETURN;
     END IF;
-    IF v_task.status = 'processing' THEN
-        IF v_task.lease_until > now() THEN
-            RETURN QUERY SELECT 'leased', v_task;
-            RETURN;
-        END IF;
-        PERFORM app.record_lost_attempt(v_task);
+    IF v_task.status = 'processing' AND v_task.lease_until > now() THEN
+        RETURN QUERY SELECT 'leased', v_task;
+        RETURN;
     END IF;
+    -- Its last attempt is not lost yet: should its worker come back first, it may still win.
     IF v_task.attempt - v_task.spent_attempts >= v_task.attempt_limit THEN
         RETURN QUERY SELECT 'exhausted', v_task;
         RETURN;
+    END IF;
+    IF v_task.status = 'processing' THEN
+        PERFORM app.record_lost_attempt(v_task);
     END IF;
 
     UPDATE app.tasks t

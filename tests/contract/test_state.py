@@ -384,3 +384,11 @@ def test_events_are_paged_in_order(state):
     assert rest == [] and first.kind == "job_submitted"
     later = [event.kind for event in state.events(job.job_id, first.event_id, 10)]
     assert later == ["stage_started", "job_completed"]
+
+
+def test_the_last_attempt_is_not_lost_before_the_task_fails(state):
+    _, [task] = started_stage(state, 1)
+    attempts = [claimed(state, task.task_id, NOW).attempt for _ in range(3)]
+    assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.EXHAUSTED
+    assert state.complete_task(task.task_id, attempts[-1], {"late": True}, None).applied
+    assert [attempt.attempt for attempt in state.attempts([task.task_id])] == attempts[:-1]

@@ -80,6 +80,13 @@ STUCK = {
          WHERE j.status NOT IN ('queued', 'processing') AND t.status IN ('queued', 'processing')""",
 }
 
+ALWAYS = {
+    text: query
+    for text, query in {**DOUBLED, **DRIFTED}.items()
+    if not text.startswith(("a run did not end", "a completed job has"))
+}
+"""What holds at every moment, not only once everything has settled."""
+
 
 @dataclass(frozen=True)
 class Violation:

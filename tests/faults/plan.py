@@ -94,7 +94,7 @@ def _submissions(chance: random.Random, seconds: float) -> Iterator[Submission]:
             raster=chance.choice(RASTERS),
             then=chance.choices(
                 ("nothing", "twin", "cancel", "cancel and resubmit"), (70, 10, 12, 8)
-            )[0],  # type: ignore[arg-type]
+            )[0],
             pause=chance.uniform(0, 4 if is_raster else 1.5),
         )
         number += 1
@@ -102,7 +102,8 @@ def _submissions(chance: random.Random, seconds: float) -> Iterator[Submission]:
 
 
 def _faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
-    at, bag = 2.0, []
+    at = 2.0
+    bag: list[str] = []
     while at < seconds:
         if not bag:
             bag = [kind for kind in KINDS for _ in range(WEIGHTS.get(kind, 1))]

@@ -20,4 +20,4 @@ def make_raster(name: str) -> bytes:
             crs=CRS.from_epsg(32633), transform=from_origin(500_000, 5_000_000, 10, 10),
         ) as dataset:  # fmt: skip
             dataset.write(pixels)
-        return memory.read()
+        return bytes(memory.read())

@@ -56,7 +56,7 @@ def guard_transactions(transaction: type[psycopg.Transaction]) -> None:
     leave = transaction.__exit__
 
     def guarded(self: psycopg.Transaction, *error: Any) -> Any:
-        connection: psycopg.Connection[Any] = self.connection  # type: ignore[assignment]
+        connection: psycopg.Connection[Any] = self.connection
         with points.passage("commit", lambda when: sever(connection, when)):
             return leave(self, *error)
 

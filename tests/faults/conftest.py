@@ -1,0 +1,5 @@
+"""`./dev faults` asks for more examples than `./dev test`, and for new ones each time."""
+
+from hypothesis import settings
+
+settings.register_profile("faults", max_examples=400, stateful_step_count=40, print_blob=True)

@@ -1,0 +1,151 @@
+"""The SQL functions against a small model: any operations, in any order, also at the same time.
+
+After every step the tables must say what the model says. Operations that run at once, each over a
+connection of its own, must come out as they would in some order, one after the other.
+"""
+
+import dataclasses
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from psycopg_pool import ConnectionPool
+
+from infrastructure.memory import MemoryState
+from infrastructure.postgres import PostgresState
+from tests.faults import operations as do
+from tests.faults.invariants import ALWAYS, rows
+from tests.fixtures.records import MINUTE
+
+AT_ONCE = 3
+QUICK = settings(max_examples=30, stateful_step_count=20, derandomize=True)
+
+jobs = st.sampled_from((0, 0, 0, 0, 0, 1))
+tasks = st.integers(0, 2)
+lease = st.sampled_from(do.LEASES)
+seldom = st.sampled_from((False, False, False, True))
+start = st.builds(do.StartStage, jobs, st.sampled_from((1, 2, 3, 0)), st.booleans(), seldom, seldom)
+claim = st.builds(do.Claim, jobs, tasks, lease)
+complete = st.builds(do.Complete, jobs, tasks, seldom, seldom)
+operation = st.one_of(
+    start, start, claim, claim, claim, complete, complete, complete,
+    st.builds(do.Renew, jobs, tasks, seldom, lease),
+    st.builds(do.RetryLater, jobs, tasks, seldom, lease),
+    st.builds(do.Finish, jobs, seldom, seldom),
+    st.builds(do.RetryJob, jobs),
+    st.builds(do.Sweep, lease),
+    st.one_of(
+        st.builds(do.Submit, jobs), st.builds(do.Cancel, jobs),
+        st.builds(do.Discarded, jobs, seldom),
+    ),
+)  # fmt: skip
+lasting = operation.filter(lambda each: not do.is_instant(each))
+
+
+def copy_of(model):
+    """Another model with the same rows, which are immutable."""
+    fields = {
+        field.name: type(value)(value)
+        for field in dataclasses.fields(model)
+        if isinstance(value := getattr(model, field.name), dict | list)
+    }
+    return MemoryState(**fields, swept=model.swept)
+
+
+def outcomes_in_order(model, acts, order):
+    """What each act answers when they run one after the other, and the rows that are left."""
+    answers = {position: acts[position](model) for position in order}
+    return [answers[position] for position in range(len(acts))], do.snapshot(model)
+
+
+class States(RuleBasedStateMachine):
+    """The tables and the model, side by side."""
+
+    database_url = ""
+    pool = None
+    threads = None
+
+    def __init__(self):
+        super().__init__()
+        self.state = PostgresState(self.pool)
+        self.model = MemoryState()
+        with self.pool.connection() as connection:
+            connection.execute("TRUNCATE app.jobs CASCADE")
+
+    @initialize(first=start, claims=st.integers(0, 2))
+    def under_way(self, first, claims):
+        """A job whose first stage runs, on which all else happens."""
+        begin = do.Submit(first.job), dataclasses.replace(first, late=False, again=False)
+        for drawn in (*begin, *(do.Claim(first.job, task, MINUTE) for task in range(claims))):
+            self.one(drawn)
+
+    def one(self, drawn):
+        act = drawn.bind(self.model)
+        if act is not None:
+            assert act(self.state) == act(self.model)
+
+    @rule(drawn=operation, repeats=st.integers(1, AT_ONCE))
+    def again(self, drawn, repeats):
+        """Once, or more often: a message may always come again."""
+        act = drawn.bind(self.model)
+        for _ in range(repeats if act else 0):
+            assert act(self.state) == act(self.model)
+
+    @rule(drawn=st.lists(lasting, min_size=2, max_size=AT_ONCE))
+    def at_once(self, drawn):
+        self._race([act for each in drawn if (act := each.bind(self.model))])
+
+    @rule(drawn=lasting, repeats=st.integers(2, AT_ONCE))
+    def same_at_once(self, drawn, repeats):
+        act = drawn.bind(self.model)
+        self._race([act] * repeats if act else [])
+
+    def _race(self, acts):
+        answers = list(self.threads.map(lambda act: act(self.state), acts))
+        found = answers, do.snapshot(self.state)
+        for order in itertools.permutations(range(len(acts))):
+            model = copy_of(self.model)
+            if outcomes_in_order(model, acts, order) == found:
+                self.model = model
+                return
+        raise AssertionError(f"no order explains {found}")
+
+    @invariant()
+    def the_tables_say_what_the_model_says(self):
+        assert do.snapshot(self.state) == do.snapshot(self.model)
+
+    def teardown(self):
+        """Nothing was doubled, and no counter drifted."""
+        with self.pool.connection() as connection:
+            for text, query in ALWAYS.items():
+                assert rows(connection, query) == [], text
+
+
+@pytest.fixture
+def states(database_url):
+    """The machine, over connections of its own."""
+    plain = {"autocommit": True}
+    with (
+        ConnectionPool(database_url, min_size=AT_ONCE, kwargs=plain) as pool,
+        ThreadPoolExecutor(AT_ONCE) as threads,
+    ):
+        yield type("States", (States,), {"pool": pool, "threads": threads})
+
+
+def chosen_settings():
+    profile = settings.get_current_profile_name()
+    chosen = settings() if profile == "faults" else QUICK
+    return settings(chosen, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def test_any_operations_in_any_order_leave_what_the_model_says(states):
+    run_state_machine_as_test(states, settings=chosen_settings())
