@@ -1,0 +1,62 @@
+"""What the tile server is willing to open."""
+
+import pytest
+from fastapi import HTTPException
+
+from local.titiler.fence import Fence, account_url
+
+ACCOUNT = "https://acct.blob.core.windows.net"
+FENCE = Fence(frozenset({"silver-cogs"}), ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("asked", "opened"),
+    [
+        ("/vsiaz/silver-cogs/a/b c.tif", "/vsiaz/silver-cogs/a/b c.tif"),
+        (f"{ACCOUNT}/silver-cogs/a/b%20c.tif", "/vsiaz/silver-cogs/a/b c.tif"),
+        (f"{ACCOUNT}/silver-cogs/100%25.tif", "/vsiaz/silver-cogs/100%.tif"),
+    ],
+)
+def test_blobs_of_shown_containers_are_opened(asked: str, opened: str):
+    assert FENCE.admit(asked) == opened
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ("/vsiaz/bronze/a.tif", 403),
+        (f"{ACCOUNT}/bronze/a.tif", 403),
+        ("/vsiaz/silver-cogs/../bronze/a.tif", 400),
+        (f"{ACCOUNT}/silver-cogs/%2E%2E/bronze/a.tif", 400),
+        (f"{ACCOUNT}/silver-cogs/a.tif?sig=x", 400),
+        (f"{ACCOUNT}/silver-cogs/a.tif#x", 400),
+        (f"{ACCOUNT}.example.org/silver-cogs/a.tif", 400),
+        ("https://acct.blob.core.windows.net@example.org/silver-cogs/a.tif", 400),
+        ("/vsicurl/https://example.org/a.tif", 400),
+        ("/VSIAZ/silver-cogs/a.tif", 400),
+        (" /vsiaz/silver-cogs/a.tif", 400),
+        ("/vsiaz/silver-cogs/vsicurl/http://x/a.tif", 400),
+        ("/vsiaz//vsicurl/http://x/a.tif", 400),
+        ("/vsiaz/silver-cogs/a\n.tif", 400),
+        ("/vsiaz/silver-cogs/", 400),
+        ("silver-cogs/a.tif", 400),
+        ("", 400),
+    ],
+)
+def test_everything_else_is_refused(asked: str, status: int):
+    with pytest.raises(HTTPException) as refusal:
+        FENCE.admit(asked)
+    assert refusal.value.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("connection", "address"),
+    [
+        ("DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=a==;EndpointSuffix=core.windows.net",
+         ACCOUNT),
+        ("AccountName=acct;AccountKey=a==", ACCOUNT),
+        ("AccountName=d;AccountKey=a==;BlobEndpoint=http://127.0.0.1:1/d/;", "http://127.0.0.1:1/d"),
+    ],
+)  # fmt: skip
+def test_address_of_the_account(connection: str, address: str):
+    assert account_url(connection) == address
