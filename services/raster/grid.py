@@ -17,6 +17,7 @@ from services.validate_raster import Bounds
 
 # Half the Earth's circumference on the web map's sphere.
 _MERCATOR_EDGE = 20_037_508.342789244
+_MERCATOR_LATITUDE = 85.051128779806589
 # A warp may not blow a raster up to more than this many times its pixels.
 _MOST_GROWTH = 30
 
@@ -70,6 +71,12 @@ def _own_grid(place: Place, crs: CRS) -> Grid:
 
 def _suggested(place: Place, crs: CRS, globe: Globe, name: str) -> tuple[Affine, int, int]:
     """GDAL's suggestion, on a map turned half around for what crosses the antimeridian."""
+    _, south, _, north = globe.bounds
+    if crs == crss.WEB_MERCATOR and (south > _MERCATOR_LATITUDE or north < -_MERCATOR_LATITUDE):
+        raise TaskFailed(
+            "REPROJECTION_IMPOSSIBLE",
+            f"{name} lies nearer to a pole than Web Mercator reaches: choose a polar CRS",
+        )
     turned, shift = _turned(crs) if globe.crosses else (crs, 0.0)
     cut = _cut_for_mercator(place, globe) if crs == crss.WEB_MERCATOR else place
     try:
@@ -122,7 +129,7 @@ def _proj4_pm180(crs: CRS) -> str:
 
 def _cut_for_mercator(place: Place, globe: Globe) -> Place:
     """Web Mercator ends at 85.06 degrees: a geographic raster is cut there."""
-    limit = 85.051128779806589
+    limit = _MERCATOR_LATITUDE
     t = place.transform
     if not (place.crs.is_geographic and place.georeference == "affine" and t.e < 0):
         return place

@@ -1,5 +1,6 @@
 """A source raster, opened only after its content and its size were looked at."""
 
+import glob
 import math
 import urllib.request
 import warnings
@@ -264,7 +265,7 @@ def _check_sidecars(path: str, name: str) -> None:
     """GDAL opens masks and overviews with any driver it has, so they are looked at first."""
     if path.startswith("/vsi"):
         return
-    for beside in Path(path).parent.iterdir():
+    for beside in Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"):
         wanted = _SIDECAR_SIGNATURES.get(beside.suffix.lower())
         if wanted and not _head(str(beside)).startswith(wanted):
             raise TaskFailed(

@@ -1,0 +1,151 @@
+"""Where rasters lie, and the grids they are warped onto."""
+
+import math
+
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+
+from core.errors import TaskFailed
+from services.raster import crs, gdal, place
+from services.raster.grid import grid_for
+from services.raster.place import Place
+
+WGS84 = CRS.from_epsg(4326)
+MERCATOR = CRS.from_epsg(3857)
+
+
+def at(epsg: int, west: float, north: float, step: float, width: int = 100, height: int = 100):
+    grid = Affine(step, 0, west, 0, -step, north)
+    return Place(CRS.from_epsg(epsg), width, height, grid)
+
+
+def test_bounds_over_the_antimeridian_have_west_above_east():
+    globe = place.globe(at(32660, 600_000, 5_700_000, 2_000))
+    west, _, east, _ = globe.bounds
+    assert globe.crosses
+    assert west == pytest.approx(178.4, abs=0.1) and east == pytest.approx(-178.7, abs=0.2)
+
+
+@pytest.mark.parametrize(("epsg", "pole"), [(3413, 90), (3031, -90)])
+def test_a_pole_inside_spans_all_longitudes(epsg, pole):
+    globe = place.globe(at(epsg, -1_000_000, 1_000_000, 20_000))
+    assert globe.poles == (pole,)
+    assert globe.bounds[0] == -180 and globe.bounds[2] == 180
+    assert pole in (globe.bounds[1], globe.bounds[3])
+
+
+def test_the_whole_world_is_the_whole_world():
+    globe = place.globe(at(4326, -180, 90, 1, 360, 180))
+    assert globe.bounds == (-180, -90, 180, 90) and not globe.crosses
+
+
+@pytest.mark.parametrize(
+    ("west", "width", "expected", "rolled"),
+    [
+        (0, 360, -180, 180),
+        (-0.5, 360, -180.5, 180),
+        (200, 60, -160, 0),
+        (170, 30, 170, 0),
+        (-180, 360, -180, 0),
+        (10, 60, 10, 0),
+    ],
+)
+def test_longitudes_are_moved_to_where_maps_look(west, width, expected, rolled):
+    moved, columns = place.unrolled(at(4326, west, 45, 1, width, 30))
+    assert moved.transform.c == expected
+    assert columns % width == rolled % width
+
+
+def test_same_crs_keeps_the_grid():
+    source = at(32633, 500_000, 5_600_000, 10)
+    for target in (None, CRS.from_epsg(32633), CRS.from_proj4("+proj=utm +zone=33 +datum=WGS84")):
+        grid = grid_for(source, target, "x.tif")
+        assert not grid.resampled and not grid.warped
+        assert grid.transform == source.transform
+
+
+def test_rotation_and_south_up_are_warped():
+    turned = Place(CRS.from_epsg(32633), 100, 100, Affine(8, 6, 500_000, 6, -8, 5_600_000))
+    assert turned.georeference == "rotated"
+    assert grid_for(turned, None, "x.tif").resampled
+    south_up = Place(CRS.from_epsg(32633), 100, 100, Affine(10, 0, 500_000, 0, 10, 5_600_000))
+    grid = grid_for(south_up, None, "x.tif")
+    assert grid.warped and not grid.resampled
+    assert grid.transform == Affine(10, 0, 500_000, 0, -10, 5_601_000)
+
+
+@pytest.mark.parametrize("target", [WGS84, MERCATOR])
+def test_grid_over_the_antimeridian_is_as_narrow_as_the_raster(target):
+    source = at(32660, 600_000, 5_700_000, 2_000)
+    grid = grid_for(source, target, "x.tif")
+    assert grid.width < 3 * source.width
+    half = 180 if target is WGS84 else 20_037_508.34
+    assert grid.transform.c < half < grid.transform.c + grid.width * grid.transform.a
+
+
+def test_mercator_ends_before_the_poles():
+    grid = grid_for(at(4326, -180, 90, 0.5, 720, 360), MERCATOR, "x.tif")
+    top = grid.transform.f
+    bottom = top + grid.height * grid.transform.e
+    assert top <= 20_037_508.35 and bottom >= -20_037_508.35
+    assert math.isclose(top, -bottom, rel_tol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (at(4326, 10, 89.9, 0.0001), MERCATOR),
+        (at(4326, -180, 89.99, 0.01, 36_000, 10), CRS.from_epsg(3413)),
+    ],
+)
+def test_impossible_targets_are_refused(source, target):
+    with pytest.raises(TaskFailed) as refused:
+        grid_for(source, target, "x.tif")
+    assert refused.value.code == "REPROJECTION_IMPOSSIBLE"
+
+
+@pytest.mark.parametrize(
+    ("text", "flat"),
+    [("EPSG:4979", "EPSG:4326"), ("EPSG:9518", "EPSG:4326"), ("EPSG:7415", "EPSG:28992")],
+)
+def test_heights_are_left_out(text, flat):
+    assert crs.label(crs.parse(text, "input_crs")) == flat
+
+
+@pytest.mark.parametrize("text", ["EPSG:999999", "rubbish", "", 'LOCAL_CS["x",UNIT["metre",1]]'])
+def test_unknown_crs_names_the_field(text):
+    with pytest.raises(TaskFailed, match="target_crs") as refused:
+        crs.parse(text, "target_crs")
+    assert refused.value.code == "CRS_UNKNOWN"
+
+
+def test_only_the_earth_is_the_earth():
+    assert all(crs.is_earth(CRS.from_epsg(code)) for code in (4326, 3857, 27700, 2056, 4267))
+    assert not crs.is_earth(CRS.from_user_input("IAU_2015:49900"))
+    assert not crs.is_earth(CRS.from_proj4("+proj=longlat +R=1737400"))
+
+
+def test_words_of_gdal_lose_addresses_and_folders():
+    address = "/vsicurl/https://account.blob.example/c/a.tif?se=2026&sig=SECRET%3D"
+    error = ValueError(f"'{address}' not recognized; /tmp/scratch/task-1/source.tif: broken")
+    said = gdal.words(error)
+    assert "SECRET" not in said and "scratch" not in said
+    assert "source.tif: broken" in said
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("HTTP response code: 503", ConnectionError),
+        ("CURL error: Operation timed out", ConnectionError),
+        ("TIFFAppendToStrip:Write error at scanline 8", OSError),
+        ("No space left on device", OSError),
+        ("ZIPDecode:Decoding error at scanline 0", TaskFailed),
+        ("HTTP response code: 404", TaskFailed),
+    ],
+)
+def test_network_and_disk_are_not_the_rasters_fault(message, kind):
+    with pytest.raises(kind) as raised, gdal.failing_as("PIXELS_UNREADABLE", "x.tif"):
+        raise ValueError(message)
+    assert type(raised.value) is kind
