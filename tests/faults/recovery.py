@@ -1,8 +1,8 @@
-"""How long jobs stood still after a fault.
+"""How long it took until everybody a fault concerned moved on.
 
-The recovery of a job is the time from a fault to the next thing the job achieves: a task that
-ends, a stage that starts or closes, its own end. A fault concerns every job that was open when
-it struck; a message that got lost concerns its own job.
+The recovery of a fault is the time from its beginning until the last of the jobs it concerns has
+achieved something: a task that ended, a stage that started or closed, its own end. A fault
+concerns every job that was open when it struck; a message that got lost concerns its own job.
 """
 
 import bisect
@@ -30,13 +30,14 @@ class Injury:
 
 
 def recoveries(connection: psycopg.Connection[Any], injuries: list[Injury]) -> list[float]:
-    """The recovery of every job that a fault concerned, in seconds, sorted."""
+    """The recovery of every fault that concerned a job, in seconds, sorted."""
     achieved: dict[str, list[float]] = {}
     for job_id, at in connection.execute(ACHIEVED.encode()):
         achieved.setdefault(job_id, []).append(at)
     for times in achieved.values():
         times.sort()
-    return sorted(wait for injury in injuries for wait in _waits(injury, achieved))
+    waits = [list(_waits(injury, achieved)) for injury in injuries]
+    return sorted(max(each) for each in waits if each)
 
 
 def _waits(injury: Injury, achieved: dict[str, list[float]]) -> Iterator[float]:

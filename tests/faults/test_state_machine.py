@@ -100,6 +100,15 @@ class States(RuleBasedStateMachine):
         for _ in range(repeats if act else 0):
             assert act(self.state) == act(self.model)
 
+    @rule(job=jobs, fails=st.booleans(), ends=st.booleans())
+    def forward(self, job, fails, ends):
+        """The current stage to its close, and perhaps the job to its end."""
+        for task in range(3):
+            self.one(do.Claim(job, task, MINUTE))
+            self.one(do.Complete(job, task, late=False, fails=fails))
+        if ends:
+            self.one(do.Finish(job, fails, late=False))
+
     @rule(drawn=st.lists(lasting, min_size=2, max_size=AT_ONCE))
     def at_once(self, drawn):
         self._race([act for each in drawn if (act := each.bind(self.model))])

@@ -4,6 +4,7 @@ be hurt and mended."""
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ class Host:
 
     def start(self) -> None:
         command = [
-            str(ROOT / ".venv" / "bin" / "python"), "-m", "local.functions_host",
+            sys.executable, "-m", "local.functions_host",
             str(self._app), "--port", str(self.port), "--grace", "2",
         ]  # fmt: skip
         env = {**inherited(), **self._settings, "PYTHONPATH": str(ROOT)}

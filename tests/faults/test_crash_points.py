@@ -1,0 +1,204 @@
+"""A worker that dies between any two effects: the message that comes again brings the job home.
+
+Without the sweep and without a second chance for a message that was settled: redelivery alone
+must do. And the other way round: every message lost, the sweep alone must do.
+"""
+
+from collections import deque
+from datetime import timedelta
+from itertools import count
+
+import psycopg
+import pytest
+from psycopg_pool import ConnectionPool
+
+from core.models import JobMessage, JobStatus
+from infrastructure.memory import MemoryBus
+from infrastructure.postgres import PostgresState
+from tests.faults.invariants import DOUBLED, DRIFTED, STUCK, rows
+from tests.fixtures.toys import Bench
+
+N = 3
+NOW = timedelta(0)
+NEVER = 10**6
+
+
+class Died(BaseException):
+    """The worker is gone: nothing may catch this."""
+
+
+class Life:
+    """Counts the effects of a worker, which ends before the one at `ends_at`."""
+
+    def __init__(self):
+        self.effects, self.ends_at = 0, NEVER
+
+    def effect(self):
+        self.effects += 1
+        if self.effects == self.ends_at:
+            raise Died
+
+
+LIFE = Life()
+
+
+class MortalCursor(psycopg.Cursor):
+    """Statements are effects."""
+
+    def execute(self, *args, **kwargs):
+        LIFE.effect()
+        return super().execute(*args, **kwargs)
+
+    def copy(self, *args, **kwargs):
+        LIFE.effect()
+        return super().copy(*args, **kwargs)
+
+
+class MortalBus(MemoryBus):
+    """Sends are effects. Loses the message at `loses_at`."""
+
+    def __init__(self):
+        super().__init__()
+        self.sent, self.loses_at = 0, NEVER
+
+    def send_jobs(self, messages, due=None):
+        self._send(messages)
+
+    def send_tasks(self, messages, due=None):
+        self._send(messages)
+
+    def _send(self, messages):
+        LIFE.effect()
+        for message in messages:
+            self.sent += 1
+            if self.sent != self.loses_at:
+                self.messages.append(message)
+
+
+class HastyBus(MemoryBus):
+    """The worst of brokers: a message is handled before its sender learns that it was sent."""
+
+    machine = None
+
+    def send_jobs(self, messages, due=None):
+        for message in messages:
+            self.machine.process_job_message(message)
+
+    def send_tasks(self, messages, due=None):
+        for message in messages:
+            self.machine.process_task_message(message)
+
+
+@pytest.fixture
+def pool_of_mortals(database_url):
+    """Connections of workers that can die anywhere."""
+
+    class Connection(psycopg.Connection):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.cursor_factory = MortalCursor
+
+    LIFE.effects, LIFE.ends_at = 0, NEVER
+    with ConnectionPool(
+        database_url, min_size=1, connection_class=Connection, kwargs={"autocommit": True}
+    ) as pool:
+        yield pool
+
+
+def bench_over(pool, bus):
+    return Bench(state=PostgresState(pool), bus=bus, lease=NOW, heartbeat=timedelta(hours=1))
+
+
+def insist(call):
+    """What a user does, or a broker: once more, until it works."""
+    try:
+        return call()
+    except Died:
+        return call()
+
+
+def deliver(bench, message):
+    if isinstance(message, JobMessage):
+        bench.machine.process_job_message(message)
+    else:
+        bench.machine.process_task_message(message)
+
+
+def deliver_all(bench, again_first):
+    """A message whose worker dies comes again: before all others, or after them."""
+    while bench.bus.messages:
+        message = bench.bus.messages.popleft()
+        try:
+            deliver(bench, message)
+        except Died:
+            (bench.bus.messages.appendleft if again_first else bench.bus.messages.append)(message)
+
+
+def assert_done_once(pool, bench, job_id):
+    LIFE.ends_at = NEVER
+    job = bench.state.get_job(job_id)
+    assert job.status is JobStatus.COMPLETED, (job, LIFE.effects)
+    assert job.result == {"total": sum(number**2 for number in range(N))}
+    with pool.connection() as connection:
+        for text, query in {**DOUBLED, **DRIFTED, **STUCK}.items():
+            assert rows(connection, query) == [], text
+
+
+def outlives_a_death(pool, ends_at, again_first):
+    """Whether the worker died, and the job ended well all the same."""
+    bench = bench_over(pool, MortalBus())
+    LIFE.effects, LIFE.ends_at = 0, ends_at
+    job = insist(lambda: bench.machine.submit("squares", {"n": N, "fail_at": -ends_at})).job
+    deliver_all(bench, again_first)
+    has_died = LIFE.effects >= ends_at
+    assert_done_once(pool, bench, job.job_id)
+    return has_died
+
+
+@pytest.mark.parametrize("again_first", [True, False])
+def test_a_worker_may_die_before_any_effect(pool_of_mortals, again_first):
+    deaths = count(1)
+    while outlives_a_death(pool_of_mortals, next(deaths), again_first):
+        pass
+    assert next(deaths) > 20
+
+
+def test_any_message_may_be_lost_while_the_sweep_runs(pool_of_mortals):
+    for loses_at in count(1):
+        bench = bench_over(pool_of_mortals, MortalBus())
+        bench.bus.loses_at = loses_at
+        job = bench.machine.submit("squares", {"n": N, "fail_at": -loses_at}).job
+        deliver_all(bench, again_first=True)
+        lost = bench.bus.sent >= loses_at
+        if lost:
+            assert not bench.state.get_job(job.job_id).status.is_final
+            bench.machine.sweep(100, NOW)
+            deliver_all(bench, again_first=True)
+        assert_done_once(pool_of_mortals, bench, job.job_id)
+        if not lost:
+            break
+    assert loses_at > 5
+
+
+def test_a_message_may_be_handled_before_its_sender_goes_on(pool):
+    bus = HastyBus()
+    bench = bench_over(pool, bus)
+    bus.machine = bench.machine
+    job = bench.machine.submit("squares", {"n": N}).job
+    assert_done_once(pool, bench, job.job_id)
+    events = [event.kind for event in bench.state.events(job.job_id, 0, 100)]
+    assert events.count("stage_started") == 2 and "late_write_refused" not in events
+
+
+def test_every_message_may_be_lost_when_the_sweep_runs_often_enough(pool):
+    bench = bench_over(pool, MemoryBus())
+    job = bench.machine.submit("squares", {"n": N}).job
+    bench.bus.messages.clear()
+    for _ in range(4 * N):
+        bench.machine.sweep(100, NOW)
+        found: deque = deque(bench.bus.messages)
+        bench.bus.messages.clear()
+        for message in found:
+            deliver(bench, message)
+            bench.bus.messages.clear()
+    assert_done_once(pool, bench, job.job_id)

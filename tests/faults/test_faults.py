@@ -1,0 +1,19 @@
+"""A short run of the fault suite: every kind of fault once, in a world of its own."""
+
+from tests.faults.driver import run
+from tests.faults.plan import KINDS, short_plan
+
+SEED = 20
+
+
+def test_nothing_is_lost_or_done_twice_whatever_breaks(service_folder):
+    plan = short_plan(SEED)
+    folder = service_folder / "faults"
+    folder.mkdir()
+    outcome = run(plan, folder)
+    assert outcome.violations == [], f"seed {SEED}; it replays: {plan.faults}"
+    assert {fault.kind for fault in plan.faults} == set(KINDS)
+
+
+def test_a_seed_is_a_plan():
+    assert short_plan(1) == short_plan(1) != short_plan(2)
