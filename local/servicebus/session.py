@@ -41,7 +41,7 @@ class LinkRefused(Exception):
         self.error = frames.error(condition, description)
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Delivery:
     """A message on its way to a receiver that has not said what became of it."""
 
@@ -82,7 +82,7 @@ class Wire(Protocol):
         """The node behind the link's address. Raises LinkRefused."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Link:
     """A link; `sends` is true when messages go from us to the peer."""
 
