@@ -9,6 +9,7 @@ GeolatheError            has a stable `code` and one sentence for people
 │   ├── JobNotFound
 │   ├── ContainerNotFound
 │   ├── BlobNotFound
+│   ├── KeyReused            an Idempotency-Key that stands for another request
 │   └── StateConflict        the job's state forbids it
 ├── TaskFailed           this input can never work: the task fails at once, without a retry
 ├── TaskLost             the claim is gone (cancelled, or another attempt runs): stop, write nothing
@@ -91,6 +92,12 @@ class BlobNotFound(RequestError):
     """The container has no blob of that name."""
 
     code = "BLOB_NOT_FOUND"
+
+
+class KeyReused(RequestError):
+    """The Idempotency-Key stands for another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
 
 
 class StateConflict(RequestError):

@@ -12,6 +12,8 @@ PostgreSQL is the truth and a message only a hint. Write state, then send; when 
 again, send again. A trigger settles its message only after the entry point returned.
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -36,7 +38,14 @@ from core.models import (
     TaskRecord,
 )
 from core.outcome import Lost, Outcome, Passing, Permanent, Success, call_plugin
-from core.ports import ClaimOutcome, MessageBus, Ports, StateRepository
+from core.ports import (
+    ClaimOutcome,
+    JobCursor,
+    MessageBus,
+    Ports,
+    RequestKey,
+    StateRepository,
+)
 from core.registry import Registry
 from core.status import JobView, view_job
 from core.validation import validate_body
@@ -68,9 +77,17 @@ class CoreMachine:
         self.ports = ports
         self.leases = leases
 
-    def submit(self, job_type: str, body: Any) -> Submission:
-        """Store a job and ask for its first stage, or find it. Raises RequestError."""
+    def submit(self, job_type: str, body: Any, key: str | None = None) -> Submission:
+        """Store a job and ask for its first stage, or find it. Raises RequestError.
+
+        A `key` stands for one job for ever, whatever becomes of it or of its source: a request
+        repeated with its key never starts anything a second time.
+        """
         job = self.registry.job(job_type)
+        request = RequestKey(key, _fingerprint(job_type, body)) if key else None
+        known = self.state.find_submission(request) if request else None
+        if known is not None:
+            return self._submitted(False, known)
         prepared = job.prepare(validate_body(job.parameters, body), self.ports)
         is_new, record = self.state.submit_job(
             JobRecord(
@@ -79,11 +96,22 @@ class CoreMachine:
                 version=job.version,
                 parameters=prepared.model_dump(mode="json"),
                 total_stages=len(job.stages),
-            )
+            ),
+            request,
         )
-        if record.status is JobStatus.QUEUED:
-            self._request_stage(record, 1)
-        return Submission(is_new, record)
+        return self._submitted(is_new, record)
+
+    def list_jobs(
+        self,
+        statuses: Sequence[JobStatus],
+        job_type: str | None,
+        after: JobCursor | None,
+        limit: int,
+    ) -> list[JobRecord]:
+        """Jobs without their results, newest first. Raises UnknownJobType."""
+        if job_type is not None:
+            self.registry.job(job_type)
+        return self.state.list_jobs(statuses, job_type, after, limit)
 
     def process_job_message(self, message: JobMessage) -> None:
         """Move a job to the stage the message names, if that is what comes next."""
@@ -159,6 +187,12 @@ class CoreMachine:
         if purged:
             logger.info("purged %d jobs that ended more than %s ago", len(purged), age)
         return len(purged)
+
+    def _submitted(self, is_new: bool, record: JobRecord) -> Submission:
+        """The answer to a request, once a waiting job's message is sent: the first may be lost."""
+        if record.status is JobStatus.QUEUED:
+            self._request_stage(record, 1)
+        return Submission(is_new, record)
 
     def _discard(self, job: JobRecord) -> None:
         """Remove what a cancelled job made; again when its last worker must have noticed."""
@@ -319,6 +353,12 @@ class CoreMachine:
     def _exhausted(task: TaskRecord) -> Failure:
         message = f"no worker survived the {task.attempt} attempts of this task"
         return Failure(code="WORKER_LOST", message=message)
+
+
+def _fingerprint(job_type: str, body: Any) -> str:
+    """Equal for requests that ask for the same; key order and white space do not count."""
+    text = json.dumps([job_type, body], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def task_prefix(job: JobRecord) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from core.errors import KeyReused
 from core.models import (
     Attempt,
     BlobProperties,
@@ -129,11 +130,49 @@ class HeldTask(NamedTuple):
     message: str
 
 
+class RequestKey(NamedTuple):
+    """A caller's Idempotency-Key, and the fingerprint of the request it came with."""
+
+    key: str
+    fingerprint: str
+
+    def must_match(self, fingerprint: str) -> None:
+        """Raises KeyReused when the key was first seen with another request."""
+        if fingerprint != self.fingerprint:
+            raise KeyReused(
+                f"the Idempotency-Key {self.key!r} came with another request before;"
+                " send each new request with a new key"
+            )
+
+
+class JobCursor(NamedTuple):
+    """The last job of a page."""
+
+    created_at: datetime
+    job_id: str
+
+
 class StateRepository(Protocol):
     """Job, stage and task state. Every method may be called again at any moment."""
 
-    def submit_job(self, job: JobRecord) -> tuple[bool, JobRecord]:
-        """Store the job, or find it. True when it is new or runs anew after a failure."""
+    def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
+        """Store the job, or find it. True when it is new or runs anew after a failure.
+
+        A key that is known finds its job and changes nothing; KeyReused when it came with
+        another request.
+        """
+
+    def find_submission(self, key: RequestKey) -> JobRecord | None:
+        """The job that a key stands for. Raises KeyReused."""
+
+    def list_jobs(
+        self,
+        statuses: Sequence[JobStatus],
+        job_type: str | None,
+        after: JobCursor | None,
+        limit: int,
+    ) -> list[JobRecord]:
+        """Jobs without their results, newest first. No statuses, no type: all of them."""
 
     def get_job(self, job_id: str) -> JobRecord:
         """Raises JobNotFound."""

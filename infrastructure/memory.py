@@ -27,7 +27,7 @@ from core.models import (
     TaskRecord,
     TaskStatus,
 )
-from core.ports import Claim, ClaimOutcome, Completion, HeldTask
+from core.ports import Claim, ClaimOutcome, Completion, HeldTask, JobCursor, RequestKey
 
 AGAIN = (JobStatus.FAILED, JobStatus.CANCELLED)
 WORKER_LOST = Failure(code="WORKER_LOST", message="the worker vanished: its lease ran out")
@@ -48,11 +48,45 @@ class MemoryState:
     timeline: list[Event] = field(default_factory=list)
     lost: list[Attempt] = field(default_factory=list)
     letters: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
+    keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     nudged: dict[str, datetime] = field(default_factory=dict)
     swept: tuple[datetime | None, int, int] = (None, 0, 0)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def submit_job(self, job: JobRecord) -> tuple[bool, JobRecord]:
+    def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
+        with self._lock:
+            if key is not None:
+                answered = self.find_submission(key)
+                if answered is not None:
+                    return False, answered
+                self.keys[key.key] = (key.fingerprint, job.job_id)
+            return self._submit(job)
+
+    def find_submission(self, key: RequestKey) -> JobRecord | None:
+        with self._lock:
+            if key.key not in self.keys:
+                return None
+            fingerprint, job_id = self.keys[key.key]
+            key.must_match(fingerprint)
+            return self.jobs[job_id]
+
+    def list_jobs(
+        self,
+        statuses: Sequence[JobStatus],
+        job_type: str | None,
+        after: JobCursor | None,
+        limit: int,
+    ) -> list[JobRecord]:
+        with self._lock:
+            found = [
+                job.model_copy(update={"result": None})
+                for job in self.jobs.values()
+                if job.status in (statuses or JobStatus) and job_type in (None, job.job_type)
+            ]
+        found.sort(key=_age, reverse=True)
+        return [job for job in found if after is None or _age(job) < after][:limit]
+
+    def _submit(self, job: JobRecord) -> tuple[bool, JobRecord]:
         with self._lock:
             known = self.jobs.get(job.job_id)
             if known is None:
@@ -262,6 +296,7 @@ class MemoryState:
                 self._drop_stages(job.job_id, 1)
                 self.timeline = [e for e in self.timeline if e.job_id != job.job_id]
                 del self.jobs[job.job_id]
+                self.keys = {k: v for k, v in self.keys.items() if v[1] != job.job_id}
             return [job.job_id for job in old[:limit]]
 
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
@@ -426,6 +461,10 @@ class MemoryState:
 _OPEN: dict[str, Any] = {
     "result": None, "error": None, "finished_at": None, "discarded_at": None,
 }  # fmt: skip
+
+
+def _age(job: JobRecord) -> JobCursor:
+    return JobCursor(job.created_at or _now(), job.job_id)
 
 
 def _is_purgeable(job: JobRecord, age: timedelta) -> bool:

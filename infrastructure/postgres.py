@@ -1,7 +1,7 @@
 """Job, stage and task state in PostgreSQL. What must be atomic is a function in sql/functions."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -25,11 +25,16 @@ from core.models import (
     TaskMessage,
     TaskRecord,
 )
-from core.ports import Claim, ClaimOutcome, Completion, HeldTask
+from core.ports import Claim, ClaimOutcome, Completion, HeldTask, JobCursor, RequestKey
 from infrastructure.database import patiently
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# A list shows no results: they may be large.
+JOB_HEAD = """job_id, job_type, version, parameters, status, run, stage, total_stages, error,
+              created_at, updated_at, started_at, finished_at, discarded_at"""
+LAST = JobCursor(datetime.max.replace(tzinfo=UTC), "")
 
 
 def repeatable(
@@ -46,16 +51,58 @@ class PostgresState:
         self.pool = pool
 
     @repeatable
-    def submit_job(self, job: JobRecord) -> tuple[bool, JobRecord]:
-        [row] = self._rows(
-            "SELECT is_new, (job_row).* FROM app.submit_job(%s, %s, %s, %s, %s)",
+    def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
+        columns = (
             job.job_id,
             job.job_type,
             job.version,
             Jsonb(job.parameters),
             job.total_stages,
         )
+        if key is None:
+            query = "SELECT is_new, (job_row).* FROM app.submit_job(%s, %s, %s, %s, %s)"
+            [row] = self._rows(query, *columns)
+        else:
+            query = """SELECT fingerprint, is_new, (job_row).*
+                         FROM app.submit_job_once(%s, %s, %s, %s, %s, %s, %s)"""
+            [row] = self._rows(query, *key, *columns)
+            key.must_match(row["fingerprint"])
         return row["is_new"], JobRecord.model_validate(row)
+
+    @repeatable
+    def find_submission(self, key: RequestKey) -> JobRecord | None:
+        rows = self._rows(
+            """SELECT k.fingerprint, j.*
+                 FROM app.request_keys k JOIN app.jobs j USING (job_id) WHERE k.key = %s""",
+            key.key,
+        )
+        if not rows:
+            return None
+        key.must_match(rows[0]["fingerprint"])
+        return JobRecord.model_validate(rows[0])
+
+    @repeatable
+    def list_jobs(
+        self,
+        statuses: Sequence[JobStatus],
+        job_type: str | None,
+        after: JobCursor | None,
+        limit: int,
+    ) -> list[JobRecord]:
+        where, values = ["(created_at, job_id) < (%s, %s)"], list[Any](after or LAST)
+        if statuses:
+            where.append("status = ANY(%s)")
+            values.append(list(statuses))
+        if job_type is not None:
+            where.append("job_type = %s")
+            values.append(job_type)
+        rows = self._rows(
+            f"""SELECT {JOB_HEAD} FROM app.jobs WHERE {" AND ".join(where)}
+                ORDER BY created_at DESC, job_id DESC LIMIT %s""",
+            *values,
+            limit,
+        )
+        return [JobRecord.model_validate(row) for row in rows]
 
     @repeatable
     def get_job(self, job_id: str) -> JobRecord:

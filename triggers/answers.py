@@ -6,12 +6,12 @@ from functools import wraps
 from typing import Any
 
 import azure.functions as func
+from pydantic import BaseModel
 
-from core.errors import FieldError, GeolatheError, InvalidRequest, NotJson, TooLarge
+from core.errors import GeolatheError, NotJson, TooLarge
 from triggers.problems import problem
 
 JSON = "application/json"
-LARGEST_PAGE = 1000
 LARGEST_BODY = 2**20
 
 Endpoint = Callable[[func.HttpRequest], func.HttpResponse]
@@ -30,27 +30,6 @@ def answering_errors(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
-def page_size(req: func.HttpRequest) -> int:
-    return whole_number(req, "limit", 100, LARGEST_PAGE, least=1)
-
-
-def whole_number(req: func.HttpRequest, name: str, default: int, most: int, least: int = 0) -> int:
-    text = req.params.get(name, str(default))
-    if not text.isdecimal() or not least <= int(text) <= most:
-        message = f"must be a whole number from {least} to {most}, got {text!r}"
-        raise InvalidRequest([FieldError(name, text, message)])
-    return int(text)
-
-
-def task_cursor(req: func.HttpRequest, default: str) -> tuple[int, int]:
-    text = req.params.get("after", default)
-    stage, dash, index = text.partition("-")
-    if not (dash and stage.isdecimal() and index.isdecimal() and len(text) < 20):
-        message = f"must be the `next` of the page before, got {text!r}"
-        raise InvalidRequest([FieldError("after", text, message)])
-    return int(stage), int(index)
-
-
 def json_body(req: func.HttpRequest) -> Any:
     body = req.get_body()
     if len(body) > LARGEST_BODY:
@@ -62,7 +41,7 @@ def json_body(req: func.HttpRequest) -> Any:
 
 
 def json_answer(
-    body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+    body: BaseModel, status: int = 200, headers: dict[str, str] | None = None
 ) -> func.HttpResponse:
-    text = json.dumps(body, default=str)
+    text = body.model_dump_json()
     return func.HttpResponse(text, status_code=status, headers=headers or {}, mimetype=JSON)

@@ -1,7 +1,6 @@
 """Health: the parts with their latency, in under a second; and a route that touches nothing."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import azure.functions as func
 
 from core.errors import GeolatheError
+from triggers.answers import json_answer
+from triggers.bodies import Alive, Health, Part
 
 PATIENCE_SECONDS = 0.8
 
@@ -22,23 +23,21 @@ def blueprint(checks: Mapping[str, Check]) -> func.Blueprint:
     @bp.route("health", methods=["GET"])
     async def health(req: func.HttpRequest) -> func.HttpResponse:
         parts = await asyncio.gather(*(_look(check) for check in checks.values()))
-        healthy = all(part["status"] == "healthy" for part in parts)
-        body = {
-            "status": "healthy" if healthy else "unhealthy",
-            "parts": dict(zip(checks, parts, strict=True)),
-        }
-        return func.HttpResponse(
-            json.dumps(body), status_code=200 if healthy else 503, mimetype="application/json"
+        healthy = all(part.status == "healthy" for part in parts)
+        body = Health(
+            status="healthy" if healthy else "unhealthy",
+            parts=dict(zip(checks, parts, strict=True)),
         )
+        return json_answer(body, 200 if healthy else 503)
 
     @bp.route("health/live", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
     def live(req: func.HttpRequest) -> func.HttpResponse:
-        return func.HttpResponse('{"status": "alive"}', mimetype="application/json")
+        return json_answer(Alive(status="alive"))
 
     return bp
 
 
-async def _look(check: Check) -> dict[str, Any]:
+async def _look(check: Check) -> Part:
     start = time.perf_counter()
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -48,4 +47,5 @@ async def _look(check: Check) -> dict[str, Any]:
         found = {"status": "unhealthy", "error": error.message}
     except TimeoutError:
         found = {"status": "unhealthy", "error": f"no answer within {PATIENCE_SECONDS} s"}
-    return found | {"latency_ms": round((time.perf_counter() - start) * 1000, 1)}
+    latency = round((time.perf_counter() - start) * 1000, 1)
+    return Part.model_validate(found | {"latency_ms": latency})

@@ -2,8 +2,10 @@
 
 import azure.functions as func
 
+from core.job import JobBase
 from core.machine import CoreMachine
 from triggers.answers import answering_errors, json_answer
+from triggers.bodies import JobType, JobTypeList, StageName
 
 
 def blueprint(machine: CoreMachine) -> func.Blueprint:
@@ -13,17 +15,18 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     @bp.route("job-types", methods=["GET"])
     @answering_errors
     def job_types(req: func.HttpRequest) -> func.HttpResponse:
-        types = [
-            {
-                "job_type": job.job_type,
-                "description": job.description,
-                "version": job.version,
-                "stages": [{"name": s.name, "task_type": s.task_type} for s in job.stages],
-                "parameters": job.parameters.model_json_schema(),
-                "example": job.example,
-            }
-            for job in machine.registry.jobs.values()
-        ]
-        return json_answer({"job_types": types})
+        jobs = machine.registry.jobs.values()
+        return json_answer(JobTypeList(job_types=[_describe(job) for job in jobs]))
 
     return bp
+
+
+def _describe(job: JobBase) -> JobType:
+    return JobType(
+        job_type=job.job_type,
+        description=job.description,
+        version=job.version,
+        stages=[StageName(name=stage.name, task_type=stage.task_type) for stage in job.stages],
+        parameters=job.parameters.model_json_schema(),
+        example=job.example,
+    )

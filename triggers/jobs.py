@@ -1,20 +1,39 @@
-"""Jobs over HTTP: submit, watch, cancel and retry."""
+"""Jobs over HTTP: submit, list, watch, cancel and retry."""
 
 import asyncio
+import hashlib
 import time
-from typing import Any
+from typing import get_args
 
 import azure.functions as func
 
-from core.errors import FieldError, GeolatheError, InvalidRequest
+from core.errors import GeolatheError
 from core.machine import CoreMachine, Submission
-from core.models import JobRecord, JobStatus
-from core.status import JobView
+from core.models import JobRecord
 from triggers.answers import answering_errors, json_answer, json_body
+from triggers.bodies import (
+    Accepted,
+    Job,
+    JobList,
+    JobSummary,
+    QueueInfo,
+    SubmitStatus,
+    Submitted,
+    describe_job,
+    job_fields,
+)
 from triggers.problems import problem
+from triggers.queries import (
+    job_cursor,
+    page_size,
+    request_key,
+    spell_cursor,
+    statuses,
+    wait_seconds,
+)
 
 POLL_SECONDS = 2
-LONGEST_WAIT = 30.0
+LOOK_SECONDS = 0.5
 
 
 def blueprint(machine: CoreMachine) -> func.Blueprint:
@@ -24,17 +43,20 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     @bp.route("jobs/submit/{job_type}", methods=["POST"])
     @answering_errors
     def submit_job(req: func.HttpRequest) -> func.HttpResponse:
-        submission = machine.submit(req.route_params["job_type"], json_body(req))
-        return _submitted(submission)
+        key, body = request_key(req), json_body(req)
+        return _submitted(machine.submit(req.route_params["job_type"], body, key))
+
+    @bp.route("jobs", methods=["GET"])
+    @answering_errors
+    def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
+        return json_answer(_page(machine, req))
 
     @bp.route("jobs/status/{job_id}", methods=["GET"])
     async def job_status(req: func.HttpRequest) -> func.HttpResponse:
         try:
-            view = await _wait_for_change(machine, req.route_params["job_id"], _wait(req))
+            return await _status(machine, req)
         except GeolatheError as error:
             return problem(error)
-        headers = {} if view.job.status.is_final else {"Retry-After": str(POLL_SECONDS)}
-        return json_answer(status_body(view), headers=headers)
 
     @bp.route("jobs/{job_id}/cancel", methods=["POST"])
     @answering_errors
@@ -49,78 +71,79 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     return bp
 
 
-def status_body(view: JobView) -> dict[str, Any]:
-    """What a caller is told of a job."""
-    job = view.job
-    body = job.model_dump(mode="json", exclude={"result", "error"})
-    body["progress"] = view.progress
-    body["remaining_seconds"] = view.remaining_seconds
-    body["stages"] = [stage.model_dump(mode="json") for stage in view.stages]
-    if job.result is not None:
-        body["result_data"] = job.result
-    if job.error is not None:
-        body["error"] = job.error.model_dump()
-    return body
+def _page(machine: CoreMachine, req: func.HttpRequest) -> JobList:
+    limit = page_size(req)
+    jobs = machine.list_jobs(statuses(req), req.params.get("job_type"), job_cursor(req), limit)
+    return JobList(
+        jobs=[JobSummary.model_validate(job_fields(job)) for job in jobs],
+        next=spell_cursor(jobs[-1]) if len(jobs) == limit else None,
+    )
 
 
-async def _wait_for_change(machine: CoreMachine, job_id: str, wait: float) -> JobView:
-    """The status as soon as the job's state or progress changes, or when `wait` is over.
+async def _status(machine: CoreMachine, req: func.HttpRequest) -> func.HttpResponse:
+    known, job_id = _etags(req), req.route_params["job_id"]
+    job, etag = await _wait_for_change(machine, job_id, known, wait_seconds(req))
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if not job.status.is_final:
+        headers["Retry-After"] = str(POLL_SECONDS)
+    if etag in known:
+        return func.HttpResponse(status_code=304, headers=headers)
+    return json_answer(job, headers=headers)
 
-    Between looks neither a thread nor a database connection is held.
+
+async def _wait_for_change(
+    machine: CoreMachine, job_id: str, known: set[str], wait: float
+) -> tuple[Job, str]:
+    """The job and its ETag as soon as it differs from what the caller knows, or after `wait`.
+
+    A caller that names no ETag knows what the first look shows. Between looks neither a thread
+    nor a database connection is held.
     """
     until = time.monotonic() + wait
-    first = await asyncio.to_thread(machine.status, job_id)
-    view = first
-    while _is_as_before(view, first) and time.monotonic() < until:
-        await asyncio.sleep(min(0.5, max(until - time.monotonic(), 0.01)))
-        view = await asyncio.to_thread(machine.status, job_id)
-    return view
+    while True:
+        job = describe_job(await asyncio.to_thread(machine.status, job_id))
+        etag = _etag(job)
+        known = known or {etag}
+        left = until - time.monotonic()
+        if etag not in known or job.status.is_final or left <= 0:
+            return job, etag
+        await asyncio.sleep(min(LOOK_SECONDS, left))
 
 
-def _is_as_before(view: JobView, before: JobView) -> bool:
-    """Whether there is nothing new to tell of a job that goes on."""
-    same = (view.job.status, view.job.stage, view.progress) == (
-        before.job.status,
-        before.job.stage,
-        before.progress,
-    )
-    return same and not view.job.status.is_final
+def _etag(job: Job) -> str:
+    """Weak (RFC 9110, section 8.8.1): the estimate of the remaining time does not count."""
+    text = job.model_dump_json(exclude={"remaining_seconds"})
+    return f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-def _wait(req: func.HttpRequest) -> float:
-    text = req.params.get("wait", "0")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= LONGEST_WAIT:
-        message = f"must be a number of seconds from 0 to {LONGEST_WAIT:.0f}, got {text!r}"
-        raise InvalidRequest([FieldError("wait", text, message)])
-    return seconds
+def _etags(req: func.HttpRequest) -> set[str]:
+    """If-None-Match, compared weakly: RFC 9110, section 13.1.2."""
+    named = req.headers.get("If-None-Match", "").split(",")
+    return {f"W/{tag.strip().removeprefix('W/')}" for tag in named if tag.strip()}
 
 
 def _submitted(submission: Submission) -> func.HttpResponse:
     """202 for a job that starts; 200 for one that was there, with its result when it has one."""
     job = submission.job
-    body = {
-        "job_id": job.job_id,
-        "status": _submit_status(submission),
-        "job_type": job.job_type,
-        "message": _submit_message(submission),
-        "parameters": job.parameters,
-        "queue_info": {"queued": submission.is_new, "queue_type": "service_bus", "run": job.run},
-        "idempotent": not submission.is_new,
-    }
-    if job.result is not None:
-        body["result_data"] = job.result
-    status = 202 if submission.is_new else 200
-    return json_answer(body, status, {"Location": _location(job)})
+    body = Submitted(
+        job_id=job.job_id,
+        status=_submit_status(submission),
+        job_type=job.job_type,
+        message=_submit_message(submission),
+        parameters=job.parameters,
+        queue_info=QueueInfo(queued=submission.is_new, queue_type="service_bus", run=job.run),
+        idempotent=not submission.is_new,
+        result_data=job.result,
+    )
+    return json_answer(body, 202 if submission.is_new else 200, {"Location": _location(job)})
 
 
-def _submit_status(submission: Submission) -> str:
+def _submit_status(submission: Submission) -> SubmitStatus:
     if submission.is_new:
         return "created"
-    return "already_completed" if submission.job.result is not None else submission.job.status
+    if submission.job.result is not None:
+        return "already_completed"
+    return next(known for known in get_args(SubmitStatus) if known == submission.job.status)
 
 
 def _submit_message(submission: Submission) -> str:
@@ -130,8 +153,8 @@ def _submit_message(submission: Submission) -> str:
 
 
 def _accepted(job: JobRecord) -> func.HttpResponse:
-    body = {"job_id": job.job_id, "status": JobStatus(job.status), "run": job.run}
-    return json_answer(body, 202, {"Location": _location(job)})
+    body = Accepted(job_id=job.job_id, status=job.status, run=job.run)
+    return json_answer(body, 202, {"Location": _location(job), "Retry-After": str(POLL_SECONDS)})
 
 
 def _location(job: JobRecord) -> str:

@@ -1,7 +1,6 @@
 """Errors as application/problem+json (RFC 9457), naming the field and the value."""
 
 import json
-from typing import Any
 
 import azure.functions as func
 
@@ -11,12 +10,14 @@ from core.errors import (
     GeolatheError,
     InvalidRequest,
     JobNotFound,
+    KeyReused,
     RequestError,
     StateConflict,
     TooLarge,
     Unavailable,
     UnknownJobType,
 )
+from triggers.bodies import Problem, WrongField
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[GeolatheError], tuple[int, str]] = {
@@ -25,6 +26,7 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
     JobNotFound: (404, "There is no such job"),
     ContainerNotFound: (404, "The container does not exist"),
     BlobNotFound: (404, "The blob does not exist"),
+    KeyReused: (422, "The key stands for another request"),
     TooLarge: (413, "The request is too large"),
     StateConflict: (409, "The job's state forbids it"),
     RequestError: (400, "The request is wrong"),
@@ -35,18 +37,16 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
 def problem(error: GeolatheError) -> func.HttpResponse:
     """The response for an error of ours."""
     status, title = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    body: dict[str, Any] = {
-        "type": f"urn:geolathe:error:{error.code.lower().replace('_', '-')}",
-        "title": title,
-        "status": status,
-        "code": error.code,
-        "detail": error.message,
-    }
-    if isinstance(error, InvalidRequest):
-        body["errors"] = [
-            {"field": e.field, "value": e.value, "message": e.message} for e in error.errors
-        ]
-    headers = {"Retry-After": "5"} if status == 503 else {}
-    return func.HttpResponse(
-        json.dumps(body, default=str), status_code=status, mimetype=MEDIA_TYPE, headers=headers
+    wrong = error.errors if isinstance(error, InvalidRequest) else None
+    body = Problem(
+        type=f"urn:geolathe:error:{error.code.lower().replace('_', '-')}",
+        title=title,
+        status=status,
+        code=error.code,
+        detail=error.message,
+        errors=[WrongField(**each._asdict()) for each in wrong] if wrong else None,
     )
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    # ASCII only: what a caller sent comes back in it, also half a surrogate pair.
+    text = json.dumps(body.model_dump(), default=str)
+    return func.HttpResponse(text, status_code=status, mimetype=MEDIA_TYPE, headers=headers)

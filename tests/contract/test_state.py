@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.errors import JobNotFound
+from core.errors import JobNotFound, KeyReused
 from core.models import (
     DeadLetter,
     Failure,
@@ -12,7 +12,7 @@ from core.models import (
     TaskMessage,
     TaskStatus,
 )
-from core.ports import ClaimOutcome, HeldTask
+from core.ports import ClaimOutcome, HeldTask, JobCursor, RequestKey
 from tests.fixtures.records import MINUTE, NOW, claimed, new_job, new_tasks, started_stage
 
 BROKEN = Failure(code="BROKEN", message="it cannot work")
@@ -392,3 +392,69 @@ def test_the_last_attempt_is_not_lost_before_the_task_fails(state):
     assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.EXHAUSTED
     assert state.complete_task(task.task_id, attempts[-1], {"late": True}, None).applied
     assert [attempt.attempt for attempt in state.attempts([task.task_id])] == attempts[:-1]
+
+
+def test_a_list_of_jobs_is_paged_newest_first(state):
+    stored = [state.submit_job(new_job())[1] for _ in range(5)]
+    newest_first = sorted(stored, key=lambda job: (job.created_at, job.job_id), reverse=True)
+    seen, after = [], None
+    while page := state.list_jobs([], None, after, 2):
+        assert len(page) <= 2
+        seen += page
+        after = JobCursor(page[-1].created_at, page[-1].job_id)
+    assert [job.job_id for job in seen] == [job.job_id for job in newest_first]
+
+
+def test_a_list_of_jobs_is_filtered_and_shows_no_results(state):
+    job, _ = started_stage(state, 0)
+    other = state.submit_job(new_job().model_copy(update={"job_type": "other"}))[1]
+    state.finish_job(job, JobStatus.FAILED, {"large": True}, BROKEN)
+
+    def ids(statuses, job_type=None):
+        return [found.job_id for found in state.list_jobs(statuses, job_type, None, 10)]
+
+    assert ids([JobStatus.FAILED]) == [job.job_id]
+    assert ids([JobStatus.QUEUED, JobStatus.COMPLETED]) == [other.job_id]
+    assert set(ids([JobStatus.QUEUED, JobStatus.FAILED])) == {job.job_id, other.job_id}
+    assert ids([], "other") == [other.job_id] and ids([JobStatus.FAILED], "other") == []
+    [listed] = state.list_jobs([JobStatus.FAILED], None, None, 10)
+    assert listed.error == BROKEN and listed.result is None
+
+
+def test_a_key_stands_for_one_job_whatever_becomes_of_it(state):
+    first, second = new_job(), new_job()
+    key = RequestKey("a key", "first request")
+    assert state.find_submission(key) is None
+    assert state.submit_job(first, key)[0] is True
+    state.cancel_job(first.job_id)
+    assert state.submit_job(first, key) == (False, state.get_job(first.job_id))
+    assert state.submit_job(second, key)[1].job_id == first.job_id
+    assert state.find_submission(key).status is JobStatus.CANCELLED
+    with pytest.raises(JobNotFound):
+        state.get_job(second.job_id)
+
+
+def test_a_key_of_another_request_is_refused_and_stores_nothing(state):
+    state.submit_job(new_job(), RequestKey("taken", "first request"))
+    other, key = new_job(), RequestKey("taken", "second request")
+    with pytest.raises(KeyReused, match="taken"):
+        state.find_submission(key)
+    with pytest.raises(KeyReused):
+        state.submit_job(other, key)
+    with pytest.raises(JobNotFound):
+        state.get_job(other.job_id)
+
+
+def test_a_new_key_may_find_a_job_that_is_there(state):
+    job = new_job()
+    state.submit_job(job)
+    assert state.submit_job(job, RequestKey("later", "request"))[0] is False
+    assert state.find_submission(RequestKey("later", "request")).job_id == job.job_id
+
+
+def test_a_key_goes_with_its_job(state):
+    job, key = new_job(), RequestKey("gone", "request")
+    _, stored = state.submit_job(job, key)
+    state.finish_job(stored, JobStatus.FAILED, None, BROKEN)
+    assert state.purge_jobs(NOW, 10) == [job.job_id]
+    assert state.find_submission(key) is None

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from core.models import Failure, JobStatus, TaskStatus
-from core.ports import ClaimOutcome, HeldTask
+from core.ports import ClaimOutcome, HeldTask, RequestKey
+from infrastructure.database import open_pool
 from infrastructure.migrate import migrate
 from infrastructure.postgres import PostgresState
 from tests.fixtures.records import MINUTE, NOW, claimed, new_job, new_tasks, started_stage
@@ -214,3 +215,38 @@ def test_the_state_outlives_cut_connections(postgres_state, pool, database_url):
         )
     assert isinstance(postgres_state, PostgresState)
     assert postgres_state.get_job(job.job_id).job_id == job.job_id
+
+
+def test_a_key_sent_by_many_at_once_starts_one_job(postgres_state):
+    jobs = [new_job() for _ in range(WORKERS)]
+    key = RequestKey("at once", "request")
+    answers = together(lambda job: postgres_state.submit_job(job, key), jobs)
+    assert [is_new for is_new, _ in answers].count(True) == 1
+    assert len({record.job_id for _, record in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("statuses", "job_type"), [([], None), ([JobStatus.FAILED], None), ([], "rare")]
+)
+def test_a_page_among_many_jobs_reads_only_an_index(database_url, statuses, job_type):
+    with open_pool(database_url, max_size=1) as pool, pool.connection() as conn:
+        conn.execute(
+            """INSERT INTO app.jobs (job_id, job_type, version, parameters, total_stages,
+                                     created_at)
+               SELECT repeat(md5(n::text), 2), 'common', 1, '{}', 1, now() - n * interval '1 s'
+                 FROM generate_series(1, 20000) n"""
+        )
+        conn.execute("ANALYZE app.jobs")
+        before = whole_table_reads(conn)
+    with open_pool(database_url, max_size=1) as pool:
+        found = PostgresState(pool).list_jobs(statuses, job_type, None, 50)
+        with pool.connection() as conn:
+            assert whole_table_reads(conn) == before
+    assert len(found) == (0 if statuses or job_type else 50)
+
+
+def whole_table_reads(conn):
+    conn.execute("SELECT pg_stat_force_next_flush()")
+    conn.execute("SELECT pg_stat_clear_snapshot()")
+    query = "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'app.jobs'::regclass"
+    return conn.execute(query).fetchone()

@@ -1,0 +1,82 @@
+"""Query parameters and headers, read or refused by name."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import azure.functions as func
+
+from core.errors import FieldError, InvalidRequest
+from core.models import JobRecord, JobStatus
+from core.ports import JobCursor
+
+LONGEST_WAIT = 30.0
+LARGEST_PAGE = 1000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def page_size(req: func.HttpRequest) -> int:
+    return whole_number(req, "limit", 100, LARGEST_PAGE, least=1)
+
+
+def whole_number(req: func.HttpRequest, name: str, default: int, most: int, least: int = 0) -> int:
+    text = req.params.get(name, str(default))
+    if not (text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+        raise wrong(name, text, f"must be a whole number from {least} to {most}")
+    return int(text)
+
+
+def wait_seconds(req: func.HttpRequest) -> float:
+    text = req.params.get("wait", "0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise wrong("wait", text, f"must be a number of seconds from 0 to {LONGEST_WAIT:.0f}")
+    return seconds
+
+
+def statuses(req: func.HttpRequest) -> list[JobStatus]:
+    """`status`, one or several with commas between them."""
+    names = [name for name in req.params.get("status", "").split(",") if name]
+    for name in names:
+        if name not in set(JobStatus):
+            raise wrong("status", name, f"must be of {', '.join(JobStatus)}")
+    return [JobStatus(name) for name in names]
+
+
+def task_cursor(req: func.HttpRequest) -> tuple[int, int]:
+    text = req.params.get("after", "0-0")
+    if not re.fullmatch(r"\d{1,9}-\d{1,9}", text, re.ASCII):
+        raise wrong("after", text, "must be the `next` of the page before")
+    stage, index = text.split("-")
+    return int(stage), int(index)
+
+
+def job_cursor(req: func.HttpRequest) -> JobCursor | None:
+    text = req.params.get("after")
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,17}-[0-9a-f]{64}", text, re.ASCII):
+        raise wrong("after", text, "must be the `next` of the page before")
+    age, job_id = text.split("-")
+    return JobCursor(EPOCH + int(age) * MICROSECOND, job_id)
+
+
+def spell_cursor(job: JobRecord) -> str:
+    """What `job_cursor` reads."""
+    age = ((job.created_at or EPOCH) - EPOCH) // MICROSECOND
+    return f"{age}-{job.job_id}"
+
+
+def request_key(req: func.HttpRequest) -> str | None:
+    """The Idempotency-Key: draft-ietf-httpapi-idempotency-key-header."""
+    key: str | None = req.headers.get("Idempotency-Key")
+    if key is not None and not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        raise wrong("Idempotency-Key", key, "must be 1 to 255 visible ASCII characters")
+    return key
+
+
+def wrong(name: str, value: str, rule: str) -> InvalidRequest:
+    return InvalidRequest([FieldError(name, value, f"{rule}, got {value!r}")])
