@@ -33,6 +33,8 @@ class Rendering(Record):
     palette: dict[int, Color] | None = None
     """The COG's own colour table: /cog reads it there, the item's endpoints must be told."""
     algorithm: str | None = None
+    nodata: float | None = None
+    """Goes before the file's own mask, where TiTiler cannot make sense of that."""
 
     def style(self, colormap: dict[int, Color] | None) -> Query:
         """The parameters that do not choose bands."""
@@ -44,6 +46,8 @@ class Rendering(Record):
             query.append(("colormap", json.dumps(colors, separators=(",", ":"))))
         if self.algorithm is not None:
             query += [("algorithm", self.algorithm), ("buffer", str(ALGORITHM_BUFFER))]
+        if self.nodata is not None:
+            query.append(("nodata", number(self.nodata)))
         return query
 
     def query(self) -> Query:

@@ -132,6 +132,8 @@ def render(look: Rendering) -> Json:
     colors = look.colormap or look.palette
     if colors is not None:
         entry["colormap"] = {str(value): list(color) for value, color in colors.items()}
+    if look.nodata is not None:
+        entry["nodata"] = look.nodata
     if look.algorithm is not None:
         entry["algorithm"] = look.algorithm
     return entry

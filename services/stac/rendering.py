@@ -24,7 +24,20 @@ def renderings(raster_type: RasterType, cog: CogScan) -> dict[str, Rendering]:
         looks["hillshade"] = Rendering(title="Hillshade", bidx=(1,), algorithm="hillshade")
     if raster_type is RasterType.NIR and len(cog.bands) >= 4:
         looks["infrared"] = infrared(cog)
+    if has_faint_alpha(cog):
+        return {name: look.model_copy(update={"nodata": 0.0}) for name, look in looks.items()}
     return looks
+
+
+def has_faint_alpha(cog: CogScan) -> bool:
+    """Whether 16 bits of alpha hold what 8 would: TiTiler takes 255 of 65,535 for transparent."""
+    return any(
+        band.color == "alpha"
+        and band.data_type == "uint16"
+        and band.statistics is not None
+        and band.statistics.maximum <= 255
+        for band in cog.bands
+    )
 
 
 def infrared(cog: CogScan) -> Rendering:

@@ -105,3 +105,13 @@ def test_nothing_valid_still_gives_a_link():
 
 def test_two_bands_show_the_first():
     assert rendering(RasterType.MULTISPECTRAL, scan(band(1), band(2))).bidx == (1,)
+
+
+@pytest.mark.parametrize(("maximum", "ignored"), [(255, True), (65_535, False)])
+def test_faint_alpha_is_not_taken_for_transparency(maximum: float, ignored: bool):
+    colors = colored("red", "green", "blue")
+    seen = colors[0].statistics
+    assert seen is not None
+    alpha = band(4, color="alpha", statistics=seen.model_copy(update={"maximum": maximum}))
+    look = renderings(RasterType.RGBA, scan(*colors, alpha))["default"]
+    assert (("nodata", "0") in look.query()) == ignored

@@ -64,6 +64,7 @@ function parameters(render) {
   for (const pair of render.rescale ?? []) query.push(["rescale", pair.join(",")]);
   if (render.colormap_name) query.push(["colormap_name", render.colormap_name]);
   if (render.colormap) query.push(["colormap", JSON.stringify(render.colormap)]);
+  if (render.nodata !== undefined) query.push(["nodata", render.nodata]);
   if (render.algorithm) query.push(["algorithm", render.algorithm], ["buffer", 3]);
   return query;
 }

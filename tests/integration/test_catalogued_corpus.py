@@ -1,0 +1,69 @@
+"""Real rasters through the real handlers: each item is valid, each link opens a picture."""
+
+import io
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from shapely.geometry import box, shape
+
+from core.models import BlobRef
+from infrastructure.database import open_pool
+from infrastructure.pgstac import PgstacCatalog
+from services.create_cog import CreateCog, create_cog
+from services.extract_stac_metadata import ExtractStac, extract_stac_metadata
+from services.validate_raster import Tier
+from tests.fixtures.corpus import Raster, rasters
+from tests.fixtures.published import context
+from tests.fixtures.raster_desk import RasterDesk
+from tests.fixtures.stac_validation import problems
+
+CONVERTED = [raster for raster in rasters() if raster.expect == "cog"]
+ONE_COLOUR = {
+    "sparse_cog.tif",  # nothing in it
+    "rgba_uint16_utm12.tif",  # 10,000 everywhere, and an alpha too faint for TiTiler
+}
+
+
+@pytest.fixture(scope="module")
+def desk(azurite, tmp_path_factory) -> Iterator[RasterDesk]:
+    with RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk")) as desk:
+        yield desk
+
+
+@pytest.fixture(scope="module")
+def catalogue(catalogue_url: str):
+    with open_pool(catalogue_url, max_size=2) as pool:
+        yield PgstacCatalog(pool)
+
+
+@pytest.mark.parametrize("raster", CONVERTED, ids=lambda raster: raster.name)
+def test_real_raster_is_catalogued_and_shown(
+    raster: Raster, desk: RasterDesk, catalogue: PgstacCatalog, titiler: str, silver: str
+):
+    ctx = context(desk.blobs, catalogue, titiler, "https://stac.example.org")
+    facts = desk.validate(desk.put(raster.path))
+    target = BlobRef(container=silver, name=f"corpus/{raster.name}.tif")
+    cog = create_cog(CreateCog(facts=facts, target=target, tier=Tier.ANALYSIS), desk.context())
+    found = extract_stac_metadata(ExtractStac(facts=facts, cogs=(cog,), collection_id="real"), ctx)
+    assert problems(found.stac_item) == []
+    outline = shape(found.stac_item["geometry"])
+    assert outline.is_valid
+    assert raster.bbox is not None
+    west, south, east, north = raster.bbox
+    boxes = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    # The COG's grid ends up to a pixel beyond the raster; all corpus COGs are in degrees.
+    margin = 0.02 * (north - south) + abs(found.stac_item["properties"]["proj:transform"][0])
+    known = [box(w, south, e, north).buffer(margin) for w, e in boxes]
+    assert outline.difference(known[0].union(known[-1])).area <= 1e-9
+    with httpx.Client(timeout=60) as client:
+        for key, url in found.titiler_urls.items():
+            if key != "tiles_url_template":
+                answer = client.get(url)
+                assert answer.status_code == 200, f"{key} {url}: {answer.text[:300]}"
+        preview = client.get(found.titiler_urls["preview_url"])
+    image = np.asarray(Image.open(io.BytesIO(preview.content)).convert("RGBA"))
+    if raster.name not in ONE_COLOUR:
+        assert len(np.unique(image.reshape(-1, 4), axis=0)) > 1, "one colour"
