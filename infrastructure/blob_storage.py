@@ -106,6 +106,10 @@ class AzureBlobs:
             return False
         return True
 
+    def close(self) -> None:
+        """Let the connections go."""
+        self._service.close()
+
     def check(self, container: str) -> dict[str, str]:
         """Whether the account answers and has the container."""
         with _translated(container, ""):

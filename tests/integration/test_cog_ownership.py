@@ -1,6 +1,7 @@
 """Nobody writes over or removes a COG that is another's. Over the real blob store."""
 
 import uuid
+from contextlib import closing
 
 import pytest
 from azure.storage.blob import BlobServiceClient
@@ -25,7 +26,8 @@ def container(azurite):
 
 @pytest.fixture
 def blobs(azurite):
-    return AzureBlobs(azurite.connection_string)
+    with closing(AzureBlobs(azurite.connection_string)) as blobs:
+        yield blobs
 
 
 @pytest.fixture

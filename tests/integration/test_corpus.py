@@ -1,5 +1,7 @@
 """Every raster of the corpus ends as its manifest expects, and its picture is right."""
 
+from collections.abc import Iterator
+
 import pytest
 import rasterio
 
@@ -24,8 +26,9 @@ LOOSE_BOUNDS = {"gcps", "rotated"}
 
 
 @pytest.fixture(scope="module")
-def desk(azurite, tmp_path_factory) -> RasterDesk:
-    return RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk"))
+def desk(azurite, tmp_path_factory) -> Iterator[RasterDesk]:
+    with RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk")) as desk:
+        yield desk
 
 
 @pytest.mark.parametrize("raster", rasters(), ids=lambda raster: raster.name)

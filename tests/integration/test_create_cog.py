@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ RGB = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
 
 
 @pytest.fixture(scope="module")
-def desk(azurite, tmp_path_factory) -> RasterDesk:
-    return RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk"))
+def desk(azurite, tmp_path_factory) -> Iterator[RasterDesk]:
+    with RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk")) as desk:
+        yield desk
 
 
 # ── what is kept ─────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ TILE = 512
 
 
 @pytest.fixture(scope="module")
-def desk(azurite, tmp_path_factory) -> RasterDesk:
-    return RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk"))
+def desk(azurite, tmp_path_factory) -> Iterator[RasterDesk]:
+    with RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk")) as desk:
+        yield desk
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Items as the real handler stores them in the real pgSTAC."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,8 +27,9 @@ STAC = "https://stac.example.org"
 
 
 @pytest.fixture(scope="session")
-def blobs(azurite: Azurite) -> AzureBlobs:
-    return AzureBlobs(azurite.connection_string)
+def blobs(azurite: Azurite) -> Iterator[AzureBlobs]:
+    with closing(AzureBlobs(azurite.connection_string)) as blobs:
+        yield blobs
 
 
 @pytest.fixture
