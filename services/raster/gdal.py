@@ -16,7 +16,8 @@ from core.errors import TaskFailed
 
 THREADS = max(1, min(4, os.cpu_count() or 1))
 CACHE_MB = 96
-WARP_MB = 96
+# GDAL overlaps reading and warping: it holds two chunks of this size.
+WARP_MB = 64
 MAX_BANDS = 1000
 
 # Everything else GDAL can open stays unregistered: a file cannot name a format that is not there.
