@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.services",
     "tests.fixtures.broker",
     "tests.fixtures.stack",
+    "tests.fixtures.api_cases",
     "tests.fixtures.tile_server",
 ]
 

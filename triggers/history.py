@@ -6,7 +6,7 @@ from core.machine import CoreMachine
 from core.models import Attempt, TaskRecord
 from triggers.answers import answering_errors, json_answer
 from triggers.bodies import AttemptBody, EventBody, EventList, Task, TaskList
-from triggers.queries import page_size, task_cursor, whole_number
+from triggers.queries import job_id, page_size, task_cursor, whole_number
 
 
 def blueprint(machine: CoreMachine) -> func.Blueprint:
@@ -17,8 +17,8 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     @answering_errors
     def job_tasks(req: func.HttpRequest) -> func.HttpResponse:
         after, limit = task_cursor(req), page_size(req)
-        job_id = machine.state.get_job(req.route_params["job_id"]).job_id
-        tasks = machine.state.list_tasks(job_id, after, limit)
+        job = machine.state.get_job(job_id(req))
+        tasks = machine.state.list_tasks(job.job_id, after, limit)
         attempts = machine.state.attempts([task.task_id for task in tasks])
         last = tasks[-1] if len(tasks) == limit else None
         return json_answer(
@@ -32,8 +32,8 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     @answering_errors
     def job_events(req: func.HttpRequest) -> func.HttpResponse:
         after, limit = whole_number(req, "after", 0, 2**62), page_size(req)
-        job_id = machine.state.get_job(req.route_params["job_id"]).job_id
-        events = machine.state.events(job_id, after, limit)
+        job = machine.state.get_job(job_id(req))
+        events = machine.state.events(job.job_id, after, limit)
         return json_answer(
             EventList(
                 events=[EventBody.model_validate(event.model_dump()) for event in events],

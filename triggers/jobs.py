@@ -25,6 +25,7 @@ from triggers.bodies import (
 from triggers.problems import problem
 from triggers.queries import (
     job_cursor,
+    job_id,
     page_size,
     request_key,
     spell_cursor,
@@ -61,12 +62,12 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     @bp.route("jobs/{job_id}/cancel", methods=["POST"])
     @answering_errors
     def cancel_job(req: func.HttpRequest) -> func.HttpResponse:
-        return _accepted(machine.cancel(req.route_params["job_id"]))
+        return _accepted(machine.cancel(job_id(req)))
 
     @bp.route("jobs/{job_id}/retry", methods=["POST"])
     @answering_errors
     def retry_job(req: func.HttpRequest) -> func.HttpResponse:
-        return _accepted(machine.retry(req.route_params["job_id"]))
+        return _accepted(machine.retry(job_id(req)))
 
     return bp
 
@@ -81,8 +82,8 @@ def _page(machine: CoreMachine, req: func.HttpRequest) -> JobList:
 
 
 async def _status(machine: CoreMachine, req: func.HttpRequest) -> func.HttpResponse:
-    known, job_id = _etags(req), req.route_params["job_id"]
-    job, etag = await _wait_for_change(machine, job_id, known, wait_seconds(req))
+    known = _etags(req)
+    job, etag = await _wait_for_change(machine, job_id(req), known, wait_seconds(req))
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if not job.status.is_final:
         headers["Retry-After"] = str(POLL_SECONDS)
@@ -92,7 +93,7 @@ async def _status(machine: CoreMachine, req: func.HttpRequest) -> func.HttpRespo
 
 
 async def _wait_for_change(
-    machine: CoreMachine, job_id: str, known: set[str], wait: float
+    machine: CoreMachine, watched: str, known: set[str], wait: float
 ) -> tuple[Job, str]:
     """The job and its ETag as soon as it differs from what the caller knows, or after `wait`.
 
@@ -101,7 +102,7 @@ async def _wait_for_change(
     """
     until = time.monotonic() + wait
     while True:
-        job = describe_job(await asyncio.to_thread(machine.status, job_id))
+        job = describe_job(await asyncio.to_thread(machine.status, watched))
         etag = _etag(job)
         known = known or {etag}
         left = until - time.monotonic()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import azure.functions as func
 
-from core.errors import FieldError, InvalidRequest
+from core.errors import FieldError, InvalidRequest, JobNotFound
 from core.models import JobRecord, JobStatus
 from core.ports import JobCursor
 
@@ -13,6 +13,14 @@ LONGEST_WAIT = 30.0
 LARGEST_PAGE = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+
+
+def job_id(req: func.HttpRequest) -> str:
+    """The id in the path. Raises JobNotFound for what cannot be one."""
+    text: str = req.route_params["job_id"]
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise JobNotFound(f"there is no job {text[:100]!r}; an id is 64 hexadecimal digits")
+    return text
 
 
 def page_size(req: func.HttpRequest) -> int:

@@ -1,0 +1,271 @@
+"""The OpenAPI 3.1 document, made of the models that the routes answer with."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+import azure.functions as func
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from core.job import JobBase
+from core.models import JobStatus, Json
+from triggers import bodies
+from triggers.answers import JSON
+from triggers.problems import MEDIA_TYPE
+from triggers.queries import LARGEST_PAGE, LONGEST_WAIT
+
+REFERENCE = "#/components/schemas/{model}"
+MODELS: tuple[type[BaseModel], ...] = (
+    bodies.Submitted, bodies.Accepted, bodies.Job, bodies.JobList, bodies.TaskList,
+    bodies.EventList, bodies.JobTypeList, bodies.Health, bodies.Alive, bodies.Problem,
+)  # fmt: skip
+REASONS = {
+    400: "the request cannot be read",
+    404: "there is no such thing",
+    409: "the job's state forbids it",
+    413: "the body is too large",
+    422: "a parameter is wrong",
+    503: "a part of the service cannot be reached; try again",
+}
+TEXT: Json = {"type": "string"}
+JOB_ID: Json = {
+    "name": "job_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+}
+KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "stands for this request: sent again with it, the request starts nothing anew",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+ETAG: Json = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "the ETag of the last answer; with `wait`, the answer comes once it differs",
+    "schema": TEXT,
+}
+LIMIT: Json = {
+    "name": "limit",
+    "in": "query",
+    "description": "how many at most",
+    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": 100},
+}
+ANONYMOUS: Json = {"security": []}
+LOCATION: Json = {"Location": {"description": "the job's status", "schema": TEXT}}
+LATER: Json = {"Retry-After": {"description": "seconds", "schema": TEXT}}
+
+
+def blueprint(jobs: Iterable[JobBase]) -> func.Blueprint:
+    """The document's route. It needs no key: it tells what is published anyway."""
+    bp = func.Blueprint()
+    document = json.dumps(describe_api(jobs))
+
+    @bp.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+    def openapi(req: func.HttpRequest) -> func.HttpResponse:
+        return func.HttpResponse(document, mimetype=JSON)
+
+    return bp
+
+
+def describe_api(jobs: Iterable[JobBase]) -> Json:
+    """The whole document."""
+    jobs = list(jobs)
+    schemas: Json = {}
+    for job in jobs:
+        schemas |= _parameters(job)
+    _, answers = models_json_schema(
+        [(model, "serialization") for model in MODELS], ref_template=REFERENCE
+    )
+    key = {"type": "apiKey", "in": "header", "name": "x-functions-key"}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Geolathe",
+            "version": "1",
+            "summary": "Rasters in blob storage become COGs, STAC items and maps.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/api"}],
+        "security": [{"function_key": []}],
+        "paths": _submit_paths(jobs) | _job_paths() | _history_paths() | _other_paths(),
+        "components": {
+            "securitySchemes": {"function_key": key},
+            "schemas": schemas | answers["$defs"],
+        },
+    }
+
+
+def _submit_paths(jobs: Iterable[JobBase]) -> Json:
+    """One path for each job type, as each takes parameters of its own."""
+    return {f"/jobs/submit/{job.job_type}": {"post": _submit(job)} for job in jobs}
+
+
+def _submit(job: JobBase) -> Json:
+    schema = {"$ref": REFERENCE.format(model=_schema_name(job))}
+    return _operation(
+        f"submit_{job.job_type}",
+        "jobs",
+        job.description,
+        {
+            202: _answer("a job that starts", bodies.Submitted, LOCATION),
+            200: _answer("a job that was there before", bodies.Submitted, LOCATION),
+        },
+        (400, 404, 413, 422, 503),
+        [KEY],
+    ) | {
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": schema, "example": job.example}},
+        }
+    }
+
+
+def _job_paths() -> Json:
+    states = {"type": "string", "enum": [status.value for status in JobStatus]}
+    filters = [
+        _query("status", {"type": "array", "items": states}, "of one or several statuses")
+        | {"style": "form", "explode": False},
+        _query("job_type", TEXT, "of one type"),
+        _query("after", {"type": "string", "pattern": "^[0-9]{1,17}-[0-9a-f]{64}$"}, "a `next`"),
+        LIMIT,
+    ]
+    seconds = {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0}
+    news = {"ETag": {"description": "of this state of the job", "schema": TEXT}, **LATER}
+    unchanged = {"description": "as the named ETag says", "headers": news}
+    accepted = {202: _answer("taken", bodies.Accepted, LOCATION | LATER)}
+    return {
+        "/jobs": {
+            "get": _operation(
+                "list_jobs",
+                "jobs",
+                "Jobs, newest first",
+                {200: _answer("a page", bodies.JobList)},
+                (404, 422, 503),
+                filters,
+            )
+        },
+        "/jobs/status/{job_id}": {
+            "get": _operation(
+                "job_status",
+                "jobs",
+                "A job with its stages, progress and result; `wait` answers when it changes",
+                {200: _answer("the job", bodies.Job, news), 304: unchanged},
+                (404, 422, 503),
+                [JOB_ID, _query("wait", seconds, "seconds to wait for news"), ETAG],
+            )
+        },
+        "/jobs/{job_id}/cancel": {
+            "post": _operation(
+                "cancel_job",
+                "jobs",
+                "Stop a job at once and remove what it made",
+                accepted,
+                (404, 409, 503),
+                [JOB_ID],
+            )
+        },
+        "/jobs/{job_id}/retry": {
+            "post": _operation(
+                "retry_job",
+                "jobs",
+                "Run what failed again",
+                accepted,
+                (404, 409, 503),
+                [JOB_ID],
+            )
+        },
+    }
+
+
+def _history_paths() -> Json:
+    place = {"type": "string", "pattern": "^[0-9]{1,9}-[0-9]{1,9}$"}
+    number = {"type": "integer", "minimum": 0, "maximum": 2**62, "default": 0}
+    return {
+        "/jobs/{job_id}/tasks": {
+            "get": _operation(
+                "job_tasks",
+                "history",
+                "A job's tasks, with the attempts that came to nothing",
+                {200: _answer("a page", bodies.TaskList)},
+                (404, 422, 503),
+                [JOB_ID, _query("after", place, "a `next`"), LIMIT],
+            )
+        },
+        "/jobs/{job_id}/events": {
+            "get": _operation(
+                "job_events",
+                "history",
+                "A job's timeline",
+                {200: _answer("a page", bodies.EventList)},
+                (404, 422, 503),
+                [JOB_ID, _query("after", number, "a `next`"), LIMIT],
+            )
+        },
+    }
+
+
+def _other_paths() -> Json:
+    types = {200: _answer("all job types", bodies.JobTypeList)}
+    health = {
+        200: _answer("all is well", bodies.Health),
+        503: _answer("a part is not well", bodies.Health),
+    }
+    alive = {200: _answer("it answers", bodies.Alive)}
+    return {
+        "/job-types": {
+            "get": _operation("job_types", "jobs", "What can be submitted", types, (503,))
+        },
+        "/health": {"get": _operation("health", "health", "The parts, with latency", health)},
+        "/health/live": {
+            "get": _operation("live", "health", "A route that touches nothing", alive) | ANONYMOUS
+        },
+    }
+
+
+def _operation(
+    name: str,
+    tag: str,
+    summary: str,
+    answers: Mapping[int, Json],
+    problems: Iterable[int] = (),
+    parameters: Iterable[Json] = (),
+) -> Json:
+    refused = {str(status): _problem(status) for status in problems}
+    responses = {str(status): answer for status, answer in answers.items()} | refused
+    return {
+        "operationId": name,
+        "tags": [tag],
+        "summary": summary,
+        "parameters": list(parameters),
+        "responses": responses | {"401": {"description": "the function key is missing or wrong"}},
+    }
+
+
+def _answer(description: str, model: type[BaseModel], headers: Json | None = None) -> Json:
+    schema = {"$ref": REFERENCE.format(model=model.__name__)}
+    return {
+        "description": description,
+        "headers": headers or {},
+        "content": {JSON: {"schema": schema}},
+    }
+
+
+def _problem(status: int) -> Json:
+    schema = {"$ref": REFERENCE.format(model=bodies.Problem.__name__)}
+    return {"description": REASONS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _parameters(job: JobBase) -> Json:
+    """The schemas of a job's parameters, under names of their own."""
+    schema = job.parameters.model_json_schema(ref_template=REFERENCE)
+    return {**schema.pop("$defs", {}), _schema_name(job): schema}
+
+
+def _schema_name(job: JobBase) -> str:
+    return "".join(word.title() for word in job.job_type.split("_")) + "Parameters"

@@ -1,0 +1,47 @@
+"""The pages people look at: static files, the same for everybody, asking for no key."""
+
+from pathlib import Path
+
+import azure.functions as func
+
+FOLDER = Path(__file__).parent / "ui"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+# Scripts come from here alone. Pictures and uploads go to the tile server and to storage, which
+# are other hosts.
+HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src * data:; connect-src *; frame-ancestors 'none';"
+        " base-uri 'none'; form-action 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def blueprint() -> func.Blueprint:
+    """The routes of the dashboard and of the API's reference. Files are read once, here."""
+    bp = func.Blueprint()
+    pages = {
+        path.name: func.HttpResponse(
+            path.read_bytes(), headers=HEADERS, mimetype=TYPES[path.suffix], charset="utf-8"
+        )
+        for path in sorted(FOLDER.iterdir())
+    }
+    anonymous = func.AuthLevel.ANONYMOUS
+
+    @bp.route("ui/{*path}", methods=["GET"], auth_level=anonymous)
+    def dashboard(req: func.HttpRequest) -> func.HttpResponse:
+        name = req.route_params.get("path") or "index.html"
+        return pages.get(name) or func.HttpResponse(status_code=404)
+
+    @bp.route("docs", methods=["GET"], auth_level=anonymous)
+    def docs(req: func.HttpRequest) -> func.HttpResponse:
+        return pages["docs.html"]
+
+    return bp
