@@ -8,7 +8,7 @@ DECLARE
     v_job       app.jobs;
     v_cancelled int;
 BEGIN
-    SELECT * INTO v_job FROM app.jobs WHERE job_id = p_job_id FOR UPDATE;
+    SELECT * INTO v_job FROM app.jobs WHERE job_id = p_job_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;

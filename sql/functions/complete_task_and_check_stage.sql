@@ -24,6 +24,15 @@ BEGIN
         RETURN;
     END IF;
 
+    IF v_fails AND NOT v_stage.best_effort THEN
+        -- All that will be cancelled, in the order in which the heartbeat locks them.
+        PERFORM FROM app.tasks t
+          WHERE t.job_id = v_stage.job_id AND t.stage = v_stage.stage
+            AND t.status IN ('queued', 'processing')
+          ORDER BY t.task_id
+            FOR UPDATE;
+    END IF;
+
     UPDATE app.tasks t
        SET status = CASE WHEN v_fails THEN 'failed' ELSE 'completed' END,
            result = p_result, error = p_error, lease_until = NULL, finished_at = now(),

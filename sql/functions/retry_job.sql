@@ -11,7 +11,7 @@ DECLARE
     v_stage int;
     v_tasks int := 0;
 BEGIN
-    SELECT * INTO v_job FROM app.jobs j WHERE j.job_id = p_job_id FOR UPDATE;
+    SELECT * INTO v_job FROM app.jobs j WHERE j.job_id = p_job_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION app.start_stage(
 DECLARE
     v_job app.jobs;
 BEGIN
-    SELECT * INTO v_job FROM app.jobs WHERE job_id = p_job_id FOR UPDATE;
+    SELECT * INTO v_job FROM app.jobs WHERE job_id = p_job_id FOR NO KEY UPDATE;
     IF v_job.run IS DISTINCT FROM p_run OR v_job.stage <> p_stage - 1
        OR v_job.status NOT IN ('queued', 'processing')
        OR EXISTS (SELECT FROM app.stages

@@ -18,7 +18,7 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT * INTO v_job FROM app.jobs j WHERE j.job_id = p_job_id FOR UPDATE;
+    SELECT * INTO v_job FROM app.jobs j WHERE j.job_id = p_job_id FOR NO KEY UPDATE;
     IF v_job.status NOT IN ('failed', 'cancelled') THEN
         RETURN QUERY SELECT false, v_job;
         RETURN;

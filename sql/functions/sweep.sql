@@ -15,7 +15,7 @@ RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
            AND coalesce(j.nudged_at, s.finished_at, j.updated_at) < now() - p_grace
          ORDER BY j.updated_at
          LIMIT p_limit
-           FOR UPDATE OF j SKIP LOCKED
+           FOR NO KEY UPDATE OF j SKIP LOCKED
     ), nudged_jobs AS (
         UPDATE app.jobs j SET nudged_at = now() FROM late_jobs l
          WHERE j.job_id = l.job_id

@@ -1,0 +1,87 @@
+"""Those who end a job and those who end its tasks take their locks in an order that cannot lock up.
+
+PostgreSQL would break a deadlock after a second, and the loser would try again: a second lost in
+every race of a cancel with a completion.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from core.models import Failure, JobStatus
+from tests.fixtures.records import NOW, claimed, started_stage
+
+BROKEN = Failure(code="BROKEN", message="no")
+COMPLETE = 'SELECT * FROM app.complete_task_and_check_stage(%s, %s, NULL, \'{"code": "BROKEN"}\')'
+SWEPT = "SELECT * FROM app.sweep(100, '0')"
+
+
+def run(database_url, query, *parameters):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+def wait_for_a_waiter(connection):
+    """Until somebody waits for a lock."""
+    waits = """SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    while connection.execute(waits).fetchone() == (0,):
+        connection.execute("SELECT pg_stat_clear_snapshot()")
+
+
+def made_ready(state, how):
+    """A job with a claimed task, in the state in which `how` touches its stages."""
+    job, tasks = started_stage(state, 12)
+    attempt = claimed(state, tasks[1].task_id).attempt
+    if how == "submit_job":
+        state.cancel_job(job.job_id)
+    elif how == "retry_job":
+        state.complete_task(
+            tasks[0].task_id, claimed(state, tasks[0].task_id).attempt, None, BROKEN
+        )
+        state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    return job, tasks[1].task_id, attempt
+
+
+@pytest.mark.parametrize("how", ["cancel_job", "submit_job", "retry_job"])
+def test_a_task_that_ends_does_not_wait_for_who_ends_its_job(postgres_state, database_url, how):
+    job, task_id, attempt = made_ready(postgres_state, how)
+    arguments = (job.job_id, "test", 1, "{}", 2) if how == "submit_job" else (job.job_id,)
+    marks = ", ".join(["%s"] * len(arguments))
+    with psycopg.connect(database_url) as worker, ThreadPoolExecutor(1) as user:
+        worker.execute("SELECT FROM app.stages WHERE job_id = %s FOR UPDATE", [job.job_id])
+        call = f"SELECT * FROM app.{how}({marks})"
+        ending = user.submit(run, database_url, call, *arguments)
+        wait_for_a_waiter(worker)
+        assert worker.execute(COMPLETE, (task_id, attempt)).fetchone() is not None
+        worker.commit()
+        assert len(ending.result()) == 1
+
+
+def test_a_task_that_fails_its_stage_and_a_heartbeat_lock_tasks_in_one_order(
+    postgres_state, database_url
+):
+    """The heartbeat of the others, and of the task that has just failed."""
+    _, tasks = started_stage(postgres_state, 3)
+    attempts = [claimed(postgres_state, task.task_id).attempt for task in tasks]
+    with psycopg.connect(database_url) as heartbeat, ThreadPoolExecutor(1) as worker:
+        lock = "SELECT FROM app.tasks WHERE task_id = %s FOR UPDATE"
+        heartbeat.execute(lock, [tasks[0].task_id])
+        failing = worker.submit(run, database_url, COMPLETE, tasks[2].task_id, attempts[2])
+        wait_for_a_waiter(heartbeat)
+        heartbeat.execute(lock, [tasks[2].task_id])
+        heartbeat.commit()
+        assert len(failing.result()) == 1
+
+
+def test_an_event_does_not_wait_for_the_sweep(postgres_state, database_url):
+    job, tasks = started_stage(postgres_state, 1)
+    attempt = claimed(postgres_state, tasks[0].task_id, NOW).attempt
+    postgres_state.complete_task(tasks[0].task_id, attempt, {}, None)
+    with psycopg.connect(database_url) as sweep:
+        assert len(sweep.execute(SWEPT).fetchall()) == 1
+        late = "SET lock_timeout = '5s'"
+        with psycopg.connect(database_url, autocommit=True) as worker:
+            worker.execute(late)
+            worker.execute("SELECT app.record_event(%s, 'told')", [job.job_id])
