@@ -102,6 +102,8 @@ class BlobProperties(Record):
     size: int
     last_modified: datetime
     content_type: str | None = None
+    content_md5: str | None = None
+    """In Base64, where whoever wrote the blob told it."""
     access_tier: str | None = None
     metadata: dict[str, str] = {}
 

@@ -44,6 +44,9 @@ class BlobStore(Protocol):
     def signed_url(self, ref: BlobRef, lifetime: timedelta) -> str:
         """An address anyone can read for `lifetime`. Never stored, queued or logged."""
 
+    def upload_url(self, ref: BlobRef, lifetime: timedelta) -> str:
+        """An address anyone can write this blob at, and read nothing, for `lifetime`."""
+
     def download(self, ref: BlobRef, path: Path) -> None:
         """Write the blob to `path` in blocks; memory stays flat."""
 

@@ -1,5 +1,6 @@
 """Blobs in Azure Storage, or in Azurite: the same SDK, the same calls."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,12 @@ class AzureBlobs:
         return f"{self._service.url.rstrip('/')}/{ref.container}/{quote(ref.name)}"
 
     def signed_url(self, ref: BlobRef, lifetime: timedelta) -> str:
+        return self._sign(ref, lifetime, BlobSasPermissions(read=True))
+
+    def upload_url(self, ref: BlobRef, lifetime: timedelta) -> str:
+        return self._sign(ref, lifetime, BlobSasPermissions(create=True, write=True))
+
+    def _sign(self, ref: BlobRef, lifetime: timedelta, permission: BlobSasPermissions) -> str:
         now = datetime.now(UTC)
         key = getattr(self._service.credential, "account_key", None)
         signature = generate_blob_sas(
@@ -61,7 +68,7 @@ class AzureBlobs:
             ref.name,
             account_key=key,
             user_delegation_key=None if key else self._delegation_key(now + lifetime),
-            permission=BlobSasPermissions(read=True),
+            permission=permission,
             start=now - timedelta(minutes=5),
             expiry=now + lifetime,
         )
@@ -147,9 +154,14 @@ def _properties(ref: BlobRef, found: AzureProperties) -> BlobProperties:
         size=int(found.size or 0),
         last_modified=found.last_modified,
         content_type=found.content_settings.content_type,
+        content_md5=_base64(found.content_settings.content_md5),
         access_tier=str(found.blob_tier) if found.blob_tier else None,
         metadata=dict(found.metadata or {}),
     )
+
+
+def _base64(content: bytearray | None) -> str | None:
+    return b64encode(content).decode() if content else None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azure.core.exceptions import ResourceExistsError
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, CorsRule
 
 from local import process
 from local.azurite import Azurite, install_azurite
@@ -45,6 +45,8 @@ PORTS = {
     "titiler": "titiler",
     "stac": "stac",
 }
+# The dashboard uploads from the browser, and storage is another origin; the address has the right.
+_BROWSERS = CorsRule(["*"], ["PUT"], allowed_headers=["*"], max_age_in_seconds=3600)
 HOST_GRACE = 30.0  # seconds the host gets to finish what is in flight
 
 
@@ -174,6 +176,7 @@ class Stack:
         with BlobServiceClient.from_connection_string(azurite.connection_string) as client:
             for name in (BRONZE, SILVER):
                 _create_container(client, name)
+            client.set_service_properties(cors=[_BROWSERS])
         if runs:
             return "runs already"
         return f"{done}, started" if done else "started"

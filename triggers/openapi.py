@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from core.job import JobBase
 from core.models import JobStatus, Json
+from core.uploads import Upload, UploadRequest
 from triggers import bodies
 from triggers.answers import JSON
 from triggers.problems import MEDIA_TYPE
@@ -18,6 +19,7 @@ REFERENCE = "#/components/schemas/{model}"
 MODELS: tuple[type[BaseModel], ...] = (
     bodies.Submitted, bodies.Accepted, bodies.Job, bodies.JobList, bodies.TaskList,
     bodies.EventList, bodies.JobTypeList, bodies.Health, bodies.Alive, bodies.Problem,
+    Upload,
 )  # fmt: skip
 REASONS = {
     400: "the request cannot be read",
@@ -76,7 +78,8 @@ def describe_api(jobs: Iterable[JobBase]) -> Json:
     for job in jobs:
         schemas |= _parameters(job)
     _, answers = models_json_schema(
-        [(model, "serialization") for model in MODELS], ref_template=REFERENCE
+        [(UploadRequest, "validation"), *((model, "serialization") for model in MODELS)],
+        ref_template=REFERENCE,
     )
     key = {"type": "apiKey", "in": "header", "name": "x-functions-key"}
     return {
@@ -89,7 +92,11 @@ def describe_api(jobs: Iterable[JobBase]) -> Json:
         },
         "servers": [{"url": "/api"}],
         "security": [{"function_key": []}],
-        "paths": _submit_paths(jobs) | _job_paths() | _history_paths() | _other_paths(),
+        "paths": _submit_paths(jobs)
+        | _job_paths()
+        | _history_paths()
+        | _upload_paths()
+        | _other_paths(),
         "components": {
             "securitySchemes": {"function_key": key},
             "schemas": schemas | answers["$defs"],
@@ -204,6 +211,23 @@ def _history_paths() -> Json:
             )
         },
     }
+
+
+def _upload_paths() -> Json:
+    grant = _operation(
+        "grant_upload",
+        "uploads",
+        "An address in storage that can write one blob, for a short time",
+        {
+            201: _answer("PUT the file there", Upload),
+            200: _answer("the same bytes are there already", Upload),
+        },
+        (400, 404, 413, 422, 503),
+    )
+    schema = {"$ref": REFERENCE.format(model=UploadRequest.__name__)}
+    example = {"name": "folder/raster.tif", "size": 12_345_678}
+    body = {"required": True, "content": {JSON: {"schema": schema, "example": example}}}
+    return {"/uploads": {"post": grant | {"requestBody": body}}}
 
 
 def _other_paths() -> Json:
