@@ -15,7 +15,8 @@ from rasterio.errors import RasterioError, RasterioIOError
 from core.errors import TaskFailed
 
 THREADS = max(1, min(4, os.cpu_count() or 1))
-CACHE_MB = 96
+# rasterio takes GDAL_CACHEMAX as a number of bytes, unlike GDAL, for which 96 means megabytes.
+CACHE_BYTES = 96 * 2**20
 # GDAL overlaps reading and warping: it holds two chunks of this size.
 WARP_MB = 64
 MAX_BANDS = 1000
@@ -26,7 +27,7 @@ INPUT_DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "HFA", "netCDF")
 
 _SETTINGS: dict[str, Any] = {
     "GDAL_NUM_THREADS": THREADS,
-    "GDAL_CACHEMAX": CACHE_MB,
+    "GDAL_CACHEMAX": CACHE_BYTES,
     "GDAL_MAX_BAND_COUNT": MAX_BANDS,
     "GDAL_TIFF_INTERNAL_MASK": True,
     "OPJ_NUM_THREADS": THREADS,
