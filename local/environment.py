@@ -124,7 +124,7 @@ class Environment:
             "PGPASSWORD": postgres.PASSWORD,
             "PGDATABASE": DATABASE,
             "AZURE_STORAGE_CONNECTION_STRING": self.storage_connection_string,
-            "TILE_CONTAINERS": f"{SILVER},{BRONZE}",
+            "TILE_CONTAINERS": SILVER,
             "TITILER_URL": self.titiler,
             "STAC_URL": self.stac,
             "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
