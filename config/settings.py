@@ -35,7 +35,7 @@ class Settings(BaseSettings):
 
     scratch_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir(), "geolathe"))
     pool_size: int = Field(16, ge=1)
-    lease_seconds: float = Field(60, gt=0)
+    lease_seconds: float = Field(30, gt=0)
     heartbeat_seconds: float = Field(1, gt=0)
     sweep_limit: int = Field(1000, ge=1)
     sweep_grace_seconds: float = Field(120, gt=0)

@@ -1,0 +1,83 @@
+"""The README's commands and its job run as written."""
+
+import json
+import re
+import subprocess
+import sys
+import types
+from contextlib import closing
+from pathlib import Path
+
+from core.lease import Leases
+from core.machine import CoreMachine
+from core.ports import Ports
+from core.registry import Registry
+from infrastructure.blob_storage import AzureBlobs
+from infrastructure.memory import MemoryBus, MemoryState
+from tests.fixtures.toys import DEPLOYMENT, Bench
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language, holding):
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", README, re.DOTALL | re.MULTILINE)
+    return [block for block in found if holding in block]
+
+
+def shell(product, command, **more):
+    environment = product.environment
+    names = {"API": environment.api, "KEY": environment.keys.function_key, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        ["bash", "-ec", command], env=names | more, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_submit_watch_and_open_run_as_written(product):
+    product.upload(ROOT / "samples" / "bahamas_landsat7.tif", "bahamas_landsat7.tif")
+    [submit], [watch] = blocks("sh", "jobs/submit"), blocks("sh", "jobs/status")
+    job = shell(product, submit)
+    product.wait(job["job_id"])
+    status = shell(product, watch, JOB=job["job_id"])
+    assert status["status"] == "completed"
+    assert status["result_data"]["cog"]["cog_blob"].startswith("cogs/my_test/")
+
+
+def test_the_job_of_the_readme_runs_as_written(product, monkeypatch):
+    [handler_code], [job_code] = blocks("python", "def measure_blob("), blocks("python", "JobBase")
+    handler = types.ModuleType("services.measure_blob")
+    monkeypatch.setitem(sys.modules, "services.measure_blob", handler)
+    exec(handler_code, vars(handler))
+    job = types.ModuleType("jobs.measure_blobs")
+    monkeypatch.setitem(sys.modules, "jobs.measure_blobs", job)
+    exec(job_code, vars(job))
+
+    sample = ROOT / "samples" / "bahamas_landsat7.tif"
+    source = product.upload(sample, "readme/measured.tif")
+    with closing(AzureBlobs(product.environment.storage_connection_string)) as blobs:
+        bench = Bench()
+        registry = Registry(
+            {"measure_blobs": job.MeasureBlobs}, {"measure_blob": handler.measure_blob}
+        )
+        state, bus = MemoryState(), MemoryBus()
+        ports = Ports(blobs=blobs, catalog=None, scratch=None, deployment=DEPLOYMENT)
+        leases = Leases(state, bench.lease, bench.heartbeat)
+        bench.state, bench.bus = state, bus
+        bench.machine = CoreMachine(registry, state, bus, ports, leases)
+        names = {"container_name": source["container_name"], "blob_names": ["readme/measured.tif"]}
+        done = bench.run("measure_blobs", **names)
+    assert done.result == {"bytes": sample.stat().st_size}
+
+
+def test_every_file_and_command_that_the_readme_names_is_there():
+    assert len(README.splitlines()) <= 200
+    for link in re.findall(r"\]\(([\w./-]+)\)", README):
+        assert (ROOT / link).exists(), link
+    told = subprocess.run(
+        [sys.executable, "-m", "local", "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for command in re.findall(r"\./dev (\w+)", README):
+        assert re.search(rf"^\s+{command}\s", told, re.MULTILINE), command
