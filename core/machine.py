@@ -328,18 +328,29 @@ class CoreMachine:
                 self._complete(task, None, failure)
             case Lost():
                 logger.info("task %s: attempt %d lost its claim", task.task_id, task.attempt)
+                self._come_late(task)
 
     def _retry_later(self, task: TaskRecord, failure: Failure) -> None:
         delay = self.registry.handlers[task.task_type].retry.delay(task.attempt)
         if self.state.retry_task_later(task.task_id, task.attempt, failure, delay):
             due = datetime.now(UTC) + delay
             self.bus.send_tasks([TaskMessage(task_id=task.task_id)], due=due)
+        else:
+            self._come_late(task)
 
     def _complete(self, task: TaskRecord, result: Json | None, error: Failure | None) -> None:
         """Close the task, and ask for the next stage when that closed this one."""
         completion = self.state.complete_task(task.task_id, task.attempt, result, error)
         if completion is not None:
             self._pass_on(completion.stage)
+        if completion is None or not completion.applied:
+            self._come_late(task)
+
+    def _come_late(self, task: TaskRecord) -> None:
+        """After a cancel a late worker may still have shown its work: discard once more."""
+        job = self.state.reopen_discard(task.job_id)
+        if job is not None:
+            self._request_stage(job, job.stage + 1)
 
     def _pass_on(self, stage: StageRecord) -> None:
         """Ask for the next stage when this one is closed and still the job's current one."""

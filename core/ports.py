@@ -80,6 +80,9 @@ class Catalog(Protocol):
     def shows(self, collection_id: str, href: str) -> bool:
         """Whether an item of the collection has an asset at that address."""
 
+    def withdraw(self, collection_id: str, href: str) -> int:
+        """Delete the items that have an asset at that address. Returns how many."""
+
     def delete_item(self, collection_id: str, item_id: str) -> bool: ...
 
 
@@ -238,6 +241,9 @@ class StateRepository(Protocol):
 
     def mark_discarded(self, job: JobRecord) -> None:
         """Note that nothing is left of a cancelled run."""
+
+    def reopen_discard(self, job_id: str) -> JobRecord | None:
+        """Note that something may be left again. None unless the job is cancelled."""
 
     def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
         """Delete jobs that ended longer ago than `age`. Returns their ids."""

@@ -288,6 +288,14 @@ class MemoryState:
             if known.run == job.run and known.status is JobStatus.CANCELLED:
                 self.jobs[job.job_id] = known.model_copy(update={"discarded_at": _now()})
 
+    def reopen_discard(self, job_id: str) -> JobRecord | None:
+        with self._lock:
+            known = self.jobs.get(job_id)
+            if known is None or known.status is not JobStatus.CANCELLED:
+                return None
+            self.jobs[job_id] = known.model_copy(update={"discarded_at": None})
+            return self.jobs[job_id]
+
     def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
         with self._lock:
             old = [job for job in self.jobs.values() if _is_purgeable(job, age)]

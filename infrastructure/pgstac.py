@@ -24,6 +24,8 @@ from infrastructure.database import patiently
 
 # Set by the catalogue, so a repeated job does not differ by them.
 STAMPS = ("created", "updated")
+AT_ADDRESS = """collection = %s
+    AND jsonb_path_exists(content, '$.assets.*.href ? (@ == $href)'::jsonpath, %s)"""
 
 
 class PgstacCatalog:
@@ -59,14 +61,18 @@ class PgstacCatalog:
     @patiently
     def shows(self, collection_id: str, href: str) -> bool:
         """Whether an item of the collection has an asset at that address."""
-        path, names = "$.assets.*.href ? (@ == $href)", Jsonb({"href": href})
+        query = f"SELECT EXISTS (SELECT FROM items WHERE {AT_ADDRESS})"
         with self._transaction() as conn:
-            found = conn.execute(
-                """SELECT EXISTS (SELECT FROM pgstac.items WHERE collection = %s
-                      AND jsonb_path_exists(content, %s::jsonpath, %s))""",
-                (collection_id, path, names),
-            ).fetchone()
+            found = conn.execute(query.encode(), (collection_id, Jsonb({"href": href}))).fetchone()
         return found == (True,)
+
+    @patiently
+    def withdraw(self, collection_id: str, href: str) -> int:
+        """Delete the items that have an asset at that address. Returns how many."""
+        query = f"DELETE FROM items WHERE {AT_ADDRESS}"
+        with self._transaction() as conn:
+            lock_collection(conn, collection_id)
+            return conn.execute(query.encode(), (collection_id, Jsonb({"href": href}))).rowcount
 
     def delete_item(self, collection_id: str, item_id: str) -> bool:
         with self._transaction() as conn:

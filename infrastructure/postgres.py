@@ -294,6 +294,15 @@ class PostgresState:
         )
 
     @repeatable
+    def reopen_discard(self, job_id: str) -> JobRecord | None:
+        rows = self._rows(
+            """UPDATE app.jobs SET discarded_at = NULL
+                WHERE job_id = %s AND status = 'cancelled' RETURNING *""",
+            job_id,
+        )
+        return JobRecord.model_validate(rows[0]) if rows else None
+
+    @repeatable
     def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
         rows = self._rows("SELECT purged FROM app.purge_jobs(%s, %s) AS purged", age, limit)
         return [row["purged"] for row in rows]

@@ -32,11 +32,13 @@ def refuse_anothers(blobs: BlobStore, cog: BlobRef, source: BlobRef) -> None:
 def discard_cog(cog: BlobRef, collection_id: str, ports: Ports, owner: str) -> None:
     """Remove the blob if a task of `owner` made it and no item of the collection shows it.
 
-    The same name may by now hold the COG of another job: that one stays.
+    The same name may by now hold the COG of another job: that one stays. An item that shows
+    the COG after its removal came from a worker that was late: it goes, too.
     """
     try:
         found = ports.blobs.properties(cog)
     except BlobNotFound:
+        ports.catalog.withdraw(collection_id, ports.blobs.url(cog))
         return
     is_ours = found.metadata.get(MADE_BY, "").startswith(owner)
     if is_ours and not ports.catalog.shows(collection_id, ports.blobs.url(cog)):

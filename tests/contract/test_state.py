@@ -458,3 +458,12 @@ def test_a_key_goes_with_its_job(state):
     state.finish_job(stored, JobStatus.FAILED, None, BROKEN)
     assert state.purge_jobs(NOW, 10) == [job.job_id]
     assert state.find_submission(key) is None
+
+
+def test_a_late_worker_has_the_discarding_of_a_cancelled_job_begin_again(state):
+    job, _ = started_stage(state, 1)
+    assert state.reopen_discard(job.job_id) is None and state.reopen_discard("nobody") is None
+    state.mark_discarded(state.cancel_job(job.job_id))
+    again = state.reopen_discard(job.job_id)
+    assert again is not None and again.discarded_at is None
+    assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]

@@ -66,7 +66,7 @@ def _play(plan: Plan, world: World) -> Outcome:
     users = Users(world)
     working = threading.Thread(target=users.follow, args=[plan], name="users", daemon=True)
     working.start()
-    injuries = _inject(plan, world)
+    injuries = _inject(plan, world, users)
     working.join()
     world.mend()
     retried = _settle(world, users)
@@ -98,14 +98,14 @@ def _make_without_faults(world: World) -> dict[str, str]:
     return checksums
 
 
-def _inject(plan: Plan, world: World) -> list[Injury]:
+def _inject(plan: Plan, world: World, users: Users) -> list[Injury]:
     began, injuries = time.monotonic(), []
     for fault in plan.faults:
         time.sleep(max(0.0, began + fault.at - time.monotonic()))
         logger.info("%6.1f s: host-%d: %s", fault.at, fault.host, fault)
         if fault.arm is None and not fault.kind.startswith(("messages", "deliveries")):
             injuries.append(Injury(fault.kind, time.time()))
-        inject(world, fault)
+        inject(world, users, fault)
     if plan.faults:
         time.sleep(max(0.0, 2.0 + _longest_left(plan.faults, time.monotonic() - began)))
     return injuries

@@ -5,8 +5,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from tests.faults.plan import Fault
+from tests.faults.plan import RASTERS, Fault, Submission
 from tests.faults.weather import CALM, Weather
+from tests.faults.workload import Users
 from tests.faults.world import World
 
 WEATHERS = {
@@ -16,11 +17,15 @@ WEATHERS = {
     "deliveries lost": Weather(lose_delivery=0.3),
 }
 
+PATIENCE = 20.0
 
-def inject(world: World, fault: Fault) -> None:
+
+def inject(world: World, users: Users, fault: Fault) -> None:
     """Break what the fault names; what lasts is mended later by a timer."""
     host = world.hosts[fault.host % len(world.hosts)]
-    if fault.arm is not None:
+    if fault.kind.startswith("job cancelled under"):
+        _cancel_under_a_frozen_worker(world, users, fault)
+    elif fault.arm is not None:
         host.arm(fault.arm)
     elif fault.kind == "host killed":
         host.send(signal.SIGKILL)
@@ -36,6 +41,22 @@ def inject(world: World, fault: Fault) -> None:
 def _clear_up(world: World, weather: Weather) -> None:
     if world.climate.now == weather:
         world.climate.now = CALM
+
+
+def _cancel_under_a_frozen_worker(world: World, users: Users, fault: Fault) -> None:
+    """The worker stands still just before it shows its work, and goes on long after the cancel."""
+    assert fault.arm is not None
+    for host in world.hosts:
+        host.arm(fault.arm)
+    number = 10**5 + int(fault.at * 10)
+    wanted = Submission(fault.at, number, "process_raster", 0, RASTERS[0], "nothing", 0)
+    job = users.submit(wanted, world.climate.seed)
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and all(host.point_file.exists() for host in world.hosts):
+        time.sleep(0.01)
+    for host in world.hosts:
+        host.disarm_unless_struck()
+    users.cancel(job)
 
 
 def _cut_connections(world: World, fault: Fault) -> None:

@@ -136,11 +136,20 @@ def _at_point(
     return make
 
 
+def _under_a_frozen(operation: str) -> Callable[[random.Random, float, str], Fault]:
+    def make(chance: random.Random, at: float, kind: str) -> Fault:
+        return Fault(at, kind, lasts=6.0, arm=Arm(operation, 1, "before", "freeze"))
+
+    return make
+
+
 KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
     "host killed": _sudden,
     "host killed at a point": _at_point("exit", (*STATEMENTS, *EFFECTS)),
     "host frozen": _sudden,
     "host frozen at a point": _at_point("freeze", (*STATEMENTS, *EFFECTS)),
+    "job cancelled under a frozen upload": _under_a_frozen("upload"),
+    "job cancelled under a frozen cataloguing": _under_a_frozen("upsert_item"),
     "connection cut at a point": _at_point("cut", (*STATEMENTS, *EFFECTS)),
     "connections cut": _lasting(1, 3),
     "messages lost": _lasting(2, 5),

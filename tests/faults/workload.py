@@ -55,6 +55,11 @@ class Users:
         with self._lock:
             return self.accepted.setdefault(taken.job_id, taken)
 
+    def cancel(self, job: Accepted) -> None:
+        """An answer that was lost may have been a 202: only the tables know who won the race."""
+        job.is_cancelled = True
+        self.act(job.job_id, "cancel")
+
     def act(self, job_id: str, action: str) -> bool:
         """Cancel or retry. False when the job's state forbids it."""
         answer = self._insist("POST", f"/jobs/{job_id}/{action}")
@@ -70,9 +75,7 @@ class Users:
         if submission.then == "nothing":
             return
         time.sleep(submission.pause)
-        # An answer that was lost may have been a 202: only the tables know who won the race.
-        self.act(job.job_id, "cancel")
-        job.is_cancelled = True
+        self.cancel(job)
         if submission.then == "cancel and resubmit":
             self.submit(submission, seed)
             job.is_cancelled = False

@@ -96,6 +96,10 @@ class Host:
         self.armed = None
         self.point_file.unlink(missing_ok=True)
 
+    def disarm_unless_struck(self) -> None:
+        if self.point_file.exists():
+            self.disarm()
+
     def struck(self) -> Arm | None:
         """The point, once it has been reached."""
         arm = self.armed

@@ -66,8 +66,8 @@ def test_only_the_job_that_made_it_discards_it(blobs, made, ports):
     discard_cog(made, "none", ports, "job1-")
 
 
-def test_what_an_item_shows_stays(blobs, made, ports):
-    href = blobs.url(made)
+def catalogued(ports, href):
+    """An item that shows the address."""
     item = {
         "type": "Feature", "stac_version": "1.1.0", "id": "shown", "collection": "shown",
         "geometry": {"type": "Point", "coordinates": [1, 2]}, "bbox": [1, 2, 1, 2], "links": [],
@@ -79,9 +79,23 @@ def test_what_an_item_shows_stays(blobs, made, ports):
         "extent": {"spatial": {"bbox": [[1, 2, 1, 2]]}, "temporal": {"interval": [[None, None]]}},
     }  # fmt: skip
     ports.catalog.put_item(item, collection)
+
+
+def test_what_an_item_shows_stays(blobs, made, ports):
+    href = blobs.url(made)
+    catalogued(ports, href)
     discard_cog(made, "shown", ports, "job1-")
     assert blobs.properties(made).size == 6
     assert not ports.catalog.shows("shown", href + "?")
+
+
+def test_an_item_that_shows_a_discarded_cog_goes_too(blobs, made, ports):
+    catalogued(ports, blobs.url(made))
+    blobs.delete(made)
+    discard_cog(made.model_copy(update={"name": "other.tif"}), "shown", ports, "job1-")
+    assert ports.catalog.shows("shown", blobs.url(made))
+    discard_cog(made, "shown", ports, "job1-")
+    assert not ports.catalog.shows("shown", blobs.url(made))
 
 
 def test_missing_blobs_and_containers_are_told_apart(blobs, container):

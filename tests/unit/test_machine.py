@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import InvalidRequest, JobNotFound, StateConflict, TaskFailed, UnknownJobType
+from core.errors import (
+    InvalidRequest,
+    JobNotFound,
+    StateConflict,
+    TaskFailed,
+    TaskLost,
+    UnknownJobType,
+)
 from core.handler import RetryPolicy, TaskContext, retry
 from core.job import JobBase, stage
 from core.models import JobMessage, JobStatus, Json, TaskMessage
@@ -283,6 +290,41 @@ def test_a_handler_that_asks_before_it_shows_its_work_learns_of_a_cancel_at_once
     job = bench.machine.submit("squares", {"n": 1}).job
     bench.machine.process_job_message(bench.bus.messages.popleft())
     bench.machine.process_task_message(bench.bus.messages.popleft())
+    assert shown == []
+
+
+@pytest.mark.parametrize("ends", ["well", "badly", "for now", "knowing"])
+def test_what_a_worker_shows_long_after_a_cancel_is_discarded_as_well(ends):
+    shown = []
+
+    class Leaving(Squares):
+        job_type = "leaving"
+
+        @stage("square")
+        def squares(self, params: Parameters) -> list[Square]:
+            return [Square(number=1)]
+
+        def discard(self, params: Parameters, ports, owner: str) -> None:
+            shown.clear()
+
+        def finalize(self, params: Parameters) -> Json:
+            return {}
+
+    def late(params: Square, ctx: TaskContext) -> Squared:
+        bench.machine.cancel(job.job_id)
+        while bench.state.get_job(job.job_id).discarded_at is None:
+            bench.drain()
+        shown.append(params.number)
+        faults = {"badly": TaskFailed("NO", "no"), "for now": OSError(), "knowing": TaskLost("no")}
+        if ends in faults:
+            raise faults[ends]
+        return square(params, ctx)
+
+    bench = Bench(handler=late, jobs={"leaving": Leaving}, lease=timedelta(milliseconds=5))
+    job = bench.machine.submit("leaving", {}).job
+    bench.drain()
+    ended = bench.state.get_job(job.job_id)
+    assert ended.status is JobStatus.CANCELLED and ended.discarded_at is not None
     assert shown == []
 
 
