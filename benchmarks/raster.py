@@ -1,0 +1,383 @@
+"""COGs side by side with other makers, and the memory they take: `./dev bench raster [--size N]`.
+
+Ours is the create_cog handler as a worker runs it, with download and upload, over Azurite. The
+others are `gdalwarp -of COG` (Debian's gdal-bin) and rio-cogeo over a WarpedVRT, on local files
+and without a mask outside the footprint, which is less work than ours. All have the same cache,
+threads, compression and resampling. `--memory` makes COGs of 30 MB, 300 MB and 3 GB of pixels.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, cast
+
+import numpy as np
+import rasterio
+from azure.storage.blob import BlobServiceClient
+from rasterio.windows import Window
+from rich.console import Console
+from rich.table import Table
+
+from core.handler import TaskContext
+from core.models import BlobRef, Deployment
+from core.ports import BlobStore, Catalog, Ports
+from infrastructure.blob_storage import AzureBlobs
+from infrastructure.scratch import LocalScratch
+from local.azurite import Azurite
+from services.create_cog import CreateCog, create_cog
+from services.raster import gdal
+from services.validate_raster import Tier, ValidateRaster, validate_raster
+
+RESULTS = Path(__file__).parent / "results" / "raster.json"
+DEPLOYMENT = Deployment(
+    silver_container="bench-silver",
+    default_collection="bench",
+    titiler_url="http://titiler.bench",
+    stac_url="http://stac.bench",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One raster and what becomes of it."""
+
+    name: str
+    bands: int
+    dtype: str
+    target: str
+    resampling: str
+    predictor: int
+
+
+CASES = (
+    Case("rgb, reprojected", 3, "uint8", "EPSG:4326", "cubic", 2),
+    Case("float32 dem, reprojected", 1, "float32", "EPSG:4326", "bilinear", 3),
+    Case("12 bands uint16, reprojected", 12, "uint16", "EPSG:4326", "bilinear", 2),
+    Case("rgb, same CRS", 3, "uint8", "native", "cubic", 2),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one maker needed for one case."""
+
+    case: str
+    maker: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_mb: int
+    output_mb: float
+
+
+class Bystander:
+    """Progress that nobody looks at."""
+
+    def report(self, fraction: float, message: str = "") -> None:
+        """Nothing is kept."""
+
+    def confirm(self) -> None:
+        """The task is always ours."""
+
+
+def make_source(path: Path, size: int, bands: int, dtype: str) -> None:
+    """A landscape: large forms, small forms, a little noise; no file is quite flat."""
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": size,
+        "height": size,
+        "count": bands,
+        "dtype": dtype,
+        "crs": "EPSG:32633",
+        "transform": rasterio.Affine(10, 0, 400_000, 0, -10, 5_600_000),
+        "tiled": True,
+        "compress": "deflate",
+        "predictor": 3 if dtype == "float32" else 2,
+        "num_threads": gdal.THREADS,
+        "interleave": "pixel",
+        "bigtiff": "IF_SAFER",
+    }
+    if dtype == "float32":
+        profile["nodata"] = -9999
+    if bands == 3:
+        profile["photometric"] = "RGB"
+    rng = np.random.default_rng(1)
+    top = {"uint8": 220, "uint16": 9_000, "float32": 2_500}[dtype]
+    with rasterio.open(path, "w", **profile) as target:
+        for row in range(0, size, 512):
+            rows = min(512, size - row)
+            y, x = np.mgrid[row : row + rows, 0:size].astype("float32")
+            relief = (
+                0.5 + 0.2 * np.sin(x / 397) + 0.2 * np.cos(y / 251) + 0.05 * np.sin(x * y / 9e4)
+            )
+            noise = rng.normal(0, 0.004, (rows, size)).astype("float32")
+            for band in range(1, bands + 1):
+                values = (relief * (0.7 + 0.02 * band) + noise) * top
+                window = Window(0, row, size, rows)
+                target.write(values.clip(0, top).astype(dtype), band, window=window)
+
+
+@contextmanager
+def peak_memory() -> Iterator[Callable[[], int]]:
+    """The peak of any process below this one, in MB, as the kernel counted it."""
+    peaks: dict[int, int] = {}
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            for pid in _descendants(os.getpid()):
+                peaks[pid] = max(peaks.get(pid, 0), _high_water(pid))
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield lambda: max(peaks.values(), default=0) >> 10
+    finally:
+        done.set()
+        thread.join()
+
+
+def _descendants(parent: int) -> list[int]:
+    below = []
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        try:
+            children = [int(pid) for pid in task.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            below += [child, *_descendants(child)]
+    return [pid for pid in below if not _is_node(pid)]
+
+
+def _is_node(pid: int) -> bool:
+    """Azurite is not part of what is measured."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("node")
+    except OSError:
+        return True
+
+
+def _high_water(pid: int) -> int:
+    """See proc(5), VmHWM; in kB."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(status.split("VmHWM:")[1].split()[0]) if "VmHWM:" in status else 0
+
+
+class Ours:
+    """Our handler, over a blob server of its own."""
+
+    name = "geolathe"
+
+    def __init__(self, folder: Path, azurite: Azurite) -> None:
+        self._blobs = AzureBlobs(azurite.connection_string)
+        self._container = f"bench-{uuid.uuid4().hex[:8]}"
+        with BlobServiceClient.from_connection_string(azurite.connection_string) as client:
+            client.create_container(self._container)
+        ports = Ports(
+            blobs=cast(BlobStore, self._blobs),
+            catalog=cast(Catalog, None),
+            scratch=LocalScratch(folder / "scratch"),
+            deployment=DEPLOYMENT,
+        )
+        self._context = TaskContext("bench", 1, ports, Bystander())
+
+    def prepare(self, source: Path) -> Any:
+        ref = BlobRef(container=self._container, name=f"{source.stem}-{uuid.uuid4().hex}.tif")
+        stored = self._blobs.upload(ref, source, content_type="image/tiff")
+        request = ValidateRaster(source=ref, source_etag=stored.etag)
+        return validate_raster(request, self._context)
+
+    def make(self, case: Case, source: Path, prepared: Any, output: Path) -> int:
+        target = BlobRef(container=self._container, name=f"cogs/{uuid.uuid4().hex}.tif")
+        request = CreateCog(
+            facts=prepared, target=target, tier=Tier.ANALYSIS, target_crs=case.target
+        )
+        return create_cog(request, self._context).size_bytes
+
+
+class GdalWarp:
+    """Debian's gdalwarp, or gdal_translate where nothing is warped."""
+
+    name = "gdalwarp"
+
+    def prepare(self, source: Path) -> None:
+        if shutil.which("gdalwarp") is None:
+            install = ["apt-get", "install", "-y", "--no-install-recommends", "gdal-bin"]
+            subprocess.run(install, check=True, capture_output=True)
+
+    def make(self, case: Case, source: Path, prepared: None, output: Path) -> int:
+        command = ["gdal_translate", "-q"]
+        if case.target != "native":
+            command = ["gdalwarp", "-q", "-overwrite", "-t_srs", case.target, "-multi"]
+            command += ["-r", case.resampling, "-wo", f"NUM_THREADS={gdal.THREADS}"]
+            command += ["-wm", str(gdal.WARP_MB)]
+        command += ["-of", "COG", "--config", "GDAL_CACHEMAX", str(gdal.CACHE_BYTES >> 20)]
+        options = {
+            "COMPRESS": "DEFLATE",
+            "PREDICTOR": case.predictor,
+            "LEVEL": 6,
+            "NUM_THREADS": gdal.THREADS,
+            "OVERVIEW_RESAMPLING": "AVERAGE",
+            "BIGTIFF": "IF_SAFER",
+        }
+        command += [part for key, value in options.items() for part in ("-co", f"{key}={value}")]
+        subprocess.run([*command, str(source), str(output)], check=True)
+        return output.stat().st_size
+
+
+_RIO_COGEO = """
+import json, sys
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rio_cogeo.cogeo import cog_translate
+from rio_cogeo.profiles import cog_profiles
+source, output, target, resampling, predictor, cache, threads, wm = json.loads(sys.argv[1])
+profile = dict(cog_profiles.get("deflate"), predictor=predictor, zlevel=6, bigtiff="IF_SAFER")
+config = {"GDAL_CACHEMAX": cache, "GDAL_NUM_THREADS": threads}
+with rasterio.Env(**config), rasterio.open(source) as raw:
+    options = dict(resampling=Resampling[resampling], warp_mem_limit=wm)
+    image = raw if target == "native" else WarpedVRT(raw, crs=target, **options)
+    cog_translate(image, output, profile, config=config, in_memory=False, quiet=True,
+                  overview_resampling="average")
+"""
+
+
+class RioCogeo:
+    """rio-cogeo over a WarpedVRT, in a process of its own."""
+
+    name = "rio-cogeo"
+
+    def prepare(self, source: Path) -> None:
+        """Nothing to do."""
+
+    def make(self, case: Case, source: Path, prepared: None, output: Path) -> int:
+        asked = [str(source), str(output), case.target, case.resampling, case.predictor]
+        limits = [gdal.CACHE_BYTES, gdal.THREADS, gdal.WARP_MB]
+        command = [sys.executable, "-c", _RIO_COGEO, json.dumps([*asked, *limits])]
+        subprocess.run(command, check=True)
+        return output.stat().st_size
+
+
+Maker = Ours | GdalWarp | RioCogeo
+
+
+def measure(case: Case, maker: Maker, source: Path, folder: Path) -> Run:
+    prepared: Any = maker.prepare(source)
+    output = folder / "out.tif"
+    output.unlink(missing_ok=True)
+    cpu = _cpu_seconds()
+    started = time.perf_counter()
+    with peak_memory() as peak:
+        size = maker.make(case, source, prepared, output)
+        wall = time.perf_counter() - started
+        megabytes = peak()
+    spent = _cpu_seconds() - cpu
+    return Run(case.name, maker.name, round(wall, 1), round(spent, 1), megabytes, size / 2**20)
+
+
+def _cpu_seconds() -> float:
+    """Of this process, of those that it waited for, and of the living ones below it."""
+    spent = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        usage = resource.getrusage(who)
+        spent += usage.ru_utime + usage.ru_stime
+    ticks = os.sysconf("SC_CLK_TCK")
+    for pid in _descendants(os.getpid()):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        # utime, stime, and both of the children that were waited for.
+        spent += sum(int(field) for field in fields[11:15]) / ticks
+    return spent
+
+
+def compare(folder: Path, azurite: Azurite, size: int, only: str, console: Console) -> list[Run]:
+    runs = []
+    makers: list[Maker] = [Ours(folder, azurite), GdalWarp(), RioCogeo()]
+    for case in (case for case in CASES if only in case.name):
+        source = folder / f"{case.bands}-{case.dtype}.tif"
+        if not source.exists():
+            make_source(source, size, case.bands, case.dtype)
+        for maker in makers:
+            runs.append(measure(case, maker, source, folder))
+            run = runs[-1]
+            told = f"{run.wall_seconds} s, cpu {run.cpu_seconds} s, {run.peak_mb} MB"
+            console.print(f"  {case.name}, {maker.name}: {told}")
+    return runs
+
+
+def memory(folder: Path, azurite: Azurite, console: Console) -> list[Run]:
+    """Reprojections of more and more pixels."""
+    runs = []
+    for label, size in (("30 MB", 3_162), ("300 MB", 10_000), ("3 GB", 31_623)):
+        source = folder / "memory.tif"
+        make_source(source, size, 3, "uint8")
+        case = Case(f"{label} of pixels", 3, "uint8", "EPSG:4326", "cubic", 2)
+        runs.append(measure(case, Ours(folder, azurite), source, folder))
+        console.print(f"  {label}: {runs[-1].peak_mb} MB")
+    return runs
+
+
+def print_table(runs: list[Run], console: Console) -> None:
+    table = Table(
+        "case", "maker", "wall s", "of gdalwarp", "cpu s", "peak MB", "output MB", box=None
+    )
+    base = {run.case: run for run in runs if run.maker == GdalWarp.name}
+    for run in runs:
+        other = base.get(run.case)
+        ratio = f"{run.wall_seconds / other.wall_seconds:.2f}" if other else ""
+        cells = [f"{run.wall_seconds:.1f}", ratio, f"{run.cpu_seconds:.1f}", str(run.peak_mb)]
+        table.add_row(run.case, run.maker, *cells, f"{run.output_mb:.1f}")
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=8_192, help="pixels on a side")
+    parser.add_argument("--memory", action="store_true", help="the memory table instead")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    options = parser.parse_args()
+    console = Console()
+    folder = Path(tempfile.mkdtemp(prefix="geolathe-raster-"))
+    azurite = Azurite(folder / "azurite")
+    azurite.start()
+    try:
+        if options.memory:
+            runs = memory(folder, azurite, console)
+        else:
+            runs = compare(folder, azurite, options.size, options.only, console)
+    finally:
+        azurite.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    print_table(runs, console)
+    _keep(runs, "memory" if options.memory else f"{options.size} px {options.only}".strip())
+
+
+def _keep(runs: list[Run], kind: str) -> None:
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    load = round(os.getloadavg()[0], 1)
+    known[kind] = {"machine": machine, "load": load, "runs": [asdict(run) for run in runs]}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(known, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
