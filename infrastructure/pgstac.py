@@ -151,17 +151,20 @@ def read_back(conn: Connection[Any], item: Json) -> None:
 
 
 def content(item: Json) -> Json:
-    """The item without its stamps, and without nulls: pgSTAC drops them."""
+    """The item without its stamps, as it compares with what pgSTAC gives back."""
     properties = {k: v for k, v in item["properties"].items() if k not in STAMPS}
-    bare = without_nulls({**item, "properties": properties})
+    bare = comparable({**item, "properties": properties})
     return cast(Json, bare)
 
 
-def without_nulls(value: object) -> object:
+def comparable(value: object) -> object:
+    """A JSON value less what storing changes: nulls are dropped, 1e38 comes back as 39 digits."""
     if isinstance(value, dict):
-        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+        return {k: comparable(v) for k, v in value.items() if v is not None}
     if isinstance(value, list):
-        return [without_nulls(v) for v in value]
+        return [comparable(v) for v in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
     return value
 
 

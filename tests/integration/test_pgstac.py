@@ -125,6 +125,16 @@ def test_nulls_do_not_make_an_item_new(catalog: PgstacCatalog):
     assert put(catalog, item(1, **{"proj:code": None})) == "unchanged"
 
 
+@pytest.mark.parametrize("nodata", [-3.3999999521443642e38, 1.7976931348623157e308, 5e-324, -0.0])
+def test_numbers_of_any_size_are_kept(catalog: PgstacCatalog, nodata: float):
+    """PostgreSQL writes -3.4e38 with all its digits, as a whole number."""
+    one = item(1, extreme=nodata)
+    assert put(catalog, one) == "created"
+    assert put(catalog, one) == "unchanged"
+    kept = catalog.get_item("many", one["id"])
+    assert kept is not None and float(kept["properties"]["extreme"]) == nodata
+
+
 def test_item_of_another_owner_stays(catalog: PgstacCatalog, pool: ConnectionPool):
     put(catalog, item(1))
     other = item(1, **{OWNER: "bronze/other.tif"})
