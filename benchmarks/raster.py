@@ -130,20 +130,22 @@ def make_source(path: Path, size: int, bands: int, dtype: str) -> None:
 
 
 @contextmanager
-def peak_memory() -> Iterator[Callable[[], int]]:
-    """The peak of any process below this one, in MB, as the kernel counted it."""
+def peak_memory() -> Iterator[Callable[[], tuple[int, float]]]:
+    """The peak of any process below this one, in MB, and the CPU seconds that looking took."""
     peaks: dict[int, int] = {}
+    watching = [0.0]
     done = Event()
 
     def watch() -> None:
-        while not done.wait(0.02):
+        while not done.wait(0.1):
             for pid in _descendants(os.getpid()):
                 peaks[pid] = max(peaks.get(pid, 0), _high_water(pid))
+            watching[0] = time.thread_time()
 
     thread = Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield lambda: max(peaks.values(), default=0) >> 10
+        yield lambda: (max(peaks.values(), default=0) >> 10, watching[0])
     finally:
         done.set()
         thread.join()
@@ -286,8 +288,8 @@ def measure(case: Case, maker: Maker, source: Path, folder: Path) -> Run:
     with peak_memory() as peak:
         size = maker.make(case, source, prepared, output)
         wall = time.perf_counter() - started
-        megabytes = peak()
-    spent = _cpu_seconds() - cpu
+        megabytes, watching = peak()
+    spent = _cpu_seconds() - cpu - watching
     return Run(case.name, maker.name, round(wall, 1), round(spent, 1), megabytes, size / 2**20)
 
 

@@ -24,7 +24,7 @@ from services.validate_raster import CogSettings, RasterType, RasterWarning, Tie
 
 Report = Callable[[float, str], None]
 
-IN_MEMORY_BYTES = 64 * 2**20
+IN_MEMORY_BYTES = 32 * 2**20
 """Rasters up to this size, decoded, may be warped in memory."""
 
 
@@ -259,6 +259,7 @@ def _warped(plan: Plan, scratch: str, progress: Stretch) -> View:
     )
     with progress.watching_file(scratch, plan.decoded_bytes):
         warp(job)
+    gdal.give_back_memory()
     return _over(scratch, view, plan, alpha)
 
 

@@ -1,5 +1,6 @@
 """GDAL as we run it: its settings, its errors, and what it may touch."""
 
+import ctypes
 import os
 import re
 import tempfile
@@ -15,10 +16,10 @@ from rasterio.errors import RasterioError, RasterioIOError
 from core.errors import TaskFailed
 
 THREADS = max(1, min(4, os.cpu_count() or 1))
-# rasterio takes GDAL_CACHEMAX as a number of bytes, unlike GDAL, for which 96 means megabytes.
-CACHE_BYTES = 96 * 2**20
+# rasterio takes GDAL_CACHEMAX as a number of bytes, unlike GDAL, for which 64 means megabytes.
+CACHE_BYTES = 64 * 2**20
 # GDAL overlaps reading and warping: it holds two chunks of this size.
-WARP_MB = 64
+WARP_MB = 48
 MAX_BANDS = 1000
 
 # Everything else GDAL can open stays unregistered: a file cannot name a format that is not there.
@@ -76,6 +77,13 @@ def environment(source: str, *, sidecars: bool, scratch: Path | None = None) -> 
         settings["CPL_TMPDIR"] = str(scratch)
     with rasterio.Env(**settings):
         yield
+
+
+def give_back_memory() -> None:
+    """Return what the last step freed; see malloc_trim(3). A C library without it keeps it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 _NETWORK = re.compile(
