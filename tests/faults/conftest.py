@@ -2,4 +2,4 @@
 
 from hypothesis import settings
 
-settings.register_profile("faults", max_examples=400, stateful_step_count=40, print_blob=True)
+settings.register_profile("faults", max_examples=150, stateful_step_count=30, print_blob=True)

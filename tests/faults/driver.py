@@ -8,6 +8,8 @@ The seed of a run is its plan: the same jobs, the same faults, at the same momen
 import argparse
 import logging
 import random
+import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -20,9 +22,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from local.environment import ROOT
 from tests.faults.faults import inject
 from tests.faults.invariants import Violation, check, rows
-from tests.faults.plan import RASTERS, Fault, Plan, Submission, long_plan
+from tests.faults.plan import RASTERS, Plan, Submission, long_plan
 from tests.faults.rasters import make_raster
 from tests.faults.recovery import Injury, percentile, recoveries
 from tests.faults.workload import Users
@@ -30,8 +33,11 @@ from tests.faults.world import World
 
 logger = logging.getLogger("tests.faults")
 
+SUMMARY = "Break everything while jobs run, then ask whether anything was lost or done twice."
 STILL = 45.0
 """Seconds without any progress after which what is open counts as stuck."""
+SLACK = 30.0
+"""Seconds that the faults of a plan may take longer than planned."""
 RETRIES = 4
 PROGRESS = """
     SELECT (SELECT count(*) FROM app.jobs WHERE status IN ('queued', 'processing')
@@ -49,6 +55,8 @@ class Outcome:
     violations: list[Violation]
     figures: dict[str, str] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
+    recovery: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds, by the kind of fault."""
 
 
 def run(plan: Plan, folder: Path) -> Outcome:
@@ -73,11 +81,13 @@ def _play(plan: Plan, world: World) -> Outcome:
     _probe(world, users, plan)
     violations = check(world, users, checksums)
     injuries += [Injury(f"{arm.action} at a point", at) for arm, at in world.struck]
-    injuries += [Injury(kind, at, job) for kind, at, job in world.climate.hits]
+    injuries += [Injury(kind, at, whom) for kind, at, whom in world.climate.hits]
     outcome = Outcome(plan, violations)
     outcome.faults = Counter(injury.kind for injury in injuries)
     outcome.faults["message doubled"] = world.climate.counts["message doubled"]
-    outcome.figures = _figures(world, users, injuries, violations, retried)
+    with world.database() as connection:
+        outcome.recovery = recoveries(connection, injuries)
+    outcome.figures = _figures(world, users, outcome, retried)
     return outcome
 
 
@@ -99,20 +109,20 @@ def _make_without_faults(world: World) -> dict[str, str]:
 
 
 def _inject(plan: Plan, world: World, users: Users) -> list[Injury]:
-    began, injuries = time.monotonic(), []
+    """Keep the plan's pauses: some faults take their time."""
+    began, before, injuries = time.monotonic(), 0.0, []
     for fault in plan.faults:
-        time.sleep(max(0.0, began + fault.at - time.monotonic()))
-        logger.info("%6.1f s: host-%d: %s", fault.at, fault.host, fault)
+        time.sleep(fault.at - before)
+        before = fault.at
+        now = time.monotonic() - began
+        if now > plan.seconds + SLACK:
+            break
+        logger.info("%6.1f s: host-%d: %s", now, fault.host, fault)
         if fault.arm is None and not fault.kind.startswith(("messages", "deliveries")):
             injuries.append(Injury(fault.kind, time.time()))
         inject(world, users, fault)
-    if plan.faults:
-        time.sleep(max(0.0, 2.0 + _longest_left(plan.faults, time.monotonic() - began)))
+    time.sleep(max((fault.lasts for fault in plan.faults), default=0.0))
     return injuries
-
-
-def _longest_left(faults: Sequence[Fault], now: float) -> float:
-    return max(fault.at + fault.lasts for fault in faults) - now
 
 
 def _settle(world: World, users: Users) -> int:
@@ -151,10 +161,8 @@ def _probe(world: World, users: Users, plan: Plan) -> None:
     _settle(world, users)
 
 
-def _figures(
-    world: World, users: Users, injuries: list[Injury], violations: list[Violation], retried: int
-) -> dict[str, str]:
-    kinds = Counter(violation.kind for violation in violations)
+def _figures(world: World, users: Users, outcome: Outcome, retried: int) -> dict[str, str]:
+    kinds = Counter(violation.kind for violation in outcome.violations)
     counts = world.climate.counts
     with world.database() as connection:
         [told] = rows(
@@ -165,7 +173,7 @@ def _figures(
                       count(*) FILTER (WHERE kind = 'dead_lettered') AS dead,
                       (SELECT total_repaired FROM app.sweeps) AS repaired FROM app.events""",
         )
-        times = recoveries(connection, injuries)
+    times = [wait for waits in outcome.recovery.values() for wait in waits]
     return {
         "jobs accepted": str(len(users.accepted)),
         "tasks": str(told["tasks"]),
@@ -194,12 +202,16 @@ def _deadlocks(world: World) -> int:
 
 def report(outcome: Outcome, console: Console) -> None:
     """The figures, then what does not hold, then how to see it again."""
-    table = Table(title=f"fault suite, seed {outcome.plan.seed}", box=None, show_header=False)
+    faults = Table("fault", "times", "recovery p50", "p95", box=None)
     for kind, count in sorted(outcome.faults.items()):
-        table.add_row(f"fault: {kind}", str(count))
+        waits = outcome.recovery.get(kind, [])
+        spread = [f"{percentile(waits, percent):.1f} s" if waits else "" for percent in (50, 95)]
+        faults.add_row(kind, str(count), *spread)
+    figures = Table(box=None, show_header=False)
     for name, value in outcome.figures.items():
-        table.add_row(name, value)
-    console.print(table)
+        figures.add_row(name, value)
+    console.print(f"fault suite, seed {outcome.plan.seed}, {outcome.plan.seconds:.0f} s of faults")
+    console.print(faults, "", figures)
     for violation in outcome.violations[:50]:
         console.print(f"{violation.kind}: {violation.text}", style="red", markup=False)
     if outcome.violations:
@@ -209,7 +221,7 @@ def report(outcome: Outcome, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the long suite. Exit code 1 when an invariant does not hold."""
-    parser = argparse.ArgumentParser(prog="./dev faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./dev faults", description=SUMMARY)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=None, help="the plan; drawn when absent")
     options = parser.parse_args(arguments)
@@ -218,9 +230,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("azure", "httpx", "local"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    console = Console()
     outcome = run(long_plan(seed, options.minutes * 60), folder)
-    report(outcome, Console())
-    return 1 if outcome.violations else 0
+    is_modelled = _check_model(seed)
+    report(outcome, console)
+    if not is_modelled:
+        console.print("the SQL functions differ from their model: see above", style="red")
+    if outcome.violations:
+        console.print(f"logs: {_keep_logs(folder, seed)}")
+    return 0 if is_modelled and not outcome.violations else 1
+
+
+def _check_model(seed: int) -> bool:
+    """The SQL functions against the model, with many new examples."""
+    test = Path(__file__).with_name("test_state_machine.py")
+    options = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=faults"]
+    command = [sys.executable, "-m", "pytest", *options, f"--hypothesis-seed={seed}", str(test)]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def _keep_logs(folder: Path, seed: int) -> Path:
+    """The logs of a run that failed; its folder goes with this process."""
+    kept = ROOT / ".local" / "faults" / f"seed-{seed}"
+    kept.mkdir(parents=True, exist_ok=True)
+    for log in folder.rglob("*.log"):
+        shutil.copy(log, kept)
+    return kept
 
 
 if __name__ == "__main__":

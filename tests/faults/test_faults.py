@@ -13,6 +13,8 @@ def test_nothing_is_lost_or_done_twice_whatever_breaks(service_folder):
     outcome = run(plan, folder)
     assert outcome.violations == [], f"seed {SEED}; it replays: {plan.faults}"
     assert {fault.kind for fault in plan.faults} == set(KINDS)
+    struck = {"host killed", "database killed", "message lost", "message doubled"}
+    assert struck <= {kind for kind, times in outcome.faults.items() if times}
 
 
 def test_a_seed_is_a_plan():

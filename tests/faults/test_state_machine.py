@@ -27,7 +27,7 @@ from tests.faults.invariants import ALWAYS, rows
 from tests.fixtures.records import MINUTE
 
 AT_ONCE = 3
-QUICK = settings(max_examples=30, stateful_step_count=20, derandomize=True)
+QUICK = settings(max_examples=20, stateful_step_count=20, derandomize=True)
 
 jobs = st.sampled_from((0, 0, 0, 0, 0, 1))
 tasks = st.integers(0, 2)

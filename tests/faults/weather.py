@@ -10,7 +10,7 @@ from local.servicebus.broker import Broker
 from local.servicebus.queue import Lock, Message, Queue
 from local.servicebus.session import Link
 
-_JOB_ID = re.compile(rb'"(?:job_id|task_id)":"([0-9a-f]{32})')
+_ID = re.compile(rb'"(?:job_id|task_id)":"([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Climate:
     now: Weather = CALM
     counts: Counter[str] = field(default_factory=Counter)
     hits: list[tuple[str, float, str]] = field(default_factory=list)
-    """What happened to a message: kind, time, beginning of its job's id."""
+    """What happened to a message: kind, time, the id of its job or task."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -45,7 +45,7 @@ class Climate:
 
     def note(self, kind: str, message: Message) -> None:
         self.counts[kind] += 1
-        found = _JOB_ID.search(message.content)
+        found = _ID.search(message.content)
         if found:
             self.hits.append((kind, time.time(), found[1].decode()))
 
