@@ -77,13 +77,20 @@ class Catalog(Protocol):
 
     def get_item(self, collection_id: str, item_id: str) -> Json | None: ...
 
-    def shows(self, collection_id: str, href: str) -> bool:
-        """Whether an item of the collection has an asset at that address."""
+    def shows(self, collection_id: str | None, href: str) -> bool:
+        """Whether an item of the collection, or of any, has an asset at that address."""
 
     def withdraw(self, collection_id: str, href: str) -> int:
         """Delete the items that have an asset at that address. Returns how many."""
 
-    def delete_item(self, collection_id: str, item_id: str) -> bool: ...
+    def delete_item(self, collection_id: str, item_id: str, updated: str, owner: str) -> bool:
+        """Remove the item if it was last written at `updated`, and note that in `removals`."""
+
+    def removals(self, collection_id: str, source: str | None = None) -> int:
+        """How many items of the collection were deleted before, of all or of one source."""
+
+    def delete_collection_if_empty(self, collection_id: str) -> bool:
+        """False when there is none, or when it holds items."""
 
 
 class Scratch(Protocol):

@@ -24,8 +24,7 @@ from infrastructure.database import patiently
 
 # Set by the catalogue, so a repeated job does not differ by them.
 STAMPS = ("created", "updated")
-AT_ADDRESS = """collection = %s
-    AND jsonb_path_exists(content, '$.assets.*.href ? (@ == $href)'::jsonpath, %s)"""
+AT_ADDRESS = "jsonb_path_exists(content, '$.assets.*.href ? (@ == $href)'::jsonpath, %s)"
 
 
 class PgstacCatalog:
@@ -59,26 +58,64 @@ class PgstacCatalog:
             return stored_item(conn, collection_id, item_id)
 
     @patiently
-    def shows(self, collection_id: str, href: str) -> bool:
-        """Whether an item of the collection has an asset at that address."""
-        query = f"SELECT EXISTS (SELECT FROM items WHERE {AT_ADDRESS})"
+    def shows(self, collection_id: str | None, href: str) -> bool:
+        """Whether an item of the collection, or of any, has an asset at that address."""
+        within = "" if collection_id is None else "collection = %s AND"
+        values = [value for value in (collection_id, Jsonb({"href": href})) if value is not None]
+        query = f"SELECT EXISTS (SELECT FROM items WHERE {within} {AT_ADDRESS})"
         with self._transaction() as conn:
-            found = conn.execute(query.encode(), (collection_id, Jsonb({"href": href}))).fetchone()
-        return found == (True,)
+            return conn.execute(query.encode(), values).fetchone() == (True,)
 
     @patiently
     def withdraw(self, collection_id: str, href: str) -> int:
         """Delete the items that have an asset at that address. Returns how many."""
-        query = f"DELETE FROM items WHERE {AT_ADDRESS}"
+        query = f"DELETE FROM items WHERE collection = %s AND {AT_ADDRESS}"
         with self._transaction() as conn:
             lock_collection(conn, collection_id)
             return conn.execute(query.encode(), (collection_id, Jsonb({"href": href}))).rowcount
 
-    def delete_item(self, collection_id: str, item_id: str) -> bool:
+    @patiently
+    def delete_item(self, collection_id: str, item_id: str, updated: str, owner: str) -> bool:
+        """Remove the item if it was last written at `updated`, and note that in `removals`."""
         with self._transaction() as conn:
             lock_collection(conn, collection_id)
+            stored = stored_item(conn, collection_id, item_id)
+            if stored is None or stored["properties"].get("updated", "") != updated:
+                return False
             query = "DELETE FROM items WHERE collection = %s AND id = %s"
-            return conn.execute(query, (collection_id, item_id)).rowcount > 0
+            conn.execute(query, (collection_id, item_id))
+            conn.execute(
+                "INSERT INTO app.removals (collection_id, item_id, source) VALUES (%s, %s, %s)",
+                (collection_id, item_id, stored["properties"].get(owner)),
+            )
+            return True
+
+    @patiently
+    def removals(self, collection_id: str, source: str | None = None) -> int:
+        """How many items of the collection were deleted before, of all or of one source.
+
+        A source may be followed by `#` and the variable of it that the item showed.
+        """
+        query = """SELECT count(*) FROM app.removals
+                    WHERE collection_id = %(collection)s
+                      AND (%(source)s::text IS NULL OR source = %(source)s
+                           OR starts_with(source, %(source)s || '#'))"""
+        with self.pool.connection() as conn:
+            values = {"collection": collection_id, "source": source}
+            row = conn.execute(query, values).fetchone()
+        return 0 if row is None else int(row[0])
+
+    @patiently
+    def delete_collection_if_empty(self, collection_id: str) -> bool:
+        """False when there is none, or when it holds items."""
+        query = "SELECT EXISTS (SELECT FROM items WHERE collection = %s)"
+        with self._transaction() as conn:
+            lock_collection(conn, collection_id)
+            if conn.execute(query, (collection_id,)).fetchone() == (True,):
+                return False
+            # Its trigger drops the partition: no statement may still look at the items.
+            deleted = conn.execute("DELETE FROM collections WHERE id = %s", (collection_id,))
+            return deleted.rowcount > 0
 
     def check_version(self) -> str:
         """The version of pgSTAC in the database. Raises when this release cannot work with it."""

@@ -3,8 +3,10 @@
 from core.job import JobBase
 from jobs.hello_world import HelloWorld
 from jobs.process_raster import ProcessRaster
+from jobs.unpublish_raster import UnpublishRaster
 
 ALL_JOBS: dict[str, type[JobBase]] = {
     "hello_world": HelloWorld,
     "process_raster": ProcessRaster,
+    "unpublish_raster": UnpublishRaster,
 }

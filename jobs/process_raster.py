@@ -78,6 +78,8 @@ class Submission(Parameters):
     source_etag: str
     sidecars: dict[str, str] = {}
     """Names and ETags of the files beside the blob that belong to it."""
+    removals: int = 0
+    """How often items of this source were unpublished before: what was done then is undone."""
 
     @property
     def source(self) -> BlobRef:
@@ -115,11 +117,13 @@ class ProcessRaster(JobBase):
         found = ports.blobs.properties(
             BlobRef(container=params.container_name, name=params.blob_name)
         )
+        collection_id = params.collection_id or ports.deployment.default_collection
         known = params.model_dump() | {
-            "collection_id": params.collection_id or ports.deployment.default_collection,
+            "collection_id": collection_id,
             "output_container": ports.deployment.silver_container,
             "source_etag": found.etag,
             "sidecars": find_sidecars(ports.blobs, found.ref),
+            "removals": ports.catalog.removals(collection_id, str(found.ref)),
         }
         return Submission.model_validate(known)
 

@@ -2,9 +2,11 @@
 
 from urllib.parse import quote, unquote
 
+from pydantic import ValidationError
+
 from core.errors import BlobNotFound, TaskFailed
 from core.handler import TaskContext
-from core.models import BlobRef
+from core.models import BlobProperties, BlobRef
 from core.ports import BlobStore, Ports
 
 MADE_BY = "geolathe_task"
@@ -29,6 +31,23 @@ def refuse_anothers(blobs: BlobStore, cog: BlobRef, source: BlobRef) -> None:
         )
 
 
+def is_ours(found: BlobProperties) -> bool:
+    """Whether a task of this product made the blob."""
+    return MADE_BY in found.metadata
+
+
+def blob_at(href: str, container: str, blobs: BlobStore) -> BlobRef | None:
+    """The blob of the container that has this plain address; None for anything else."""
+    folder = blobs.url(BlobRef(container=container, name="x")).removesuffix("x")
+    if not href.startswith(folder):
+        return None
+    try:
+        blob = BlobRef(container=container, name=unquote(href.removeprefix(folder)))
+    except ValidationError:
+        return None
+    return blob if blobs.url(blob) == href else None
+
+
 def discard_cog(cog: BlobRef, collection_id: str, ports: Ports, owner: str) -> None:
     """Remove the blob if a task of `owner` made it and no item of the collection shows it.
 
@@ -40,6 +59,6 @@ def discard_cog(cog: BlobRef, collection_id: str, ports: Ports, owner: str) -> N
     except BlobNotFound:
         ports.catalog.withdraw(collection_id, ports.blobs.url(cog))
         return
-    is_ours = found.metadata.get(MADE_BY, "").startswith(owner)
-    if is_ours and not ports.catalog.shows(collection_id, ports.blobs.url(cog)):
+    made_by_owner = found.metadata.get(MADE_BY, "").startswith(owner)
+    if made_by_owner and not ports.catalog.shows(collection_id, ports.blobs.url(cog)):
         ports.blobs.delete(cog, found.etag)

@@ -21,6 +21,9 @@ SETTINGS = {
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_MULTIPLEX": "YES",
+    # A blob may be replaced, removed and made again under its name: remember nothing of it, not
+    # even its absence, once it is closed. VSI_CACHE lives as long as the open file.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsiaz/",
     "VSI_CACHE": "TRUE",
     "VSI_CACHE_SIZE": "5000000",
 }

@@ -10,7 +10,7 @@ from PIL import Image
 from rasterio.warp import transform as reproject
 
 from core.models import BlobRef
-from tests.fixtures.published import RASTERS, UTM33, Published
+from tests.fixtures.published import RASTERS, UTM33, Published, write_cog
 
 NINE = {
     "viewer_url", "info_url", "preview_url", "thumbnail_url", "statistics_url", "bounds_url",
@@ -210,6 +210,21 @@ def test_description_of_other_files_is_not_followed(client, titiler, published, 
 def test_missing_blob_is_not_found(client, titiler, silver):
     answer = client.get(f"{titiler}/cog/info", params={"url": f"/vsiaz/{silver}/nothing.tif"})
     assert answer.status_code == 404
+
+
+def test_blob_is_shown_as_it_now_is(client, titiler, published, tmp_path):
+    """Made after somebody asked for it, then replaced: nothing of before is remembered."""
+    ref = BlobRef(container=published.silver, name="changing.tif")
+
+    def bands():
+        return client.get(f"{titiler}/cog/info", params={"url": f"/vsiaz/{ref}"}).json()["count"]
+
+    missing = client.get(f"{titiler}/cog/info", params={"url": f"/vsiaz/{ref}"})
+    assert missing.status_code == 404
+    for name, count in (("rgb", 3), ("multispectral", 6), ("dem", 1)):
+        file = write_cog(tmp_path / f"{name}.tif", name)
+        published.blobs.upload(ref, file, content_type="image/tiff")
+        assert bands() == count
 
 
 def test_missing_url_is_named(client, titiler):
