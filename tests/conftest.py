@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.stack",
     "tests.fixtures.api_cases",
+    "tests.fixtures.browser",
     "tests.fixtures.tile_server",
 ]
 

@@ -19,7 +19,7 @@ function page(api) {
   return [
     h("h1", {}, `${api.info.title} API`),
     h("p", {}, api.info.summary, " The whole description as ", h("a", { href: "/api/openapi.json" }, "OpenAPI 3.1"), ". ",
-      "Routes marked with a key want it in the header ", h("code", {}, api.components.securitySchemes.function_key.name), "."),
+      "Routes marked (key) want the function key in the header ", h("code", {}, api.components.securitySchemes.function_key.name), "."),
     operations.map((each) => describe(each, api)),
     h("h2", {}, "Shapes"),
     Object.entries(api.components.schemas).map(([name, schema]) => model(name, schema)),
@@ -30,7 +30,7 @@ function describe({ path, method, operation }, api) {
   const body = operation.requestBody?.content["application/json"];
   return h("details", { class: "card", id: operation.operationId },
     h("summary", {}, h("code", { class: "method" }, method.toUpperCase()), " ", h("code", {}, `/api${path}`),
-      operation.security ? null : h("span", { title: "needs the function key" }, " 🔑"),
+      operation.security ? null : h("span", { class: "quiet" }, " (key)"),
       h("span", { class: "quiet" }, ` ${operation.summary}`)),
     operation.parameters.length ? parameters(operation.parameters) : null,
     body ? [h("h3", {}, "Body"), type(body.schema), h("pre", { tabindex: 0 }, JSON.stringify(body.example, null, 2))] : null,

@@ -1,0 +1,227 @@
+"""The dashboard in a real browser, against the running product."""
+
+import base64
+import uuid
+
+import numpy as np
+import psycopg
+import pytest
+import rasterio
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.e2e.test_process_raster import SAMPLE
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"}
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture
+def ui(product):
+    return f"{product.environment.api}/ui"
+
+
+@pytest.fixture
+def signed_in(tab, ui, product):
+    """A page whose browser knows the key."""
+    tab.goto(ui)
+    tab.get_by_label("Key").fill(product.environment.keys.function_key)
+    tab.get_by_role("button", name="Continue").click()
+    expect(tab.get_by_role("heading", name="Jobs")).to_be_visible()
+    return tab
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A raster of its own name that says no CRS."""
+    path = tmp_path / f"bare-{uuid.uuid4().hex[:8]}.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=64, height=64, count=1, dtype="float32",
+        transform=rasterio.Affine(30, 0, 500_000, 0, -30, 4_000_000),
+    ) as raster:  # fmt: skip
+        raster.write(np.random.default_rng(1).random((1, 64, 64), dtype="float32") * 100)
+    return path
+
+
+def state_is(page, state, seconds=60):
+    expect(page.locator("#state")).to_have_text(state, timeout=seconds * 1000)
+
+
+def submit(page, ui, file):
+    page.goto(f"{ui}#/new")
+    page.get_by_label("Drop a raster here").set_input_files(file)
+    expect(page.locator("#upload")).to_contain_text("is in storage", timeout=30_000)
+    page.get_by_role("button", name="Submit").click()
+
+
+def test_a_wrong_key_is_told_and_a_right_one_is_asked_for_once(tab, ui, product):
+    tab.goto(ui)
+    tab.get_by_label("Key").fill("wrong")
+    tab.get_by_label("Key").press("Enter")
+    expect(tab.get_by_role("alert")).to_contain_text("not accepted")
+    tab.get_by_label("Key").fill(product.environment.keys.function_key)
+    tab.get_by_label("Key").press("Enter")
+    expect(tab.get_by_role("heading", name="Jobs")).to_be_visible()
+    tab.reload()
+    expect(tab.get_by_role("heading", name="Jobs")).to_be_visible()
+    tab.get_by_role("button", name="Sign out").click()
+    expect(tab.get_by_label("Key")).to_be_visible()
+
+
+def test_a_raster_is_dropped_watched_and_opened_as_a_map(signed_in, ui, tmp_path):
+    page, name = signed_in, f"drop-{uuid.uuid4().hex[:8]}.tif"
+    page.goto(f"{ui}#/new")
+    page.wait_for_selector(".drop")
+    page.evaluate(
+        """([name, bytes]) => {
+            const data = new DataTransfer();
+            const content = Uint8Array.from(atob(bytes), (char) => char.charCodeAt(0));
+            data.items.add(new File([content], name));
+            const event = new DragEvent("drop", {dataTransfer: data, bubbles: true});
+            document.querySelector(".drop").dispatchEvent(event);
+        }""",
+        [name, base64.b64encode(SAMPLE.read_bytes()).decode()],
+    )
+    expect(page.get_by_label("Blob name")).to_have_value(name, timeout=30_000)
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    state_is(page, "completed")
+    preview = page.locator("img.picture")
+    expect(preview).to_be_visible()
+    page.wait_for_function("document.querySelector('img.picture').naturalWidth > 100")
+    assert "map.html" in page.locator("#map").get_attribute("href")
+    page.goto(f"{ui}#/")
+    expect(page.get_by_role("link", name=name)).to_be_visible()
+
+
+def test_a_failed_raster_tells_why_and_is_submitted_again_with_what_it_missed(signed_in, ui, bare):
+    page = signed_in
+    submit(page, ui, bare)
+    state_is(page, "failed")
+    page.goto(f"{ui}#/?status=failed")
+    row = page.get_by_role("row").filter(has_text=bare.name)
+    expect(row).to_contain_text("says no CRS and none was given")
+    row.get_by_role("link").click()
+    expect(page.get_by_role("alert")).to_contain_text("set input_crs")
+    page.get_by_role("link", name="Change parameters and submit").click()
+    expect(page.get_by_label("Blob name")).to_have_value(bare.name)
+    page.locator("summary").click()
+    page.get_by_label("Input CRS").fill("EPSG:32618")
+    page.get_by_role("button", name="Submit").click()
+    state_is(page, "completed")
+
+
+def test_a_wrong_field_is_named_where_it_stands(signed_in, ui):
+    page = signed_in
+    page.goto(f"{ui}#/new?type=hello_world")
+    page.get_by_label("N", exact=True).fill("-1")
+    page.get_by_role("button", name="Submit").click()
+    field = page.get_by_label("N", exact=True)
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#wrong-n")).to_contain_text("greater than or equal to 0")
+
+
+def test_a_running_job_is_cancelled_and_a_failed_one_retried(signed_in, ui, product, bare):
+    page = signed_in
+    running = product.submit("hello_world", n=3000, message=uuid.uuid4().hex)["job_id"]
+    page.goto(f"{ui}#/jobs/{running}")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    state_is(page, "cancelled", seconds=5)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    failed = product.run("process_raster", **product.upload(bare, bare.name))["job_id"]
+    page.goto(f"{ui}#/jobs/{failed}")
+    page.get_by_role("button", name="Retry what failed").click()
+    expect(page.locator("main")).to_contain_text("run 2", timeout=30_000)
+    state_is(page, "failed")
+    expect(page.locator("ol.timeline")).to_contain_text("Job retried")
+
+
+def test_ten_thousand_jobs_are_paged(signed_in, ui, product):
+    page = signed_in
+    with psycopg.connect(product.environment.database_url) as conn:
+        conn.execute(
+            """INSERT INTO app.jobs (job_id, job_type, version, parameters, total_stages, status,
+                                     created_at, started_at, finished_at)
+               SELECT repeat(md5('many' || n), 2), 'hello_world', 1,
+                      jsonb_build_object('n', 1, 'message', 'many ' || n), 2, 'completed',
+                      now() - interval '1 year' - n * interval '1 s', now(), now()
+                 FROM generate_series(1, 10000) n ON CONFLICT DO NOTHING"""
+        )
+    try:
+        page.goto(f"{ui}#/?job_type=hello_world&status=completed")
+        page.wait_for_selector("tbody tr")
+        seen = set()
+        for _ in range(3):
+            page.wait_for_selector("#older")
+            seen |= {row.get_attribute("data-job") for row in page.locator("tbody tr").all()}
+            before = page.locator("tbody tr").first.get_attribute("data-job")
+            page.locator("#older").click()
+            expect(page.locator("tbody tr").first).not_to_have_attribute("data-job", before)
+        assert len(seen) == 75
+        page.get_by_role("link", name="Newest").click()
+        expect(page.get_by_role("link", name="Newest")).to_have_count(0)
+    finally:
+        with psycopg.connect(product.environment.database_url) as conn:
+            conn.execute("DELETE FROM app.jobs WHERE created_at < now() - interval '300 days'")
+
+
+def test_states_without_content_are_told(signed_in, ui):
+    page = signed_in
+    page.goto(f"{ui}#/jobs/{'0' * 64}")
+    expect(page.get_by_role("alert")).to_contain_text("there is no job")
+    page.route("**/api/jobs?*", lambda route: route.fulfill(json={"jobs": []}))
+    page.goto(f"{ui}#/?status=cancelled")
+    expect(page.locator("main")).to_contain_text("No job is like that")
+    page.unroute("**/api/jobs?*")
+    page.route("**/api/jobs?*", lambda route: route.abort())
+    page.goto(f"{ui}#/")
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    page.unroute("**/api/jobs?*")
+    expect(page.get_by_role("alert")).to_have_count(0, timeout=15_000)
+
+
+@pytest.mark.parametrize("tab", [{}, PHONE], indirect=True, ids=["wide", "phone"])
+def test_every_view_is_accessible_and_fits(signed_in, ui, product, bare):
+    page = signed_in
+    done = product.run("process_raster", **product.upload(SAMPLE, "dashboard/sample.tif"))
+    failed = product.run("process_raster", **product.upload(bare, bare.name))
+    views = ["#/", "#/new", f"#/jobs/{done['job_id']}", f"#/jobs/{failed['job_id']}"]
+    for address in [*(ui + view for view in views), f"{product.environment.api}/docs"]:
+        page.goto(address)
+        page.wait_for_selector("main .card")
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        found = Axe().run(page).response["violations"]
+        serious = [each for each in found if each["impact"] in SERIOUS]
+        bad = [(each["id"], each["nodes"][0]["html"]) for each in serious]
+        assert bad == [], address
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
+
+
+def test_the_keyboard_alone_is_enough(signed_in, ui, product):
+    job_id = product.run("hello_world", n=1, message="keyboard")["job_id"]
+    page = signed_in
+    page.goto(f"{ui}#/?job_type=hello_world")
+    page.reload()
+    page.wait_for_selector(f"#job-{job_id}")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.locator(f"#job-{job_id}").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="keyboard")).to_be_focused()
+
+
+def test_pages_need_no_key_and_run_no_script_of_others(product):
+    with product.api as api:
+        for path in ("/ui", "/ui/app.js", "/docs", "/openapi.json"):
+            answer = api.get(path, headers={"x-functions-key": ""})
+            assert answer.status_code == 200 and "http://" not in answer.text.replace(
+                "http://www.w3.org", ""
+            )
+        policy = api.get("/ui").headers["content-security-policy"]
+        assert api.get("/ui/../function_app.py").status_code == 404
+        assert api.get("/ui/secret").status_code == 404
+    assert "default-src 'self'" in policy and "unsafe" not in policy

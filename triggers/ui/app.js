@@ -1,0 +1,57 @@
+// The dashboard: one page, three views, and the question for the key.
+import { key, Problem } from "./api.js";
+import { h, show } from "./dom.js";
+import { formView } from "./form.js";
+import { jobView } from "./job.js";
+import { listView } from "./list.js";
+
+const main = document.getElementById("main");
+const forget = document.getElementById("forget");
+let leaving = new AbortController();
+
+function route() {
+  const [path, query] = location.hash.replace(/^#/, "").split("?");
+  const job = path.match(/^\/jobs\/([0-9a-f]{64})$/);
+  const search = new URLSearchParams(query);
+  if (job) return { name: "", run: (place, signal) => jobView(place, job[1], signal) };
+  if (path === "/new") return { name: "#/new", run: (place, signal) => formView(place, search, signal) };
+  return { name: "#/", run: (place, signal) => listView(place, search, signal) };
+}
+
+async function visit() {
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const view = route();
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.getAttribute("href") === view.name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  forget.hidden = !key.get();
+  if (!key.get()) return askForKey();
+  show(main, h("p", { role: "status" }, "Loading …"));
+  try {
+    await view.run(main, signal);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (error instanceof Problem && error.status === 401) askForKey("This key is not accepted. Check it, or ask whoever runs the service.");
+    else throw error;
+  }
+}
+
+function askForKey(wrong) {
+  document.title = "Sign in · Geolathe";
+  const input = h("input", { id: "key", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "key-help", "aria-invalid": Boolean(wrong) });
+  show(main, h("form", { class: "card", onsubmit: (event) => { event.preventDefault(); key.set(input.value.trim()); visit(); } },
+    h("h1", {}, "Function key"),
+    h("div", { class: "field" }, h("label", { for: "key" }, "Key"), input,
+      h("p", { class: "help", id: "key-help" }, "It stays in this browser. On your own machine ", h("code", {}, "./dev status"), " shows it; in Azure it stands under App keys."),
+      wrong ? h("p", { class: "wrong", role: "alert" }, wrong) : null),
+    h("button", { class: "primary" }, "Continue")));
+  input.focus();
+}
+
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+forget.addEventListener("click", () => { key.forget(); visit(); });
+window.addEventListener("hashchange", visit);
+visit();

@@ -1,0 +1,134 @@
+// A form made of a job type's JSON Schema, with upload by drag and drop.
+import { ask, upload } from "./api.js";
+import { h, show } from "./dom.js";
+import { sorry, title } from "./words.js";
+
+const RASTER = /\.(tiff?|gtiff|jp2|j2k|png|img|nc)$/i;
+
+export async function formView(place, search, signal) {
+  document.title = "New job · Geolathe";
+  const { job_types: types } = await ask("/job-types", { signal });
+  const before = search.get("from") ? await ask(`/jobs/status/${search.get("from")}`, { signal }) : null;
+  const wanted = search.get("type") ?? before?.job_type ?? "process_raster";
+  const type = types.find((each) => each.job_type === wanted) ?? types[0];
+  const values = before?.job_type === type.job_type ? before.parameters : {};
+  const fields = readSchema(type.parameters, values);
+  const problems = h("div", {});
+  const button = h("button", { class: "primary", id: "submit" }, "Submit");
+  const form = h("form", { class: "card", novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(type, fields, problems, button); } },
+    problems,
+    fields.some((field) => field.name === "blob_name") ? dropZone(fields, button, signal) : null,
+    fields.filter((field) => field.required).map(draw),
+    h("details", { open: fields.every((field) => !field.required) || undefined }, h("summary", {}, "Options"), h("div", { class: "columns" }, fields.filter((field) => !field.required).map(draw))),
+    h("p", {}, button));
+  show(place, h("h1", { tabindex: -1 }, before ? "Submit again" : "New job"),
+    h("div", { class: "field" }, h("label", { for: "job-type" }, "Job type"),
+      h("select", { id: "job-type", onchange: (event) => { location.hash = `#/new?type=${event.target.value}`; } },
+        types.map((each) => h("option", { value: each.job_type, selected: each === type }, each.job_type))),
+      h("p", { class: "help" }, type.description)),
+    form);
+}
+
+function readSchema(schema, values) {
+  const required = new Set(schema.required ?? []);
+  return Object.entries(schema.properties ?? {}).map(([name, whole]) => {
+    const options = whole.anyOf?.filter((option) => option.type !== "null") ?? [whole];
+    const shape = { ...whole, ...(options.length === 1 ? options[0] : { type: "json" }) };
+    return { name, shape, required: required.has(name), input: control(name, shape, values[name] ?? whole.default ?? null) };
+  });
+}
+
+function control(name, shape, value) {
+  const base = { id: `field-${name}`, name, "aria-describedby": `help-${name} wrong-${name}` };
+  if (shape.enum) return h("select", base, shape.enum.map((option) => h("option", { value: option, selected: option === value }, option)));
+  if (shape.type === "boolean") {
+    return h("select", base, [["", "default"], ["true", "yes"], ["false", "no"]].filter(([text]) => text || shape.default === null || shape.default === undefined)
+      .map(([text, label]) => h("option", { value: text, selected: String(value ?? "") === text }, label)));
+  }
+  if (shape.type === "integer" || shape.type === "number") return h("input", { ...base, type: "number", step: shape.type === "integer" ? 1 : "any", min: shape.minimum, max: shape.maximum, value: value ?? "" });
+  if (shape.type === "array" || shape.type === "object" || shape.type === "json") return h("textarea", { ...base, rows: 3, value: value === null ? "" : JSON.stringify(value) });
+  const hint = shape.format === "date-time" ? "2026-01-31T12:00:00Z" : "";
+  return h("input", { ...base, type: "text", value: value ?? "", placeholder: hint, autocomplete: "off", spellcheck: "false" });
+}
+
+function draw({ name, shape, required, input }) {
+  input.required = required;
+  return h("div", { class: "field" }, h("label", { for: input.id }, title(name), required ? h("span", { class: "quiet" }, " (required)") : null), input,
+    h("p", { class: "help", id: `help-${name}` }, shape.description ?? ""),
+    h("p", { class: "wrong", id: `wrong-${name}` }));
+}
+
+function read({ name, shape, input }) {
+  const text = input.value.trim();
+  if (text === "") return undefined;
+  if (shape.type === "boolean") return text === "true";
+  if (shape.type === "integer" || shape.type === "number") return Number(text);
+  if (["array", "object", "json"].includes(shape.type)) {
+    try { return JSON.parse(text); } catch { return text; }
+  }
+  return text;
+}
+
+async function submit(type, fields, problems, button) {
+  const body = Object.fromEntries(fields.map((field) => [field.name, read(field)]).filter(([, value]) => value !== undefined));
+  mark(fields, []);
+  problems.replaceChildren();
+  button.disabled = true;
+  try {
+    const answer = await ask(`/jobs/submit/${type.job_type}`, { method: "POST", body });
+    location.hash = `#/jobs/${answer.job_id}`;
+  } catch (error) {
+    const elsewhere = mark(fields, error.errors ?? []);
+    if (elsewhere || !error.errors?.length) problems.replaceChildren(sorry(error));
+    button.disabled = false;
+  }
+}
+
+// Writes each error beside its field; tells whether one belongs to no field.
+function mark(fields, errors) {
+  for (const { name, input } of fields) {
+    const mine = errors.find((error) => error.field.split(".")[0] === name);
+    input.toggleAttribute("aria-invalid", false);
+    if (mine) input.setAttribute("aria-invalid", "true");
+    document.getElementById(`wrong-${name}`)?.replaceChildren(mine ? mine.message : "");
+    if (mine) input.closest("details")?.setAttribute("open", "");
+  }
+  fields.find(({ input }) => input.hasAttribute("aria-invalid"))?.input.focus();
+  return errors.some((error) => !fields.some((field) => field.name === error.field.split(".")[0]));
+}
+
+function dropZone(fields, button, signal) {
+  const told = h("div", { id: "upload", role: "status" });
+  const picker = h("input", { id: "file", type: "file", multiple: true, "aria-describedby": "file-help" });
+  const zone = h("div", { class: "drop" }, h("label", { for: "file" }, h("strong", {}, "Drop a raster here, or choose it")), picker,
+    h("p", { class: "quiet", id: "file-help" }, "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE or NetCDF. Files beside it (.tfw, .aux.xml, .prj) may come with it. Or name a blob below."), told);
+  const send = (files) => sendFiles([...files], fields, told, button, signal);
+  picker.addEventListener("change", () => send(picker.files));
+  for (const kind of ["dragenter", "dragover"]) zone.addEventListener(kind, (event) => { event.preventDefault(); zone.classList.add("over"); });
+  for (const kind of ["dragleave", "drop"]) zone.addEventListener(kind, (event) => { event.preventDefault(); zone.classList.remove("over"); });
+  zone.addEventListener("drop", (event) => send(event.dataTransfer.files));
+  return zone;
+}
+
+async function sendFiles(files, fields, told, button, signal) {
+  const raster = files.find((file) => RASTER.test(file.name));
+  if (!raster) return show(told, sorry(new Error(`${files.map((file) => file.name).join(", ") || "Nothing"} is not a raster that is read here.`)));
+  button.disabled = true;
+  try {
+    // Sidecars first: the raster is looked at together with them.
+    for (const file of [...files.filter((each) => each !== raster), raster]) {
+      const bar = h("progress", { max: 1, value: 0, "aria-label": `upload of ${file.name}` });
+      show(told, h("p", {}, `Sending ${file.name} …`), bar);
+      const grant = await upload(file, file.name, (share) => { bar.value = share; }, signal);
+      if (file === raster) fill(fields, grant);
+    }
+    show(told, h("p", {}, `✓ ${raster.name} is in storage.`));
+  } catch (error) {
+    if (error.name !== "AbortError") show(told, sorry(error, () => sendFiles(files, fields, told, button, signal)));
+  }
+  button.disabled = false;
+}
+
+function fill(fields, grant) {
+  for (const { name, input } of fields) if (name === "blob_name" || name === "container_name") input.value = grant[name];
+}

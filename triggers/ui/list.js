@@ -1,0 +1,75 @@
+// The list of jobs: live, filtered, a page at a time.
+import { ask, pause } from "./api.js";
+import { h, show } from "./dom.js";
+import { about, lasted, sorry, state, when } from "./words.js";
+
+const STATES = ["queued,processing", "completed", "completed_with_errors", "failed", "cancelled"];
+const PAGE = 25;
+
+export async function listView(place, search, signal) {
+  document.title = "Jobs · Geolathe";
+  const table = h("div", {});
+  const { job_types: types } = await ask("/job-types", { signal });
+  show(place,
+    h("div", { class: "row spread" }, h("h1", {}, "Jobs"), h("a", { class: "button primary", href: "#/new" }, "New job")),
+    filters(search, types), table);
+  while (!signal.aborted) {
+    const query = new URLSearchParams({ limit: PAGE });
+    for (const name of ["status", "job_type", "after"]) if (search.get(name)) query.set(name, search.get(name));
+    let open = false;
+    try {
+      const page = await ask(`/jobs?${query}`, { signal });
+      open = page.jobs.some((job) => !job.finished_at);
+      show(table, page.jobs.length ? rows(page.jobs) : empty(search), pages(search, page));
+    } catch (error) {
+      if (error.name === "AbortError" || error.status === 401) throw error;
+      show(table, sorry(error));
+    }
+    await pause(open ? 1 : 4, signal);
+    while (document.hidden) await pause(1, signal);
+  }
+}
+
+function filters(search, types) {
+  const go = (name) => (event) => {
+    const next = new URLSearchParams(search);
+    next.delete("after");
+    if (event.target.value) next.set(name, event.target.value);
+    else next.delete(name);
+    location.hash = `#/?${next}`;
+  };
+  const choice = (id, name, text, options) => h("div", { class: "field" }, h("label", { for: id }, text),
+    h("select", { id, onchange: go(name) }, h("option", { value: "" }, "All"),
+      options.map((value) => h("option", { value, selected: search.get(name) === value }, value === STATES[0] ? "open" : value.replaceAll("_", " ")))));
+  return h("div", { class: "row card" }, choice("status", "status", "State", STATES), choice("type", "job_type", "Type", types.map((type) => type.job_type)));
+}
+
+function rows(jobs) {
+  return h("div", { class: "card scroll" }, h("table", { class: "cards" },
+    h("caption", { class: "hidden" }, "Jobs, newest first"),
+    h("thead", {}, h("tr", {}, ["Job", "State", "Stage", "Created", "Took"].map((head) => h("th", { scope: "col" }, head)))),
+    h("tbody", {}, jobs.map((job) => h("tr", { "data-job": job.job_id },
+      h("th", { scope: "row" }, h("a", { href: `#/jobs/${job.job_id}`, id: `job-${job.job_id}` }, about(job)),
+        h("div", { class: "quiet" }, job.job_type),
+        job.error ? h("div", {}, job.error.message) : null),
+      h("td", { class: "short" }, state(job.status)),
+      h("td", { class: "short" }, job.finished_at ? "" : h("span", { "aria-label": `stage ${job.stage} of ${job.total_stages}` }, `${job.stage} of ${job.total_stages}`)),
+      h("td", { class: "short quiet" }, when(job.created_at)),
+      h("td", { class: "short quiet" }, lasted(job)))))));
+}
+
+function empty(search) {
+  return h("div", { class: "card" }, [...search.keys()].length
+    ? h("p", {}, "No job is like that. ", h("a", { href: "#/" }, "Show all jobs"))
+    : h("p", {}, "Nothing was submitted yet. ", h("a", { href: "#/new" }, "Make a map of a raster")));
+}
+
+function pages(search, page) {
+  const older = new URLSearchParams(search);
+  older.set("after", page.next ?? "");
+  const newest = new URLSearchParams(search);
+  newest.delete("after");
+  return h("nav", { class: "row", "aria-label": "Pages" },
+    search.get("after") ? h("a", { id: "newest", class: "button", href: `#/?${newest}` }, "Newest") : null,
+    page.next ? h("a", { id: "older", class: "button", href: `#/?${older}` }, "Older") : null);
+}
