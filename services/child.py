@@ -36,10 +36,17 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_
 # two heaps at 290. (A low trim threshold saves more, and costs half again as much CPU time.)
 _MALLOC = {"MALLOC_ARENA_MAX": "2"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TURNS = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 class ChildError(RuntimeError):
     """Something went wrong in the child that another attempt may not meet again."""
+
+
+class ChildKilled(ChildError):
+    """Somebody killed it. If that was for its own hunger, the next attempts die too."""
+
+    code = "RASTER_TOO_HEAVY"
 
 
 def run(
@@ -62,7 +69,7 @@ def run(
         # A sudden allocation is refused here; what grows is seen by _Conversation first.
         "memory_bytes": 2 * memory_bytes,
     }
-    with _SERVER.conversation() as line:
+    with _turn(report), _SERVER.conversation() as line:
         conversation = _Conversation(line, report, memory_bytes, seconds)
         try:
             line.sendall(json.dumps(order).encode() + b"\n")
@@ -71,6 +78,17 @@ def run(
             raise ChildError("the raster process died before it could begin") from None
         finally:
             conversation.end()
+
+
+@contextmanager
+def _turn(report: Report) -> Iterator[None]:
+    """As many raster processes as processors: more would only share their memory and time."""
+    while not _TURNS.acquire(timeout=_TICK_SECONDS):
+        report(0.0, "waiting for a processor")
+    try:
+        yield
+    finally:
+        _TURNS.release()
 
 
 class _Conversation:
@@ -172,10 +190,9 @@ def _raised(kind: str, message: str, trace: str) -> Exception:
 
 def _death(code: int, memory_bytes: int) -> Exception:
     if code == -signal.SIGKILL:
-        return TaskFailed(
-            "RASTER_TOO_HEAVY",
+        return ChildKilled(
             f"the raster process was killed: it, or its neighbours, took too much memory "
-            f"(its own limit is {memory_bytes >> 20} MB)",
+            f"(its own limit is {memory_bytes >> 20} MB)"
         )
     if code == -signal.SIGTERM:
         return ChildError("the raster process was told to stop")

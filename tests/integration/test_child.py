@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from core.errors import TaskFailed, TaskLost
 from services import child
-from services.child import ChildError
+from services.child import ChildError, ChildKilled
 from tests.fixtures.child_functions import Order, Reply
 
 MB = 2**20
@@ -68,7 +69,6 @@ def test_other_errors_tell_what_happened():
     [
         (signal.SIGSEGV, "RASTER_CRASHED"),
         (signal.SIGABRT, "RASTER_CRASHED"),
-        (signal.SIGKILL, "RASTER_TOO_HEAVY"),
     ],
 )
 def test_death_by_signal_is_a_clear_failure(number, code):
@@ -76,6 +76,37 @@ def test_death_by_signal_is_a_clear_failure(number, code):
         run("die", number=int(number))
     assert dead.value.code == code
     assert run("echo", text="the next one works").text == "the next one works"
+
+
+def test_a_child_that_was_killed_may_be_tried_again():
+    """A neighbour's hunger is a passing fault; its own kills every attempt, with this code."""
+    with pytest.raises(ChildKilled) as killed:
+        run("die", number=int(signal.SIGKILL))
+    assert killed.value.code == "RASTER_TOO_HEAVY"
+
+
+def test_no_more_processes_run_than_there_are_processors():
+    processors = os.cpu_count() or 1
+    running: set[str] = set()
+    most, waited = [0], threading.Event()
+
+    def hold(number: int) -> None:
+        def report(_: float, message: str) -> None:
+            if message == "waiting for a processor":
+                waited.set()
+            elif message:
+                running.add(message)
+                most[0] = max(most[0], len(running))
+                if waited.is_set():
+                    raise TaskLost("seen enough")
+
+        with pytest.raises(TaskLost):
+            run("hang", report)
+        running.clear()
+
+    with ThreadPoolExecutor(processors + 1) as pool:
+        list(pool.map(hold, range(processors + 1)))
+    assert most[0] == processors
 
 
 def test_deadline_ends_a_hang():
