@@ -24,11 +24,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from geolathe import Client, Refused
+from geolathe.sending import find_sidecars
 from local.environment import BRONZE, Environment
 from local.errors import LocalError
 from local.stack import Stack
 from local.steps import Report
-from local.submission import Api, Refused, find_sidecars, parse_arguments
+from local.submission import connect, parse_arguments
 
 NO_RASTERS = (".md", ".csv", ".txt", ".xml", ".wld", ".prj", ".msk", ".ovr", ".hdr", ".rrd",
               ".tfw", ".tifw", ".pgw", ".jgw", ".j2w", ".aux", ".ige", ".json")  # fmt: skip
@@ -120,11 +122,11 @@ def run(
     with (
         storage,
         storage.get_container_client(BRONZE) as bronze,
-        Api(environment) as api,
+        connect(environment) as client,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
         outcomes = []
-        for outcome in pool.map(lambda raster: _try(raster, bronze, api, parameters), rasters):
+        for outcome in pool.map(lambda raster: _try(raster, bronze, client, parameters), rasters):
             outcomes.append(outcome)
             mark = "" if outcome.is_right else "  <- not as expected"
             console.print(
@@ -137,15 +139,16 @@ def run(
 
 
 def _try(
-    raster: Expected, bronze: ContainerClient, api: Api, parameters: dict[str, object]
+    raster: Expected, bronze: ContainerClient, client: Client, parameters: dict[str, object]
 ) -> Outcome:
     started = time.monotonic()
     request = {"container_name": BRONZE, "blob_name": _upload(raster, bronze), **parameters}
     try:
-        job = api.submit("process_raster", request)
-        final = list(api.follow(job["job_id"]))[-1]
+        job = client.submit("process_raster", request)
+        *_, ended = job.follow()
+        final = ended.data
     except Refused as refusal:
-        return Outcome(raster, "reject", str(refusal.code), str(refusal), _since(started))
+        return Outcome(raster, "reject", str(refusal.status), str(refusal), _since(started))
     error = final.get("error") or {}
     outcome = {"completed": "cog", "failed": "reject"}.get(final["status"], "error")
     code, message = str(error.get("code", "")), str(error.get("message", ""))

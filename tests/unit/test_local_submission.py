@@ -1,22 +1,13 @@
-"""What `./dev submit` makes of its arguments, of the files beside a raster, and of answers."""
+"""What `./dev submit` and `./dev demo` make of their arguments, of answers and of pictures."""
 
 import io
-import json
 
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from local.demo import count_colours, tile_at, tile_url
 from local.errors import LocalError
-from local.submission import (
-    _watch_lines,
-    explain_problem,
-    find_sidecars,
-    parse_arguments,
-    sidecar_names,
-    why_it_failed,
-)
+from local.submission import parse_arguments, why_it_failed
 
 
 def test_values_that_read_as_json_are_that():
@@ -39,54 +30,6 @@ def test_argument_without_key_is_refused(given):
         parse_arguments([given])
 
 
-def test_sidecars_are_found_beside_the_raster_by_name(tmp_path):
-    belongs = ["map.tif.aux.xml", "map.tif.msk", "map.tif.ovr", "map.TFW", "map.wld", "map.prj"]
-    others = ["map.tif", "map2.tif.aux.xml", "map.png", "map.jgw", "other.prj", "map.tif.bak"]
-    for name in belongs + others:
-        (tmp_path / name).touch()
-    assert {file.name for file in find_sidecars(tmp_path / "map.tif")} == set(belongs)
-
-
-@pytest.mark.parametrize(
-    ("name", "world"),
-    [("a.tif", "a.tfw"), ("a.tiff", "a.tiffw"), ("A.JP2", "a.j2w"), ("a.png", "a.pgw")],
-)
-def test_world_files_have_the_names_gdal_knows(name, world):
-    assert world in sidecar_names(name)
-
-
-def test_raster_is_not_its_own_sidecar():
-    assert "a.prj" not in sidecar_names("a.prj")
-
-
-def test_problem_is_told_with_each_field():
-    problem = {
-        "title": "A parameter is wrong",
-        "detail": "output_tier: no; target_crs: no",
-        "errors": [
-            {"field": "output_tier", "value": "x", "message": "must be one of"},
-            {"field": "target_crs", "value": 1, "message": "is no CRS"},
-        ],
-    }
-    assert explain_problem(422, json.dumps(problem)).splitlines() == [
-        "HTTP 422: A parameter is wrong",
-        "  output_tier: must be one of",
-        "  target_crs: is no CRS",
-    ]
-
-
-def test_problem_without_fields_is_told_with_its_detail():
-    told = explain_problem(404, json.dumps({"title": "No blob", "detail": "x.tif in bronze"}))
-    assert told == "HTTP 404: No blob: x.tif in bronze"
-
-
-@pytest.mark.parametrize("text", ["<html>gateway</html>", "[1]", "", "{}"])
-def test_answer_that_is_no_problem_document_is_told_as_it_is(text):
-    told = explain_problem(502, text)
-    assert told.startswith("HTTP 502: ")
-    assert (text or "no reason given") in told
-
-
 def test_completed_job_has_no_reason():
     assert why_it_failed({"status": "completed"}) is None
 
@@ -98,29 +41,6 @@ def test_failed_job_says_why():
 
 def test_cancelled_job_without_error_is_named():
     assert why_it_failed({"status": "cancelled", "error": None}) == "the job is cancelled"
-
-
-def test_each_stage_is_told_once_for_each_status():
-    def status(*stages):
-        names = ["validate", "create_cog"]
-        rows = [
-            {"stage": n, "name": name, "status": s, "completed_tasks": 0, "total_tasks": 1}
-            for n, (name, s) in enumerate(zip(names, stages, strict=True), 1)
-        ]
-        return {"status": "processing", "total_stages": 2, "stages": rows}
-
-    told = io.StringIO()
-    statuses = [
-        status("processing", "pending"),
-        status("processing", "pending"),
-        status("completed", "processing"),
-    ]
-    assert _watch_lines(iter(statuses), Console(file=told, width=200)) is statuses[-1]
-    assert [line.split()[:3] for line in told.getvalue().splitlines()] == [
-        ["validate", "processing", "(0/1)"],
-        ["validate", "completed", "(0/1)"],
-        ["create_cog", "processing", "(0/1)"],
-    ]
 
 
 @pytest.mark.parametrize(
