@@ -413,6 +413,8 @@ class MemoryState:
             if task.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
         ]
         for task in again:
+            if task.error is not None and task.status is TaskStatus.FAILED:
+                self._keep_attempt(task, task.error)
             self._set_task(
                 task, status=TaskStatus.QUEUED, spent_attempts=task.attempt, due_at=_now(),
                 error=None, finished_at=None, progress=0.0,

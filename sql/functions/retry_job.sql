@@ -24,6 +24,10 @@ BEGIN
      WHERE s.job_id = p_job_id AND s.failed_tasks + s.cancelled_tasks > 0;
     IF v_stage IS NOT NULL THEN
         DELETE FROM app.stages s WHERE s.job_id = p_job_id AND s.stage > v_stage;
+        INSERT INTO app.attempts (task_id, attempt, started_at, finished_at, error)
+        SELECT t.task_id, t.attempt, t.started_at, t.finished_at, t.error FROM app.tasks t
+         WHERE t.job_id = p_job_id AND t.stage = v_stage AND t.status = 'failed'
+            ON CONFLICT DO NOTHING;
         UPDATE app.tasks t
            SET status = 'queued', spent_attempts = t.attempt, due_at = now(),
                nudged_at = NULL, error = NULL, finished_at = NULL, progress = 0

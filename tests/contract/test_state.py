@@ -467,3 +467,12 @@ def test_a_late_worker_has_the_discarding_of_a_cancelled_job_begin_again(state):
     again = state.reopen_discard(job.job_id)
     assert again is not None and again.discarded_at is None
     assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]
+
+
+def test_a_retried_job_keeps_the_errors_it_is_retried_for(state):
+    job, [task] = started_stage(state, 1)
+    state.complete_task(task.task_id, claimed(state, task.task_id).attempt, None, BROKEN)
+    state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    state.retry_job(job.job_id)
+    [kept] = state.attempts([task.task_id])
+    assert (kept.attempt, kept.error) == (1, BROKEN)

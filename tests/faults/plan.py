@@ -79,8 +79,8 @@ def short_plan(seed: int) -> Plan:
         if kind in SOON_REACHED:
             fault = replace(fault, arm=SOON_REACHED[kind])
         faults.append(fault)
-        at += 0.7 + min(fault.lasts, 1.8)
-    submissions = tuple(_submissions(chance, at + 8.0))
+        at += 0.5 + min(fault.lasts, 1.5)
+    submissions = tuple(_submissions(chance, at + 6.0))
     return Plan(seed, at, 2, submissions, tuple(faults))
 
 
