@@ -16,7 +16,7 @@ from infrastructure.scratch import LocalScratch
 from infrastructure.service_bus import ServiceBus
 from jobs import ALL_JOBS
 from services import ALL_HANDLERS
-from triggers import health, history, job_types, jobs, openapi, pages, queues, timers, uploads
+from triggers import health, history, job_types, jobs, ogc, openapi, pages, queues, timers, uploads
 
 settings = Settings()
 pool = open_pool(settings.database_url.get_secret_value(), settings.pool_size)
@@ -53,6 +53,7 @@ app.register_functions(jobs.blueprint(machine))
 app.register_functions(history.blueprint(machine))
 app.register_functions(job_types.blueprint(machine))
 app.register_functions(uploads.blueprint(blobs, settings.bronze_container))
+app.register_functions(ogc.blueprint(machine))
 app.register_functions(openapi.blueprint(machine.registry.jobs.values()))
 app.register_functions(pages.blueprint())
 app.register_functions(health.blueprint(checks))

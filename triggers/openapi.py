@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 from core.job import JobBase
 from core.models import JobStatus, Json
 from core.uploads import Upload, UploadRequest
-from triggers import bodies
+from triggers import bodies, ogc
 from triggers.answers import JSON
 from triggers.problems import MEDIA_TYPE
 from triggers.queries import LARGEST_PAGE, LONGEST_WAIT
@@ -19,7 +19,8 @@ REFERENCE = "#/components/schemas/{model}"
 MODELS: tuple[type[BaseModel], ...] = (
     bodies.Submitted, bodies.Accepted, bodies.Job, bodies.JobList, bodies.TaskList,
     bodies.EventList, bodies.JobTypeList, bodies.Health, bodies.Alive, bodies.Problem,
-    Upload,
+    Upload, ogc.Landing, ogc.Conformance, ogc.ProcessList, ogc.Process, ogc.StatusInfo,
+    ogc.StatusList, ogc.Results,
 )  # fmt: skip
 REASONS = {
     400: "the request cannot be read",
@@ -54,6 +55,13 @@ LIMIT: Json = {
     "description": "how many at most",
     "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": 100},
 }
+JOB_PLACE: Json = {
+    "name": "after",
+    "in": "query",
+    "description": "the `next` of the page before",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,17}-[0-9a-f]{64}$"},
+}
+OGC = "OGC API - Processes"
 ANONYMOUS: Json = {"security": []}
 LOCATION: Json = {"Location": {"description": "the job's status", "schema": TEXT}}
 LATER: Json = {"Retry-After": {"description": "seconds", "schema": TEXT}}
@@ -78,7 +86,11 @@ def describe_api(jobs: Iterable[JobBase]) -> Json:
     for job in jobs:
         schemas |= _parameters(job)
     _, answers = models_json_schema(
-        [(UploadRequest, "validation"), *((model, "serialization") for model in MODELS)],
+        [
+            (UploadRequest, "validation"),
+            (ogc.Execute, "validation"),
+            *((model, "serialization") for model in MODELS),
+        ],
         ref_template=REFERENCE,
     )
     key = {"type": "apiKey", "in": "header", "name": "x-functions-key"}
@@ -92,11 +104,15 @@ def describe_api(jobs: Iterable[JobBase]) -> Json:
         },
         "servers": [{"url": "/api"}],
         "security": [{"function_key": []}],
-        "paths": _submit_paths(jobs)
-        | _job_paths()
-        | _history_paths()
-        | _upload_paths()
-        | _other_paths(),
+        "paths": {
+            **_submit_paths(jobs),
+            **_job_paths(),
+            **_history_paths(),
+            **_upload_paths(),
+            **_ogc_paths(jobs),
+            **_ogc_job_paths(),
+            **_other_paths(),
+        },
         "components": {
             "securitySchemes": {"function_key": key},
             "schemas": schemas | answers["$defs"],
@@ -135,7 +151,7 @@ def _job_paths() -> Json:
         _query("status", {"type": "array", "items": states}, "of one or several statuses")
         | {"style": "form", "explode": False},
         _query("job_type", TEXT, "of one type"),
-        _query("after", {"type": "string", "pattern": "^[0-9]{1,17}-[0-9a-f]{64}$"}, "a `next`"),
+        JOB_PLACE,
         LIMIT,
     ]
     seconds = {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0}
@@ -228,6 +244,62 @@ def _upload_paths() -> Json:
     example = {"name": "folder/raster.tif", "size": 12_345_678}
     body = {"required": True, "content": {JSON: {"schema": schema, "example": example}}}
     return {"/uploads": {"post": grant | {"requestBody": body}}}
+
+
+def _ogc_paths(jobs: Iterable[JobBase]) -> Json:
+    """OGC API - Processes: the same jobs in the words of that standard."""
+    process = {
+        "name": "process",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "enum": [job.job_type for job in jobs]},
+    }
+    inputs = {"$ref": REFERENCE.format(model=ogc.Execute.__name__)}
+    content = {"schema": inputs, "example": {"inputs": {"n": 3}}}
+    taken = {201: _answer("the job's status", ogc.StatusInfo, LOCATION)}
+    execute = _operation(
+        "ogc_execute", OGC, "Run a process", taken, (400, 404, 413, 422, 503), [process]
+    ) | {"requestBody": {"required": True, "content": {JSON: content}}}
+    return {
+        "/ogc": {"get": _ogc_get("landing", "The landing page", ogc.Landing)},
+        "/ogc/conformance": {
+            "get": _ogc_get("conformance", "Conformance classes", ogc.Conformance)
+        },
+        "/ogc/processes": {
+            "get": _ogc_get("processes", "The processes", ogc.ProcessList, (422,), [LIMIT])
+        },
+        "/ogc/processes/{process}": {
+            "get": _ogc_get("process", "A process", ogc.Process, (404,), [process])
+        },
+        "/ogc/processes/{process}/execution": {"post": execute},
+    }
+
+
+def _ogc_job_paths() -> Json:
+    one = {200: _answer("the job's status", ogc.StatusInfo)}
+    dismiss = _operation("ogc_dismiss", OGC, "Stop a job", one, (404, 409, 503), [JOB_ID])
+    return {
+        "/ogc/jobs": {
+            "get": _ogc_get("jobs", "Jobs", ogc.StatusList, (422, 503), [LIMIT, JOB_PLACE])
+        },
+        "/ogc/jobs/{job_id}": {
+            "get": _ogc_get("job", "A job's status", ogc.StatusInfo, (404, 503), [JOB_ID]),
+            "delete": dismiss,
+        },
+        "/ogc/jobs/{job_id}/results": {
+            "get": _ogc_get("results", "A job's results", ogc.Results, (404, 503), [JOB_ID])
+        },
+    }
+
+
+def _ogc_get(
+    name: str,
+    text: str,
+    model: type[BaseModel],
+    problems: Iterable[int] = (),
+    parameters: Iterable[Json] = (),
+) -> Json:
+    return _operation(f"ogc_{name}", OGC, text, {200: _answer(text, model)}, problems, parameters)
 
 
 def _other_paths() -> Json:

@@ -34,12 +34,15 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
 }
 
 
-def problem(error: GeolatheError) -> func.HttpResponse:
-    """The response for an error of ours."""
-    status, title = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+def problem(
+    error: GeolatheError, kind: str | None = None, status: int | None = None
+) -> func.HttpResponse:
+    """The response for an error of ours; `kind` and `status` where a standard has its own."""
+    usual, title = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
+    status = status or usual
     wrong = error.errors if isinstance(error, InvalidRequest) else None
     body = Problem(
-        type=f"urn:geolathe:error:{error.code.lower().replace('_', '-')}",
+        type=kind or f"urn:geolathe:error:{error.code.lower().replace('_', '-')}",
         title=title,
         status=status,
         code=error.code,

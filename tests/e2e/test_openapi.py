@@ -30,7 +30,7 @@ OPERATIONS = [
     (method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods
 ]
 CHECKS = [
-    not_a_server_error, status_code_conformance, content_type_conformance,
+    status_code_conformance, content_type_conformance,
     response_headers_conformance, response_schema_conformance,
 ]  # fmt: skip
 PAGES = {"/openapi.json", "/docs", "/ui/{*path}"}
@@ -83,7 +83,9 @@ def test_every_answer_is_as_described(
         if job_id and "job_id" in case.path_parameters:
             case.path_parameters["job_id"] = job_id
         tame(case)
-        checks = CHECKS + [negative_data_rejection] * ("submit" in path)
+        # A loaded machine may be unhealthy for a moment, and says so.
+        checks = CHECKS + [not_a_server_error] * (path != "/health")
+        checks += [negative_data_rejection] * ("submit" in path)
         case.call_and_validate(
             base_url=product.environment.api, headers=headers, checks=checks, timeout=20
         )
@@ -94,6 +96,8 @@ def test_every_answer_is_as_described(
 def tame(case):
     """Neither hours of waiting nor a hundred thousand tasks for a request that is right."""
     query, body = case.query or {}, case.body
+    if isinstance(body, dict) and isinstance(body.get("inputs"), dict):
+        body = body["inputs"]
     if isinstance(query.get("wait"), int | float) and query["wait"] > 0:
         query["wait"] = min(query["wait"], 0.1)
     if isinstance(body, dict) and type(body.get("n")) is int and 3 < body["n"] <= 100_000:
@@ -105,7 +109,9 @@ def test_every_route_wants_the_key_that_the_document_says(product, described, me
     anonymous = DOCUMENT["paths"][path][method.lower()].get("security") == []
     with product.api as api:
         answer = api.request(
-            method, path.replace("{job_id}", "0" * 64), headers={"x-functions-key": "wrong"}
+            method,
+            path.replace("{job_id}", "0" * 64).replace("{process}", "none"),
+            headers={"x-functions-key": "wrong"},
         )
     assert (answer.status_code != 401) == anonymous
 
