@@ -15,6 +15,7 @@ from azure.storage.blob import BlobServiceClient, CorsRule
 
 from local import process
 from local.azurite import Azurite, install_azurite
+from local.chromium import install_chromium
 from local.environment import (
     BRONZE,
     DATABASE,
@@ -35,7 +36,7 @@ from local.steps import Report, Step, run_steps
 PRODUCT = ("function_app.py", "host.json", "config", "core", "infrastructure", "jobs")
 HOST_SOURCES = (*PRODUCT, "services", "triggers", "local/functions_host", "local.settings.json")
 PARTS = ("postgres", "azurite", "broker", "host", "titiler", "stac")
-SETUP_LOGS = ("python", "apt", "npm", "migrate")
+SETUP_LOGS = ("python", "apt", "npm", "chromium", "migrate")
 # Which port belongs to which part.
 PORTS = {
     "postgres": "postgres",
@@ -76,9 +77,13 @@ class Stack:
             return environment
 
     def install(self, report: Report) -> None:
-        """Get PostgreSQL, PostGIS and Azurite, and start nothing. Raises StepFailed."""
+        """Get PostgreSQL, PostGIS, Azurite and a browser, and start nothing. Raises StepFailed."""
         run_steps(
-            [Step("postgresql", self._install_postgres), Step("azurite", self._install_azurite)],
+            [
+                Step("postgresql", self._install_postgres),
+                Step("azurite", self._install_azurite),
+                Step("chromium", lambda: install_chromium(self.log("chromium"))),
+            ],
             report,
         )
 

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from local import ports, process
-from local.azurite.install import PINS, azurite_script, install_azurite, node
+from local.azurite.install import PINS, azurite_script, install_azurite
 from local.errors import LocalError, last_lines
+from local.npm import node
 from local.process import Identity
 
 # Microsoft publishes this account for its emulators: every tool knows it, and it guards nothing.

@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,31 +13,13 @@ from rasterio.warp import transform as reproject
 
 from tests.fixtures.published import RASTERS, UTM33, Published
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="the browser tests need: pip install playwright"
-)
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="the browser tests need Chromium: apt-get install chromium"
-)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
 
 @pytest.fixture
-def page(browser, titiler: str, request) -> Iterator:
+def page(chromium, titiler: str, request) -> Iterator:
     """A page that fails the test for an error on it or a request to another host."""
     wrong: list[str] = []
     options = getattr(request, "param", {"viewport": {"width": 1200, "height": 800}})
-    with browser.new_context(**options) as context:
+    with chromium.new_context(**options) as context:
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
         page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
@@ -188,8 +169,8 @@ def test_uncatalogued_file_has_a_page_too(page, published: Published, titiler: s
     assert "600 \u00d7 600 pixels" in page.locator("#facts").inner_text()
 
 
-def test_missing_file_is_explained(browser, published: Published, titiler: str):
-    with browser.new_context() as context:
+def test_missing_file_is_explained(chromium, published: Published, titiler: str):
+    with chromium.new_context() as context:
         page = context.new_page()
         page.goto(f"{titiler}/cog/WebMercatorQuad/map.html?url=/vsiaz/{published.silver}/no.tif")
         page.wait_for_selector("#message:not([hidden])")
