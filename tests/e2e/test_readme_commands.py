@@ -26,13 +26,22 @@ def blocks(language, holding):
 
 
 def shell(product, command, **more):
+    return json.loads(run_shell(product, command, **more))
+
+
+def run_shell(product, command, **more):
     environment = product.environment
     names = {"API": environment.api, "KEY": environment.keys.function_key, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        ["bash", "-ec", command], env=names | more, capture_output=True, text=True, timeout=90
+        ["bash", "-ec", command],
+        env=names | more,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 def test_submit_watch_and_open_run_as_written(product):
@@ -43,6 +52,28 @@ def test_submit_watch_and_open_run_as_written(product):
     status = shell(product, watch, JOB=job["job_id"])
     assert status["status"] == "completed"
     assert status["result_data"]["cog"]["cog_blob"].startswith("cogs/my_test/")
+
+
+def test_the_client_runs_as_written(product, tmp_path):
+    command = tmp_path / "geolathe"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m geolathe "$@"\n')
+    command.chmod(0o755)
+    [commands], [code] = blocks("sh", "geolathe submit"), blocks("python", "geolathe import")
+    told = run_shell(product, commands, PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert "the job is completed" in told and "map: http" in told
+    assert "bahamas" in told.split("map: http")[1]
+    environment = product.environment
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"GEOLATHE_URL": environment.api, "GEOLATHE_KEY": environment.keys.function_key},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    *progress, link = done.stdout.splitlines()
+    assert float(progress[-1]) == 1 and "map.html" in link
 
 
 def test_the_job_of_the_readme_runs_as_written(product, monkeypatch):
