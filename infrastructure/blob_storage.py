@@ -14,6 +14,7 @@ from azure.storage.blob import (
     BlobSasPermissions,
     BlobServiceClient,
     ContentSettings,
+    ExponentialRetry,
     StandardBlobTier,
     UserDelegationKey,
     generate_blob_sas,
@@ -134,6 +135,8 @@ class AzureBlobs:
 
 
 def _connect(account: str) -> BlobServiceClient:
+    # The SDK's own first pause is 15 s: an outage of two seconds would take twenty.
+    retry = ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=5)
     if account.startswith("https://"):
         return BlobServiceClient(
             account,
@@ -141,9 +144,14 @@ def _connect(account: str) -> BlobServiceClient:
             max_single_put_size=BLOCK,
             max_block_size=BLOCK,
             max_single_get_size=BLOCK,
+            retry_policy=retry,
         )
     return BlobServiceClient.from_connection_string(
-        account, max_single_put_size=BLOCK, max_block_size=BLOCK, max_single_get_size=BLOCK
+        account,
+        max_single_put_size=BLOCK,
+        max_block_size=BLOCK,
+        max_single_get_size=BLOCK,
+        retry_policy=retry,
     )
 
 

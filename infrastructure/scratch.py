@@ -1,6 +1,7 @@
 """Local disk for the work of one task: checked for room, and cleaned also after a kill."""
 
 import fcntl
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -25,16 +26,32 @@ class LocalScratch:
         self._root.mkdir(parents=True, exist_ok=True)
         self._remove_orphans()
         self._check_room(bytes_needed)
-        folder = self._root / f"{name[-80:]}-{uuid.uuid4().hex[:8]}"
-        lock = folder.with_suffix(".lock")
-        with lock.open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        with self._locked_name(name) as folder:
             try:
                 folder.mkdir()
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-                lock.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked_name(self, name: str) -> Iterator[Path]:
+        """A name of our own, its lock held until the block ends.
+
+        Between making the lock file and locking it, somebody may take it for an orphan's and
+        remove it: then the lock that we hold is not the one others see, and we choose again.
+        """
+        while True:
+            folder = self._root / f"{name[-80:]}-{uuid.uuid4().hex[:8]}"
+            lock = folder.with_suffix(".lock")
+            with lock.open("w") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                if not _is_same(held.fileno(), lock):
+                    continue
+                try:
+                    yield folder
+                finally:
+                    lock.unlink(missing_ok=True)
+                return
 
     def _check_room(self, bytes_needed: int) -> None:
         free = shutil.disk_usage(self._root).free
@@ -50,6 +67,14 @@ class LocalScratch:
                 if owned:
                     shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                     lock.unlink(missing_ok=True)
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    """Whether the path still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
