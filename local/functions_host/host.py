@@ -12,7 +12,6 @@ from typing import Any
 
 from azure.servicebus.aio import ServiceBusClient
 from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from local.errors import LocalError
 from local.functions_host.admin import Admin
@@ -66,7 +65,8 @@ class Host:
         self._triggers: list[QueueListener | Timer] = []
         admin = Admin(functions, self._calls, self._keys, self.status)
         face = HttpFunctions(self._https, self._calls, self._keys, self._is_stopping)
-        self.app = Starlette(routes=[*admin.routes(), Mount("/", app=face)])
+        self.app = Starlette(routes=admin.routes())
+        self.app.router.default = face  # a Mount would keep paths with a line break to itself
 
     async def start(self) -> None:
         """Begin to take messages and to watch the clock."""

@@ -131,6 +131,7 @@ def test_a_request_reaches_the_function_whole(http: httpx.Client) -> None:
         ("/API/Numbers/PI", "pi itself"),
         ("/api/maybe", "maybe nothing"),
         ("/api/maybe/3", "maybe 3"),
+        ("/api/maybe/a%0Ab", "maybe a\nb"),
         ("/api/files/a/b.tif", "file a/b.tif True"),
         ("/api/files", "file  True"),
     ],
