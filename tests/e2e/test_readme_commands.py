@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import types
 from contextlib import closing
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_the_client_runs_as_written(product, tmp_path):
     assert float(progress[-1]) == 1 and "map.html" in link
 
 
+def test_the_search_runs_as_written(product, capsys):
+    source = product.upload(ROOT / "samples" / "bahamas_landsat7.tif", "readme/bahamas.tif")
+    done = product.run("process_raster", **source)["result_data"]
+    [search] = blocks("python", "pystac_client")
+    exec(textwrap.dedent(search), {"STAC": product.environment.stac})
+    assert f"/{done['cog']['cog_container']}/{done['cog']['cog_blob']}'" in capsys.readouterr().out
+
+
 def test_the_job_of_the_readme_runs_as_written(product, monkeypatch):
     [handler_code], [job_code] = blocks("python", "def measure_blob("), blocks("python", "JobBase")
     handler = types.ModuleType("services.measure_blob")
@@ -104,7 +113,7 @@ def test_the_job_of_the_readme_runs_as_written(product, monkeypatch):
 
 def test_every_file_and_command_that_the_readme_names_is_there():
     assert len(README.splitlines()) <= 200
-    for link in re.findall(r"\]\(([\w./-]+)\)", README):
+    for link in re.findall(r"(?:\]\(|src=\")([\w./-]+)", README):
         assert (ROOT / link).exists(), link
     told = subprocess.run(
         [sys.executable, "-m", "local", "--help"],

@@ -1,0 +1,59 @@
+"""Photograph share pages: `./dev up`, then `python docs/screenshots.py rgb=FILE dem=FILE ...`.
+
+Each raster is published, its share link opened in the browser of the tests, and what it shows
+written to docs/images/NAME.webp.
+"""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+from rich.console import Console
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from local.chromium import find_chromium  # noqa: E402 - a script outside the packages
+from local.stack import Stack  # noqa: E402
+from local.submission import submit_file  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+WHOLE = "!document.querySelector('.leaflet-tile:not(.leaflet-tile-loaded)')"
+
+
+def main() -> None:
+    stack = Stack(Path(os.environ.get("GEOLATHE_STACK", ROOT / ".local")))
+    found = find_chromium()
+    if found is None:
+        raise SystemExit("there is no browser: ./dev test gets one")
+    IMAGES.mkdir(exist_ok=True)
+    with sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=found.program, env={**os.environ, **found.env}, args=["--no-sandbox"]
+        )
+        page = browser.new_page(viewport={"width": 960, "height": 600})
+        for argument in sys.argv[1:]:
+            name, _, file = argument.partition("=")
+            done = submit_file(stack.environment(), Path(file), [], Console(stderr=True))
+            photograph(page, done["result_data"]["share_url"], IMAGES / f"{name}.webp")
+        browser.close()
+
+
+def photograph(page: Page, url: str, target: Path) -> None:
+    """Wait for every tile, then keep what a visitor sees."""
+    page.goto(url)
+    page.wait_for_selector(".leaflet-tile-loaded")
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function(WHOLE)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.leaflet-tile')]"
+        ".every(tile => getComputedStyle(tile).opacity === '1')"
+    )
+    Image.open(io.BytesIO(page.screenshot())).save(target, quality=80, method=6)
+
+
+if __name__ == "__main__":
+    main()
