@@ -136,7 +136,10 @@ def _submitted(submission: Submission) -> func.HttpResponse:
         idempotent=not submission.is_new,
         result_data=job.result,
     )
-    return json_answer(body, 202 if submission.is_new else 200, {"Location": _location(job)})
+    headers = {"Location": _location(job)}
+    if not job.status.is_final:
+        headers["Retry-After"] = str(POLL_SECONDS)
+    return json_answer(body, 202 if submission.is_new else 200, headers)
 
 
 def _submit_status(submission: Submission) -> SubmitStatus:

@@ -82,17 +82,6 @@ def blueprint(jobs: Iterable[JobBase]) -> func.Blueprint:
 def describe_api(jobs: Iterable[JobBase]) -> Json:
     """The whole document."""
     jobs = list(jobs)
-    schemas: Json = {}
-    for job in jobs:
-        schemas |= _parameters(job)
-    _, answers = models_json_schema(
-        [
-            (UploadRequest, "validation"),
-            (ogc.Execute, "validation"),
-            *((model, "serialization") for model in MODELS),
-        ],
-        ref_template=REFERENCE,
-    )
     key = {"type": "apiKey", "in": "header", "name": "x-functions-key"}
     return {
         "openapi": "3.1.0",
@@ -107,6 +96,7 @@ def describe_api(jobs: Iterable[JobBase]) -> Json:
         "paths": {
             **_submit_paths(jobs),
             **_job_paths(),
+            **_action_paths(),
             **_history_paths(),
             **_upload_paths(),
             **_ogc_paths(jobs),
@@ -115,9 +105,25 @@ def describe_api(jobs: Iterable[JobBase]) -> Json:
         },
         "components": {
             "securitySchemes": {"function_key": key},
-            "schemas": schemas | answers["$defs"],
+            "schemas": _schemas(jobs),
         },
     }
+
+
+def _schemas(jobs: Iterable[JobBase]) -> Json:
+    """What goes in, and what comes out."""
+    schemas: Json = {}
+    for job in jobs:
+        schemas |= _parameters(job)
+    _, answers = models_json_schema(
+        [
+            (UploadRequest, "validation"),
+            (ogc.Execute, "validation"),
+            *((model, "serialization") for model in MODELS),
+        ],
+        ref_template=REFERENCE,
+    )
+    return schemas | dict(answers["$defs"])
 
 
 def _submit_paths(jobs: Iterable[JobBase]) -> Json:
@@ -132,8 +138,8 @@ def _submit(job: JobBase) -> Json:
         "jobs",
         job.description,
         {
-            202: _answer("a job that starts", bodies.Submitted, LOCATION),
-            200: _answer("a job that was there before", bodies.Submitted, LOCATION),
+            202: _answer("a job that starts", bodies.Submitted, LOCATION | LATER),
+            200: _answer("a job that was there before", bodies.Submitted, LOCATION | LATER),
         },
         (400, 404, 413, 422, 503),
         [KEY],
@@ -157,7 +163,6 @@ def _job_paths() -> Json:
     seconds = {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0}
     news = {"ETag": {"description": "of this state of the job", "schema": TEXT}, **LATER}
     unchanged = {"description": "as the named ETag says", "headers": news}
-    accepted = {202: _answer("taken", bodies.Accepted, LOCATION | LATER)}
     return {
         "/jobs": {
             "get": _operation(
@@ -179,6 +184,12 @@ def _job_paths() -> Json:
                 [JOB_ID, _query("wait", seconds, "seconds to wait for news"), ETAG],
             )
         },
+    }
+
+
+def _action_paths() -> Json:
+    accepted = {202: _answer("taken", bodies.Accepted, LOCATION | LATER)}
+    return {
         "/jobs/{job_id}/cancel": {
             "post": _operation(
                 "cancel_job",

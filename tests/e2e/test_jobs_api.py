@@ -75,6 +75,7 @@ def test_a_request_repeated_with_its_key_starts_nothing(product):
         other = api.post("/jobs/submit/hello_world", json={"n": 2}, headers=key)
     assert first.status_code == 202
     assert first.headers["location"] == f"/api/jobs/status/{first.json()['job_id']}"
+    assert int(first.headers["retry-after"]) > 0
     assert again.status_code == 200 and again.json()["job_id"] == first.json()["job_id"]
     assert other.status_code == 422 and other.json()["code"] == "IDEMPOTENCY_KEY_REUSED"
 
