@@ -28,7 +28,7 @@ Result = TypeVar("Result", bound=BaseModel)
 Report = Callable[[float, str], None]
 
 _TICK_SECONDS = 0.25
-_PRELOADED = ("services.raster.preload",)
+_PRELOADED = ("services.raster.preload", "services.stac.describe")
 # What a process needs to run at all; nothing that opens a door.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
          "CURL_CA_BUNDLE")  # fmt: skip

@@ -39,6 +39,11 @@ def test_every_task_has_a_process_of_its_own_at_the_same_time():
     assert len({reply.pid for reply in replies}) == 24
 
 
+def test_child_is_born_with_the_modules_of_both_its_works():
+    wanted = "services.raster.cog services.raster.facts services.stac.describe"
+    assert run("loaded", text=f"{wanted} json.tool").text == wanted
+
+
 def test_child_has_no_credentials(monkeypatch):
     monkeypatch.setenv("AzureWebJobsStorage", "AccountKey=secret")
     child._SERVER.stop()
