@@ -96,13 +96,14 @@ class PgstacCatalog:
 
         A source may be followed by `#` and the variable of it that the item showed.
         """
-        query = """SELECT count(*) FROM app.removals
-                    WHERE collection_id = %(collection)s
-                      AND (%(source)s::text IS NULL OR source = %(source)s
-                           OR starts_with(source, %(source)s || '#'))"""
+        query = "SELECT count(*) FROM app.removals WHERE collection_id = %(collection)s"
+        if source is not None:
+            # '$' comes after '#': a range that the index serves, as starts_with is not.
+            query += """ AND (source = %(source)s
+                OR (source > %(source)s || '#' AND source < %(source)s || '$'))"""
         with self.pool.connection() as conn:
             values = {"collection": collection_id, "source": source}
-            row = conn.execute(query, values).fetchone()
+            row = conn.execute(query.encode(), values).fetchone()
         return 0 if row is None else int(row[0])
 
     @patiently

@@ -4,7 +4,7 @@ CREATE TABLE app.removals (
     removal_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     collection_id text NOT NULL,
     item_id       text NOT NULL,
-    source        text,
+    source        text COLLATE "C",
     removed_at    timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX removals_of_source ON app.removals (collection_id, source);
