@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import azure.functions as func
 
@@ -22,6 +22,7 @@ from triggers.bodies import (
     describe_job,
     job_fields,
 )
+from triggers.looks import Looks
 from triggers.problems import problem
 from triggers.queries import (
     job_cursor,
@@ -37,9 +38,17 @@ POLL_SECONDS = 2
 LOOK_SECONDS = 0.5
 
 
+class Look(NamedTuple):
+    """A job as it was, and the tag of that (RFC 9110, section 8.8.3)."""
+
+    job: Job
+    etag: str
+
+
 def blueprint(machine: CoreMachine) -> func.Blueprint:
     """The job routes over a machine."""
     bp = func.Blueprint()
+    looks = Looks(lambda watched: _look(machine, watched))
 
     @bp.route("jobs/submit/{job_type}", methods=["POST"])
     @answering_errors
@@ -55,7 +64,7 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     @bp.route("jobs/status/{job_id}", methods=["GET"])
     async def job_status(req: func.HttpRequest) -> func.HttpResponse:
         try:
-            return await _status(machine, req)
+            return await _status(looks, req)
         except GeolatheError as error:
             return problem(error)
 
@@ -81,9 +90,9 @@ def _page(machine: CoreMachine, req: func.HttpRequest) -> JobList:
     )
 
 
-async def _status(machine: CoreMachine, req: func.HttpRequest) -> func.HttpResponse:
+async def _status(looks: Looks[Look], req: func.HttpRequest) -> func.HttpResponse:
     known = _etags(req)
-    job, etag = await _wait_for_change(machine, job_id(req), known, wait_seconds(req))
+    job, etag = await _wait_for_change(looks, job_id(req), known, wait_seconds(req))
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if not job.status.is_final:
         headers["Retry-After"] = str(POLL_SECONDS)
@@ -92,9 +101,7 @@ async def _status(machine: CoreMachine, req: func.HttpRequest) -> func.HttpRespo
     return json_answer(job, headers=headers)
 
 
-async def _wait_for_change(
-    machine: CoreMachine, watched: str, known: set[str], wait: float
-) -> tuple[Job, str]:
+async def _wait_for_change(looks: Looks[Look], watched: str, known: set[str], wait: float) -> Look:
     """The job and its ETag as soon as it differs from what the caller knows, or after `wait`.
 
     A caller that names no ETag knows what the first look shows. Between looks neither a thread
@@ -102,19 +109,19 @@ async def _wait_for_change(
     """
     until = time.monotonic() + wait
     while True:
-        job = describe_job(await asyncio.to_thread(machine.status, watched))
-        etag = _etag(job)
+        job, etag = await looks.at(watched)
         known = known or {etag}
         left = until - time.monotonic()
         if etag not in known or job.status.is_final or left <= 0:
-            return job, etag
+            return Look(job, etag)
         await asyncio.sleep(min(LOOK_SECONDS, left))
 
 
-def _etag(job: Job) -> str:
-    """Weak (RFC 9110, section 8.8.1): the estimate of the remaining time does not count."""
+def _look(machine: CoreMachine, watched: str) -> Look:
+    """The job and its ETag, a weak one: the estimate of the remaining time does not count."""
+    job = describe_job(machine.status(watched))
     text = job.model_dump_json(exclude={"remaining_seconds"})
-    return f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    return Look(job, f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"')
 
 
 def _etags(req: func.HttpRequest) -> set[str]:
