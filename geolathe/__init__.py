@@ -1,7 +1,7 @@
 """The client of a Geolathe API: `Client(base_url, key).submit("process_raster", ...).wait()`."""
 
 from geolathe.client import Client
-from geolathe.errors import Error, JobEnded, Refused, Unreachable
-from geolathe.job import Job
+from geolathe.errors import Error, Refused, Unreachable
+from geolathe.job import Job, JobEnded
 
 __all__ = ["Client", "Error", "Job", "JobEnded", "Refused", "Unreachable"]

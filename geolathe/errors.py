@@ -1,14 +1,9 @@
 """What can go wrong, in words a person can act on."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
-
-if TYPE_CHECKING:
-    from geolathe.job import Job
 
 
 class Error(Exception):
@@ -27,14 +22,6 @@ class Refused(Error):
 
 class Unreachable(Error):
     """Nobody answers."""
-
-
-class JobEnded(Error):
-    """A job ended without its result."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(job.reason)
-        self.job = job
 
 
 def refusal(answer: httpx.Response) -> Refused:

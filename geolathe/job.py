@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from geolathe.errors import Error, JobEnded
-
-if TYPE_CHECKING:
-    from geolathe.client import Client
+from geolathe.errors import Error
 
 FINAL = ("completed", "completed_with_errors", "failed", "cancelled")
 LONG_POLL = 20.0  # seconds the API may keep us waiting for news
 
 
+class Api(Protocol):
+    """What a job asks of the client that it came from."""
+
+    def status(self, job_id: str, wait: float = 0.0, etag: str = "") -> Job | None: ...
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
+
+    def pages(self, path: str, name: str, **filters: Any) -> Iterator[dict[str, Any]]: ...
+
+
+class JobEnded(Error):
+    """A job ended without its result."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.reason)
+        self.job = job
+
+
 class Job:
     """One job. `data` is the last answer of GET /api/jobs/status/{job_id}."""
 
-    def __init__(self, client: Client, data: dict[str, Any], etag: str = "") -> None:
+    def __init__(self, client: Api, data: dict[str, Any], etag: str = "") -> None:
         self._client = client
         self._etag = etag
         self.data = data

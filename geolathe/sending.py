@@ -9,21 +9,24 @@ import base64
 import hashlib
 from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import httpx
 
 from geolathe.errors import Error, Unreachable, refusal
 
-if TYPE_CHECKING:
-    from geolathe.client import Client
-
 Progress = Callable[[int, int], object]
 WORLD_SUFFIXES = {".tif": ".tfw", ".tiff": ".tfw", ".jp2": ".j2w", ".png": ".pgw", ".img": ".igw"}
 
 
+class Poster(Protocol):
+    """Whoever can ask for the grant."""
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
+
+
 def send_file(
-    client: Client, storage: httpx.Client, file: Path, name: str | None, progress: Progress | None
+    client: Poster, storage: httpx.Client, file: Path, name: str | None, progress: Progress | None
 ) -> dict[str, str]:
     """Send the file unless its bytes are there. Returns the parameters that name it."""
     if not file.is_file():
