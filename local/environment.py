@@ -132,7 +132,7 @@ class Environment:
 
     def broker_config(self) -> dict[str, Any]:
         """What the Service Bus broker reads."""
-        queue = {"lock_duration": 60, "max_delivery_count": 10}
+        queue = {"lock_duration": 30, "max_delivery_count": 10}
         return {
             "port": self.ports.servicebus,
             "keys": {KEY_NAME: self.keys.servicebus_key},

@@ -69,19 +69,19 @@ def test_tasks_and_events_are_paged(product):
     assert [event["kind"] for event in events][:2] == ["job_submitted", "stage_started"]
 
 
-def test_ten_jobs_survive_a_killed_host_and_none_is_done_twice(product):
+def test_ten_jobs_survive_a_killed_host_and_none_is_done_twice(own_product):
     jobs = [
-        product.submit("hello_world", n=150, message=f"survivor {number}")["job_id"]
+        own_product.submit("hello_world", n=150, message=f"survivor {number}")["job_id"]
         for number in range(10)
     ]
-    host = product.stack.services.read("host").identity
-    product.kill(host)
-    product.restart()
+    host = own_product.stack.services.read("host").identity
+    own_product.kill(host)
+    own_product.restart()
     for job_id in jobs:
-        job = product.wait(job_id)
+        job = own_product.wait(job_id)
         assert job["status"] == "completed" and job["result_data"]["greetings"] == 150
     [twice] = rows(
-        product,
+        own_product,
         """SELECT count(*) AS n FROM (SELECT job_id, detail->>'stage' FROM app.events
             WHERE kind = 'stage_started' AND job_id = ANY(%s) GROUP BY 1, 2
            HAVING count(*) > 1) doubled""",
