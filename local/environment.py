@@ -193,13 +193,13 @@ def _choose_port(name: str, noted: int | None, is_ours: bool, taken: Collection[
     variable = f"GEOLATHE_{name.upper()}_PORT"
     asked = os.environ.get(variable)
     if asked is None:
-        if noted is not None and (is_ours or ports.is_free(noted)):
+        if noted is not None and (is_ours or ports.becomes_free(noted)):
             return noted
         return ports.pick_free(besides=taken)
     if not asked.isdigit() or not 0 < int(asked) < 65536:
         raise LocalError(f"{variable}={asked!r} is not a port", hint="give a number up to 65535")
     port = int(asked)
-    if not (is_ours and port == noted) and not ports.is_free(port):
+    if not (is_ours and port == noted) and not ports.becomes_free(port):
         raise LocalError(
             f"port {port} ({variable}) is in use",
             hint=f"stop who listens there, or unset {variable}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 from collections.abc import Collection
 
 # Below the range that Linux hands to outgoing connections (32768-60999), so that a port
@@ -19,6 +20,16 @@ def is_free(port: int) -> bool:
             probe.bind(("127.0.0.1", port))
         except OSError:
             return False
+    return True
+
+
+def becomes_free(port: int, patience: float = 2.0) -> bool:
+    """Like is_free, but a process that was just killed gets the time to let go of it."""
+    until = time.monotonic() + patience
+    while not is_free(port):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
     return True
 
 

@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import socket
+import threading
 import uuid
 
 import psycopg
@@ -154,3 +156,14 @@ def test_free_port_is_free_and_outside_the_range_of_outgoing_connections():
 def test_port_in_use_is_seen(azurite):
     assert not ports.is_free(azurite.port)
     assert ports.is_listening(azurite.port)
+
+
+def test_a_port_that_is_let_go_soon_is_waited_for():
+    """A killed process holds its sockets until its last thread has ended."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", ports.pick_free()))
+        held.listen()
+        port = held.getsockname()[1]
+        assert not ports.becomes_free(port, patience=0.1)
+        threading.Timer(0.2, held.close).start()
+        assert ports.becomes_free(port, patience=10)
