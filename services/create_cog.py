@@ -1,5 +1,6 @@
 """One COG out of one raster: warped, tiled, with overviews, checked, then shown at once."""
 
+import math
 import time
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from core.models import BlobProperties, BlobRef, Record
 from core.ports import AccessTier
 from services import child
 from services.cog_ownership import owner_mark, refuse_anothers
-from services.fetch import Fetched, fetched, unchanged
+from services.fetch import WHOLE_UP_TO_BYTES, Fetched, fetched, unchanged
 from services.validate_raster import (
     Bounds,
     Nodata,
@@ -37,15 +38,8 @@ class CreateCog(Record):
     in_memory: bool | None = None
 
 
-class Cog(Record):
-    """The COG that was made."""
-
-    cog_blob: str
-    cog_container: str
-    cog_tier: Tier
-    storage_tier: Literal["hot", "cool"]
-    source_blob: str
-    source_container: str
+class CogFacts(Record):
+    """What is known of a COG file wherever it lies."""
 
     reprojection_performed: bool
     source_crs: str
@@ -64,7 +58,6 @@ class Cog(Record):
     dtype: str
     nodata: Nodata | None
     validity: Validity
-    raster_type: RasterType
     compression: str
     predictor: int | None
     interleave: Literal["pixel", "band"]
@@ -74,14 +67,26 @@ class Cog(Record):
     overview_resampling: str
 
     size_bytes: int
-    size_mb: float
     checksum: str
     """SHA-256 as a hexadecimal multihash, as file:checksum wants it."""
+    in_memory: bool
+    warnings: tuple[RasterWarning, ...] = ()
+
+
+class Cog(CogFacts):
+    """The COG that was made and stored."""
+
+    cog_blob: str
+    cog_container: str
+    cog_tier: Tier
+    storage_tier: Literal["hot", "cool"]
+    source_blob: str
+    source_container: str
+    raster_type: RasterType
+    size_mb: float
     etag: str
     last_modified: datetime
     processing_time_seconds: float
-    in_memory: bool
-    warnings: tuple[RasterWarning, ...] = ()
 
     @property
     def blob(self) -> BlobRef:
@@ -96,31 +101,10 @@ class MakeCog(Record):
     folder: str
 
 
-class MadeCog(Record):
+class MadeCog(CogFacts):
     """What the child process made: a file, and what it knows of it."""
 
     path: str
-    reprojection_performed: bool
-    source_crs: str
-    target_crs: str
-    bounds: Bounds
-    bounds_4326: Bounds
-    transform: tuple[float, float, float, float, float, float]
-    shape: tuple[int, int]
-    band_count: int
-    dtype: str
-    nodata: Nodata | None
-    validity: Validity
-    compression: str
-    predictor: int | None
-    interleave: Literal["pixel", "band"]
-    overviews: tuple[int, ...]
-    reproject_resampling: str | None
-    overview_resampling: str
-    size_bytes: int
-    checksum: str
-    in_memory: bool
-    warnings: tuple[RasterWarning, ...] = ()
 
 
 CONTENT_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -138,30 +122,32 @@ _ACCESS_TIERS: dict[Tier, AccessTier] = {
 }
 # The warped raster, the COG with its overviews, and the overviews while they are being made.
 _SCRATCH_PER_PIXEL_BYTE = 3.5
+# LZW at its best. A file that decodes to more has tiles that are not there, nor will be in ours.
+_MOST_COMPRESSED = 3_000
 
 
 def create_cog(params: CreateCog, ctx: TaskContext) -> Cog:
     """Make the COG and store it at the target. Running it again writes the same bytes."""
     started = time.monotonic()
     try:
-        return _create(params, ctx, started, download=False)
+        return _create(params, ctx, started, download_below=WHOLE_UP_TO_BYTES)
     except _RangeFailed:
-        return _create(params, ctx, started, download=True)
+        return _create(params, ctx, started, download_below=math.inf)
 
 
 class _RangeFailed(Exception):
     """Reading by range requests failed: only a local copy tells whether the file is to blame."""
 
 
-def _create(params: CreateCog, ctx: TaskContext, started: float, *, download: bool) -> Cog:
+def _create(params: CreateCog, ctx: TaskContext, started: float, *, download_below: float) -> Cog:
     facts = params.facts
     with fetched(
         ctx,
         facts.source,
         facts.source_etag,
         facts.sidecars,
-        work_bytes=int(facts.decoded_bytes * _SCRATCH_PER_PIXEL_BYTE),
-        download=download,
+        work_bytes=_work_bytes(facts),
+        download_below=download_below,
     ) as source:
         made = _made(params, ctx, source)
         unchanged(ctx, facts.source, facts.source_etag)
@@ -176,6 +162,11 @@ def _create(params: CreateCog, ctx: TaskContext, started: float, *, download: bo
             metadata=owner_mark(ctx, facts.source),
         )
     return _cog(params, made, stored, time.monotonic() - started)
+
+
+def _work_bytes(facts: RasterFacts) -> int:
+    pixels = min(facts.decoded_bytes, facts.source_size_bytes * _MOST_COMPRESSED)
+    return int(pixels * _SCRATCH_PER_PIXEL_BYTE)
 
 
 def _made(params: CreateCog, ctx: TaskContext, source: Fetched) -> MadeCog:

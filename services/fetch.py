@@ -11,8 +11,11 @@ from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef
 
 MAX_SOURCE_BYTES = 128 * 2**30
-RANGE_FROM_BYTES = 64 * 2**20
-"""Smaller files are downloaded: one request is faster than the dozens that reading them takes."""
+SAMPLED_FROM_BYTES = 64 * 2**20
+"""Smaller files are downloaded even for samples: one request is faster than dozens."""
+WHOLE_UP_TO_BYTES = 8 * 2**30
+"""Whoever reads every pixel reads it twice or more: downloading first was a tenth faster, and that
+on one machine, where a request does not travel (`./dev bench raster`). More would fill the disk."""
 _RANGED_SUFFIXES = (".tif", ".tiff")
 _SIGNATURE_LIFETIME = timedelta(hours=4)
 
@@ -31,10 +34,9 @@ class Fetched:
         return self.path.startswith("/vsicurl/")
 
 
-def is_downloaded(properties: BlobProperties, sidecars: tuple[BlobRef, ...]) -> bool:
-    """Whether the source is copied to the scratch disk rather than read by range requests."""
-    ranged = properties.ref.name.lower().endswith(_RANGED_SUFFIXES)
-    return bool(sidecars) or not ranged or properties.size < RANGE_FROM_BYTES
+def _can_be_ranged(properties: BlobProperties, sidecars: tuple[BlobRef, ...]) -> bool:
+    """Whether parts of the source make sense alone, and GDAL finds them."""
+    return not sidecars and properties.ref.name.lower().endswith(_RANGED_SUFFIXES)
 
 
 def unchanged(ctx: TaskContext, source: BlobRef, etag: str) -> BlobProperties:
@@ -55,12 +57,15 @@ def fetched(
     sidecars: tuple[BlobRef, ...],
     *,
     work_bytes: int,
-    download: bool = False,
+    download_below: float,
 ) -> Iterator[Fetched]:
-    """Bring the source within reach. The same bytes are there at the end, or SOURCE_CHANGED."""
+    """Bring the source within reach. The same bytes are there at the end, or SOURCE_CHANGED.
+
+    A source of `download_below` bytes or more is read by range requests where its format allows.
+    """
     properties = unchanged(ctx, source, etag)
     _check_size(properties)
-    copied = download or is_downloaded(properties, sidecars)
+    copied = properties.size < download_below or not _can_be_ranged(properties, sidecars)
     room = work_bytes + (properties.size if copied else 0)
     with ctx.scratch.folder(ctx.task_id, room) as folder:
         work = folder / "work"

@@ -1,5 +1,6 @@
 """What a raster is: read its facts, refuse what can never become a good COG."""
 
+import math
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -10,7 +11,7 @@ from core.errors import TaskFailed
 from core.handler import TaskContext
 from core.models import BlobRef, Record
 from services import child
-from services.fetch import fetched
+from services.fetch import SAMPLED_FROM_BYTES, fetched
 
 Bounds = tuple[float, float, float, float]
 Nodata = float | Literal["nan", "inf", "-inf"]
@@ -132,6 +133,8 @@ class RasterFacts(Record):
     bands: tuple[BandFacts, ...]
     nodata: Nodata | None = None
     validity: Validity
+    alpha_opaque: int | None = None
+    """What opaque pixels hold in the alpha band, where its type could hold more."""
     has_palette: bool = False
 
     source_crs: str
@@ -174,18 +177,23 @@ _UNREADABLE = ("PIXELS_UNREADABLE", "NOT_A_RASTER")
 def validate_raster(params: ValidateRaster, ctx: TaskContext) -> RasterFacts:
     """Raises TaskFailed for what can never become a good COG."""
     try:
-        return _inspect(params, ctx, download=False)
+        return _inspect(params, ctx, download_below=SAMPLED_FROM_BYTES)
     except _RangeFailed:
-        return _inspect(params, ctx, download=True)
+        return _inspect(params, ctx, download_below=math.inf)
 
 
 class _RangeFailed(Exception):
     """Reading by range requests failed: only a local copy tells whether the file is to blame."""
 
 
-def _inspect(params: ValidateRaster, ctx: TaskContext, *, download: bool) -> RasterFacts:
+def _inspect(params: ValidateRaster, ctx: TaskContext, *, download_below: float) -> RasterFacts:
     with fetched(
-        ctx, params.source, params.source_etag, params.sidecars, work_bytes=0, download=download
+        ctx,
+        params.source,
+        params.source_etag,
+        params.sidecars,
+        work_bytes=0,
+        download_below=download_below,
     ) as source:
         request = InspectRaster(
             params=params,

@@ -168,7 +168,7 @@ def _validity(
     form: Literal["mask", "alpha"] = "alpha" if grid.warped else "mask"
     if validity == "alpha":
         alpha = next(band for band in bands if band.color == "alpha")
-        return None, Mask((str(alpha.source),), "alpha")
+        return None, Mask((str(alpha.source),), "alpha", opaque=params.facts.alpha_opaque)
     if validity == "mask":
         return None, Mask(("mask,1",), form)
     # JPEG's errors turn a nodata value into specks: what is empty goes into a mask.

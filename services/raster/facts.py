@@ -103,6 +103,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         bands=_bands(source, found, notes),
         nodata=nodata.as_json(_nodata(source)),
         validity=_validity(source, found),
+        alpha_opaque=found.opaque,
         has_palette=has_palette(source),
         source_crs=crs.label(where.crs),
         crs_source=crs_source,

@@ -19,7 +19,7 @@ THREADS = max(1, min(4, os.cpu_count() or 1))
 # rasterio takes GDAL_CACHEMAX as a number of bytes, unlike GDAL, for which 64 means megabytes.
 CACHE_BYTES = 64 * 2**20
 # GDAL overlaps reading and warping: it holds two chunks of this size.
-WARP_MB = 48
+WARP_MB = 32
 MAX_BANDS = 1000
 
 # Everything else GDAL can open stays unregistered: a file cannot name a format that is not there.
@@ -32,6 +32,8 @@ _SETTINGS: dict[str, Any] = {
     "GDAL_MAX_BAND_COUNT": MAX_BANDS,
     "GDAL_TIFF_INTERNAL_MASK": True,
     "OPJ_NUM_THREADS": THREADS,
+    # The COG driver's temporary overviews: compressing them cost a tenth of the writing.
+    "COG_TMP_COMPRESSION": "NONE",
     # Range requests, https://gdal.org/en/stable/user/virtual_file_systems.html#vsicurl
     "GDAL_INGESTED_BYTES_AT_OPEN": 65_536,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": True,

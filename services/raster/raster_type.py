@@ -44,6 +44,8 @@ class Detection:
     evidence: tuple[str, ...]
     alpha_band: int | None = None
     """The band that really is transparency."""
+    opaque: int | None = None
+    """What its opaque pixels hold, where the type could hold more."""
 
 
 @dataclass(frozen=True)
@@ -68,29 +70,43 @@ class Texture:
 
 def detect(layout: Layout, samples: Sequence[Sample]) -> Detection:
     """The type of the raster. `samples` hold the first band and, if tagged so, alpha last."""
-    alpha, evidence = _real_alpha(layout, samples)
+    alpha, opaque, evidence = _real_alpha(layout, samples)
     colors = layout.bands - (1 if alpha else 0)
     if colors == 1:
         kind, confidence, why = _single_band(layout, samples)
     else:
         kind, confidence, why = _several_bands(layout, colors, alpha)
-    return Detection(kind, confidence, (*why, *evidence), alpha)
+    return Detection(kind, confidence, (*why, *evidence), alpha, opaque)
 
 
-def _real_alpha(layout: Layout, samples: Sequence[Sample]) -> tuple[int | None, tuple[str, ...]]:
+def _real_alpha(
+    layout: Layout, samples: Sequence[Sample]
+) -> tuple[int | None, int | None, tuple[str, ...]]:
     """NAIP's near infrared is tagged alpha: transparency keeps to the ends of its range."""
     if layout.alpha_band is None:
-        return None, ()
+        return None, None, ()
     values = np.concatenate([sample.values[-1].ravel() for sample in samples])
-    top = float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else 1.0
+    opaque = _opaque(values)
+    top = opaque or (float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else 1.0)
     extreme = float(np.mean((values <= 0.02 * top) | (values >= 0.98 * top)))
     few = len(np.unique(values)) <= 4
     if few or extreme >= ALPHA_EXTREMES:
-        return layout.alpha_band, (f"band {layout.alpha_band} is transparency",)
-    return None, (
-        f"band {layout.alpha_band} is tagged alpha, but only {extreme:.0%} of it is clear or "
-        "opaque: taken for near infrared",
+        scale = f", opaque at {opaque}" if opaque else ""
+        return layout.alpha_band, opaque, (f"band {layout.alpha_band} is transparency{scale}",)
+    told = (
+        f"band {layout.alpha_band} is tagged alpha, but only {extreme:.0%} of it is clear or opaque"
     )
+    return None, None, (f"{told}: taken for near infrared",)
+
+
+def _opaque(values: NDArray[np.generic]) -> int | None:
+    """Some write 0 and 1, or 8 bits into 16: opaque is less than GDAL takes for opaque."""
+    if values.dtype.kind not in "ui":
+        return None
+    most = int(values.max(initial=0))
+    if most == 1:
+        return 1
+    return 255 if 1 < most <= 255 and values.dtype.itemsize > 1 else None
 
 
 def _several_bands(

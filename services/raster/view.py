@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
+import numpy as np
+
 from services.raster.place import Place
 
 _TYPES = {
@@ -65,6 +67,8 @@ class Mask:
     form: Literal["mask", "alpha"]
     soft: bool = False
     """Whether there are half-valid values: a mask has none, so they are told apart at half."""
+    opaque: int | None = None
+    """What is valid to the full in the source, where its type could hold more: it is stretched."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,7 @@ class View:
     def _mask(self) -> str:
         if self.mask is None:
             return ""
-        half = alpha_top(self.dtype) // 2
-        lut = f"<LUT>0:0,{half}:0,{half + 1}:255,255:255</LUT>" if self.mask.soft else ""
+        lut = self._mask_lut(self.mask)
         kind = "ComplexSource" if lut else "SimpleSource"
         sources = "".join(self._pixels(kind, name, lut) for name in self.mask.sources)
         derived = len(self.mask.sources) > 1
@@ -149,6 +152,12 @@ class View:
             f'<VRTRasterBand dataType="{_TYPES[self.dtype]}" band="{len(self.bands) + 1}"{kind}>'
             f"<ColorInterp>Alpha</ColorInterp>{function}{sources}</VRTRasterBand>"
         )
+
+    def _mask_lut(self, mask: Mask) -> str:
+        if mask.opaque:
+            return f"<LUT>0:0,{mask.opaque}:{np.iinfo(self.dtype).max}</LUT>"
+        half = alpha_top(self.dtype) // 2
+        return f"<LUT>0:0,{half}:0,{half + 1}:255,255:255</LUT>" if mask.soft else ""
 
     def _pixels(self, element: str, band: str, extra: str = "") -> str:
         head = (

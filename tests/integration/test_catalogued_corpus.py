@@ -43,10 +43,7 @@ CONVERTED = [
     for raster in rasters()
     if raster.expect == "cog"
 ]
-ONE_COLOUR = {
-    "sparse_cog.tif",  # nothing in it
-    "rgba_uint16_utm12.tif",  # 10,000 everywhere, and an alpha too faint for TiTiler
-}
+ONE_COLOUR = {"sparse_cog.tif"}  # nothing in it
 
 
 @pytest.fixture(scope="module")

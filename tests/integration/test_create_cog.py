@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 
 from core.errors import TaskFailed, TaskLost
 from tests.fixtures.corpus import raster
-from tests.fixtures.made_rasters import UTM33, classes, hills, photo, write
+from tests.fixtures.made_rasters import UTM33, classes, hills, photo, write, write_aux
 from tests.fixtures.raster_desk import RasterDesk, Steps
 
 RGB = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
@@ -97,24 +98,20 @@ def test_notes_on_bands_survive(desk, tmp_path):
 def test_nodata_of_each_band_becomes_one(desk, tmp_path):
     pixels = hills(100, 2, "float64")
     pixels[0, :10], pixels[1, 20:30] = -1, -2
-    path = tmp_path / "two.img"
-    profile = {"driver": "HFA", "count": 2, "height": 100, "width": 100, "dtype": "float64"}
-    with rasterio.open(path, "w", crs="EPSG:32633", transform=UTM33, **profile) as dataset:
-        dataset.write(pixels)
-    with rasterio.open(path) as dataset:
-        assert dataset.nodatavals == (None, None)
-    cog = desk.make(path, target_crs="native")
+    path = write(tmp_path / "two.tif", pixels)
+    write_aux(path, nodata=(-1, -2))
+    facts = desk.validate(desk.put(path))
+    assert "NODATA_DIFFERS" in {warning.code for warning in facts.warnings}
+    cog = desk.make_from(facts, tier="analysis", target_crs="native")
+    pixels[1, 20:30] = -1
     with desk.opened(cog) as made:
+        assert made.nodata == -1
         assert np.array_equal(made.read(), pixels)
 
 
 def test_nodata_that_the_type_cannot_hold_is_left_out(desk, tmp_path):
     path = write(tmp_path / "odd.tif", photo(), photometric="RGB")
-    aux = "<PAMDataset>" + "".join(
-        f'<PAMRasterBand band="{n}"><NoDataValue>-9999</NoDataValue></PAMRasterBand>'
-        for n in (1, 2, 3)
-    )
-    (tmp_path / "odd.tif.aux.xml").write_text(aux + "</PAMDataset>")
+    write_aux(path, nodata=(-9999, -9999, -9999))
     facts = desk.validate(desk.put(path))
     assert facts.nodata is None
     assert desk.make_from(facts, tier="analysis", target_crs="native").validity == "all"
@@ -257,6 +254,45 @@ def test_transparency_survives_webp(desk):
     with rasterio.open(raster("rgba_deflate_utm13.tif")) as source, desk.opened(cog) as made:
         assert made.colorinterp[3] == ColorInterp.alpha
         assert np.array_equal(made.read(4), source.read(4))
+
+
+@pytest.mark.parametrize("target", ["native", "EPSG:3035"])
+@pytest.mark.parametrize(("dtype", "faint"), [("uint8", 1), ("uint16", 255)])
+def test_alpha_that_does_not_use_its_type_is_stretched(desk, tmp_path, dtype, faint, target):
+    pixels = photo(300, 4).astype(dtype)
+    pixels[3], pixels[3, :100] = faint, 0
+    path = write(tmp_path / "faint.tif", pixels, colorinterp=[*RGB, ColorInterp.alpha])
+    with desk.opened(desk.make(path, target_crs=target)) as made:
+        alpha = made.read(4)
+        assert set(np.unique(alpha)) == {0, np.iinfo(dtype).max}
+        assert 0.55 < (alpha > 0).mean() < 0.67
+
+
+@pytest.mark.parametrize("target", ["native", "EPSG:3035"])
+def test_complex_numbers_stay_complex(desk, tmp_path, target):
+    pixels = (hills(300, 1) + 1j * hills(300, 1)[:, ::-1]).astype("complex64")
+    cog = desk.make(write(tmp_path / "sar.tif", pixels), target_crs=target)
+    with desk.opened(cog) as made:
+        assert made.dtypes == ("complex64",)
+        found = made.read(1)
+        if target == "native":
+            assert np.array_equal(found, pixels[0])
+        assert found.real.max() > 800 and found.imag.max() > 800
+
+
+def test_reading_by_ranges_gives_the_same_bytes(desk, tmp_path, monkeypatch):
+    path = write(tmp_path / "photo.tif", photo(1_100), tiled=True)
+    copied = desk.make(path)
+    # The packages give the functions the names of their modules.
+    monkeypatch.setattr(import_module("services.create_cog"), "WHOLE_UP_TO_BYTES", 0)
+    monkeypatch.setattr(import_module("services.validate_raster"), "SAMPLED_FROM_BYTES", 0)
+    monkeypatch.setattr(desk.blobs, "download", _refused)
+    ranged = desk.make(path)
+    assert ranged.checksum == copied.checksum
+
+
+def _refused(*args: object) -> None:
+    raise AssertionError("the source is read by ranges")
 
 
 def test_empty_pixels_of_a_jpeg_are_in_a_mask(desk, tmp_path):

@@ -62,6 +62,17 @@ def test_alpha_must_look_like_transparency():
     assert (grey.kind, grey.alpha_band) == ("continuous", 2)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "most", "opaque"),
+    [("uint8", 255, None), ("uint8", 1, 1), ("uint16", 65_535, None), ("uint16", 255, 255)],
+)
+def test_alpha_may_use_less_than_its_type_holds(dtype: str, most: int, opaque: int | None):
+    pixels = photo(bands=4).astype(dtype)
+    pixels[3] = np.where(pixels[3] > 90, most, 0)
+    found = told(pixels, (*RGB, "alpha"), alpha=4)
+    assert (found.kind, found.alpha_band, found.opaque) == ("rgba", 4, opaque)
+
+
 def test_empty_pixels_tell_nothing():
     pixels = hills()
     pixels[:, :150] = -9999
