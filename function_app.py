@@ -21,7 +21,9 @@ from triggers import health, history, job_types, jobs, ogc, openapi, pages, queu
 settings = Settings()
 pool = open_pool(settings.database_url.get_secret_value(), settings.pool_size)
 state = PostgresState(pool)
-bus = ServiceBus(settings.service_bus, settings.jobs_queue, settings.tasks_queue)
+bus = ServiceBus(
+    settings.service_bus, settings.jobs_queue, settings.tasks_queue, settings.quick_tasks_queue
+)
 blobs = AzureBlobs(settings.storage_connection.get_secret_value())
 catalog = PgstacCatalog(pool)
 machine = CoreMachine(

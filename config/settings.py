@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     )
     jobs_queue: str = "geospatial-jobs"
     tasks_queue: str = "geospatial-tasks"
+    quick_tasks_queue: str = "geospatial-quick-tasks"
 
     storage_connection: SecretStr
     """A connection string, or the account's https URL for the managed identity."""

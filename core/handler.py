@@ -80,6 +80,15 @@ def retry(policy: RetryPolicy) -> Callable[[HandlerFunction], HandlerFunction]:
     return mark
 
 
+def quick(function: HandlerFunction) -> HandlerFunction:
+    """Mark a handler that takes milliseconds and waits for nothing.
+
+    Its tasks come many at a time and share a claim and a completion; they wait for each other.
+    """
+    function.__dict__["is_quick"] = True
+    return function
+
+
 @dataclass(frozen=True)
 class BoundHandler:
     """A handler with the models its signature names."""
@@ -89,12 +98,14 @@ class BoundHandler:
     parameters: type[BaseModel]
     result: type[BaseModel]
     retry: RetryPolicy
+    is_quick: bool
 
     @classmethod
     def bind(cls, name: str, function: Handler) -> "BoundHandler":
         parameters, _, result = get_type_hints(function).values()
         policy = vars(function).get("retry_policy", RetryPolicy())
-        return cls(name, function, parameters, result, policy)
+        is_quick = vars(function).get("is_quick", False)
+        return cls(name, function, parameters, result, policy, is_quick)
 
     def __call__(self, parameters: Json, context: TaskContext) -> Json:
         result = self.function(self.parameters.model_validate(parameters), context)

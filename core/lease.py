@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -51,11 +51,11 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def hold(self, task: TaskRecord) -> Iterator[HeldLease]:
-        """Keep the claim of a task alive while the block runs."""
-        held = HeldLease(task, lambda lease: self._renew([lease]))
+    def hold(self, tasks: Sequence[TaskRecord]) -> Iterator[list[HeldLease]]:
+        """Keep the claims of tasks alive while the block runs."""
+        held = [HeldLease(task, lambda lease: self._renew([lease])) for task in tasks]
         with self._lock:
-            self._held[task.task_id] = held
+            self._held |= {lease.task_id: lease for lease in held}
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
                 self._thread.start()
@@ -64,8 +64,9 @@ class Leases:
             yield held
         finally:
             with self._lock:
-                if self._held.get(task.task_id) is held:
-                    del self._held[task.task_id]
+                for lease in held:
+                    if self._held.get(lease.task_id) is lease:
+                        del self._held[lease.task_id]
                 if not self._held:
                     self._work.clear()
 

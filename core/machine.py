@@ -4,7 +4,7 @@
     job message n    stage n-1 failed? fail the job
                      n > last? finalize, complete the job
                      else store stage + ALL its tasks at once     -> send its queued tasks' messages
-    task message     claim (lease + attempt) -> run handler -> complete and check the stage
+    task messages    claim (lease + attempt) -> run handlers -> complete and check the stage
                      stage now closed?                             -> send job message n+1
     sweep            anything overdue in the tables                -> send its message again
 
@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from core.errors import JobNotFound, StateConflict, UnknownJobType
 from core.handler import BoundHandler, TaskContext
 from core.job import JobBase, Stage, needs
-from core.lease import Leases
+from core.lease import HeldLease, Leases
 from core.models import (
     DeadLetter,
     Failure,
@@ -40,6 +40,7 @@ from core.models import (
 from core.outcome import Lost, Outcome, Passing, Permanent, Success, call_plugin
 from core.ports import (
     ClaimOutcome,
+    Done,
     JobCursor,
     MessageBus,
     Ports,
@@ -131,21 +132,29 @@ class CoreMachine:
         elif message.stage == job.stage:
             self._send_stage(job)
 
-    def process_task_message(self, message: TaskMessage) -> None:
-        """Run a task, if it is due and nobody else does; pass on a stage that it closed."""
-        claim = self.state.claim_task(message.task_id, self.leases.lease)
-        if claim is None:
-            logger.info("task %s is gone; its message is dropped", message.task_id)
-            return
-        outcome, task = claim
-        if outcome is ClaimOutcome.CLAIMED:
-            self._settle(task, self._run(task))
-        elif outcome is ClaimOutcome.EXHAUSTED:
-            self._complete(task, None, self._exhausted(task))
-        elif outcome is ClaimOutcome.EARLY:
-            self.bus.send_tasks([message], due=task.due_at)
-        elif outcome is ClaimOutcome.FINAL:
-            self._pass_on(self.state.get_stages(task.job_id)[task.stage - 1])
+    def process_tasks(self, messages: Sequence[TaskMessage]) -> None:
+        """Run the tasks that are due and that nobody else runs; pass on stages that they closed.
+
+        Many at a time share one claim and one completion; each has its own attempt and fence.
+        """
+        claims = self.state.claim_tasks([each.task_id for each in messages], self.leases.lease)
+        if len(claims) < len(messages):
+            logger.info("%d task messages are dropped", len(messages) - len(claims))
+        ours = [task for outcome, task in claims if outcome is ClaimOutcome.CLAIMED]
+        if ours:
+            with self.leases.hold(ours) as leases:
+                outcomes = [
+                    self._run(task, lease) for task, lease in zip(ours, leases, strict=True)
+                ]
+            self._settle_all(list(zip(ours, outcomes, strict=True)))
+        for outcome, task in claims:
+            if outcome is ClaimOutcome.EXHAUSTED:
+                self._complete(task, None, self._exhausted(task))
+            elif outcome is ClaimOutcome.EARLY:
+                self.bus.send_tasks([TaskMessage(task_id=task.task_id)], due=task.due_at)
+        ended = [task for outcome, task in claims if outcome is ClaimOutcome.FINAL]
+        for job_id, number in dict.fromkeys((task.job_id, task.stage) for task in ended):
+            self._pass_on(self.state.get_stage(job_id, number))
 
     def sweep(self, limit: int, grace: timedelta) -> int:
         """Send again what is overdue. Returns how many messages that were."""
@@ -217,8 +226,8 @@ class CoreMachine:
     def _advance(self, job: JobRecord) -> None:
         """Fail, finish or start the next stage of a job whose stage is closed."""
         if job.stage:
-            current = self.state.get_stages(job.job_id)[job.stage - 1]
-            if not current.is_closed:
+            current = self.state.get_stage(job.job_id, job.stage)
+            if current is None or not current.is_closed:
                 return
             if current.status in (StageStatus.FAILED, StageStatus.CANCELLED):
                 self._fail(job, self.state.first_failure(job.job_id, job.stage))
@@ -297,23 +306,35 @@ class CoreMachine:
         """Send what the current stage needs to move: its queued tasks, or the next stage."""
         if job.status.is_final:
             return
-        if self.state.get_stages(job.job_id)[job.stage - 1].is_closed:
+        stage = self.state.get_stage(job.job_id, job.stage)
+        if stage is None or stage.is_closed:
             self._request_stage(job, job.stage + 1)
             return
+        handler = self.registry.handlers.get(stage.task_type)
+        quick = handler is not None and handler.is_quick
         waiting = self.state.queued_tasks(job.job_id, job.stage)
-        self.bus.send_tasks(TaskMessage(task_id=task_id) for task_id in waiting)
+        self.bus.send_tasks(TaskMessage(task_id=task_id, quick=quick) for task_id in waiting)
 
     def _request_stage(self, job: JobRecord, stage: int) -> None:
         self.bus.send_jobs([JobMessage(job_id=job.job_id, run=job.run, stage=stage)])
 
-    def _run(self, task: TaskRecord) -> Outcome[Json]:
+    def _run(self, task: TaskRecord, lease: HeldLease) -> Outcome[Json]:
         handler = self.registry.handlers.get(task.task_type)
         if handler is None:
             message = f"there is no handler {task.task_type!r} in this version"
             return Permanent(Failure(code="UNKNOWN_TASK_TYPE", message=message))
-        with self.leases.hold(task) as lease:
-            context = TaskContext(task.task_id, task.attempt, self.ports, lease)
-            return call_plugin(lambda: handler(task.parameters, context))
+        context = TaskContext(task.task_id, task.attempt, self.ports, lease)
+        return call_plugin(lambda: handler(task.parameters, context))
+
+    def _settle_all(self, attempts: list[tuple[TaskRecord, Outcome[Json]]]) -> None:
+        """Write what came of attempts: successes together, anything else by itself."""
+        done = [(task, found.value) for task, found in attempts if isinstance(found, Success)]
+        together = len(done) > 1
+        if together:
+            self._complete_all(done)
+        for task, outcome in attempts:
+            if not (together and isinstance(outcome, Success)):
+                self._settle(task, outcome)
 
     def _settle(self, task: TaskRecord, outcome: Outcome[Json]) -> None:
         """Write what came of an attempt."""
@@ -346,15 +367,27 @@ class CoreMachine:
         if completion is None or not completion.applied:
             self._come_late(task)
 
+    def _complete_all(self, done: list[tuple[TaskRecord, Json]]) -> None:
+        """Close tasks that succeeded, and ask for the next stage of each stage that they closed."""
+        written = self.state.complete_tasks(
+            [Done(task.task_id, task.attempt, result) for task, result in done]
+        )
+        stages = {(each.stage.job_id, each.stage.stage): each.stage for each in written.values()}
+        for stage in stages.values():
+            self._pass_on(stage)
+        for task, _ in done:
+            if task.task_id not in written or not written[task.task_id].applied:
+                self._come_late(task)
+
     def _come_late(self, task: TaskRecord) -> None:
         """After a cancel a late worker may still have shown its work: discard once more."""
         job = self.state.reopen_discard(task.job_id)
         if job is not None:
             self._request_stage(job, job.stage + 1)
 
-    def _pass_on(self, stage: StageRecord) -> None:
+    def _pass_on(self, stage: StageRecord | None) -> None:
         """Ask for the next stage when this one is closed and still the job's current one."""
-        if not stage.is_closed:
+        if stage is None or not stage.is_closed:
             return
         job = self.state.get_job(stage.job_id)
         if not job.status.is_final and job.stage == stage.stage:

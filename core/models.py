@@ -231,6 +231,8 @@ class TaskMessage(Record):
     """A hint to look at a task: it may be due."""
 
     task_id: str
+    quick: bool = False
+    """Which queue carries it: those of quick tasks are handed over many at a time."""
 
 
 class DeadLetter(Record):

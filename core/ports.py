@@ -111,7 +111,7 @@ class Ports:
 
 
 class ClaimOutcome(StrEnum):
-    """What came of a claim: sql/functions/claim_task.sql."""
+    """What came of a claim: sql/functions/claim_tasks.sql."""
 
     CLAIMED = "claimed"
     EARLY = "early"
@@ -132,6 +132,14 @@ class Completion(NamedTuple):
 
     applied: bool
     stage: StageRecord
+
+
+class Done(NamedTuple):
+    """An attempt that succeeded, and what it returned."""
+
+    task_id: str
+    attempt: int
+    result: Json
 
 
 class HeldTask(NamedTuple):
@@ -192,6 +200,8 @@ class StateRepository(Protocol):
 
     def get_stages(self, job_id: str) -> list[StageRecord]: ...
 
+    def get_stage(self, job_id: str, stage: int) -> StageRecord | None: ...
+
     def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
         """The first `limit` tasks of a stage, in task order."""
 
@@ -219,8 +229,8 @@ class StateRepository(Protocol):
 
     def first_failure(self, job_id: str, stage: int) -> Failure | None: ...
 
-    def claim_task(self, task_id: str, lease: timedelta) -> Claim | None:
-        """None when there is no such task: its run is gone."""
+    def claim_tasks(self, task_ids: Sequence[str], lease: timedelta) -> list[Claim]:
+        """A claim for each task that there is; the run of the others is gone."""
 
     def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
         """Renew and store progress. Returns the task ids that are still ours."""
@@ -229,6 +239,9 @@ class StateRepository(Protocol):
         self, task_id: str, attempt: int, result: Json | None, error: Failure | None
     ) -> Completion | None:
         """Close the task if this attempt holds it. None when its run is gone."""
+
+    def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
+        """Close each task that its attempt holds, in one write. Those whose run is gone lack."""
 
     def retry_task_later(
         self, task_id: str, attempt: int, error: Failure, delay: timedelta

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -31,10 +32,25 @@ def open_pool(database_url: str, max_size: int) -> ConnectionPool:
         open=True,
         timeout=10,
         max_idle=120,
-        check=ConnectionPool.check_connection,
+        check=_check_after_a_rest,
+        reset=_used,
         connection_class=_connection_class(database_url),
         kwargs={"autocommit": True, "application_name": "geolathe"},
     )
+
+
+# A connection that worked a moment ago is not asked again: that was a sixth of an engine's time.
+_REST_SECONDS = 1.0
+_last_use: WeakKeyDictionary[psycopg.Connection, float] = WeakKeyDictionary()
+
+
+def _used(connection: psycopg.Connection) -> None:
+    _last_use[connection] = time.monotonic()
+
+
+def _check_after_a_rest(connection: psycopg.Connection) -> None:
+    if time.monotonic() - _last_use.get(connection, 0.0) > _REST_SECONDS:
+        ConnectionPool.check_connection(connection)
 
 
 def _connection_class(database_url: str) -> type[psycopg.Connection]:

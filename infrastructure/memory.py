@@ -27,7 +27,7 @@ from core.models import (
     TaskRecord,
     TaskStatus,
 )
-from core.ports import Claim, ClaimOutcome, Completion, HeldTask, JobCursor, RequestKey
+from core.ports import Claim, ClaimOutcome, Completion, Done, HeldTask, JobCursor, RequestKey
 
 AGAIN = (JobStatus.FAILED, JobStatus.CANCELLED)
 WORKER_LOST = Failure(code="WORKER_LOST", message="the worker vanished: its lease ran out")
@@ -112,6 +112,10 @@ class MemoryState:
             mine = [stage for stage in self.stages.values() if stage.job_id == job_id]
             return sorted(mine, key=lambda stage: stage.stage)
 
+    def get_stage(self, job_id: str, stage: int) -> StageRecord | None:
+        with self._lock:
+            return self.stages.get((job_id, stage))
+
     def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
         return self._tasks_of(job_id, stage)[:limit]
 
@@ -175,23 +179,24 @@ class MemoryState:
         failed.sort(key=lambda task: task.finished_at or _now())
         return failed[0].error if failed else None
 
-    def claim_task(self, task_id: str, lease: timedelta) -> Claim | None:
+    def claim_tasks(self, task_ids: Sequence[str], lease: timedelta) -> list[Claim]:
         with self._lock:
-            task = self.tasks.get(task_id)
-            if task is None:
-                return None
-            outcome = _claim_outcome(task)
-            if task.status is TaskStatus.PROCESSING and outcome is ClaimOutcome.CLAIMED:
-                self._keep_attempt(task, WORKER_LOST)
-                self._tell(task.job_id, "attempt_lost", task_id)
-            if outcome is ClaimOutcome.CLAIMED:
-                self.nudged.pop(task_id, None)
-                task = self._set_task(
-                    task, status=TaskStatus.PROCESSING, attempt=task.attempt + 1,
-                    lease_until=_now() + lease, started_at=_now(), progress=0.0,
-                    progress_message="",
-                )  # fmt: skip
-            return Claim(outcome, task)
+            known = [self.tasks[each] for each in sorted(set(task_ids)) if each in self.tasks]
+            return [self._claim(task, lease) for task in known]
+
+    def _claim(self, task: TaskRecord, lease: timedelta) -> Claim:
+        outcome = _claim_outcome(task)
+        if task.status is TaskStatus.PROCESSING and outcome is ClaimOutcome.CLAIMED:
+            self._keep_attempt(task, WORKER_LOST)
+            self._tell(task.job_id, "attempt_lost", task.task_id)
+        if outcome is ClaimOutcome.CLAIMED:
+            self.nudged.pop(task.task_id, None)
+            task = self._set_task(
+                task, status=TaskStatus.PROCESSING, attempt=task.attempt + 1,
+                lease_until=_now() + lease, started_at=_now(), progress=0.0,
+                progress_message="",
+            )  # fmt: skip
+        return Claim(outcome, task)
 
     def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
         with self._lock:
@@ -225,6 +230,17 @@ class MemoryState:
                 self._tell(task.job_id, "task_failed", task_id)
                 cancelled = 0 if stage.best_effort else self._cancel_open(stage)
             return Completion(True, self._count_down(stage, bool(error), cancelled))
+
+    def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
+        with self._lock:
+            written = {each.task_id: self.complete_task(*each, None) for each in done}
+            return {
+                task_id: Completion(
+                    found.applied, self.stages[found.stage.job_id, found.stage.stage]
+                )
+                for task_id, found in written.items()
+                if found is not None
+            }
 
     def retry_task_later(
         self, task_id: str, attempt: int, error: Failure, delay: timedelta
@@ -518,15 +534,26 @@ class MemoryBus:
     def drain(
         self,
         on_job: Callable[[JobMessage], None],
-        on_task: Callable[[TaskMessage], None],
+        on_tasks: Callable[[Sequence[TaskMessage]], None],
     ) -> int:
-        """Deliver until nothing is left. Returns how many messages that were."""
+        """Deliver until nothing is left, quick tasks together. Returns how many messages."""
         delivered = 0
         while self.messages:
             message = self.messages.popleft()
             if isinstance(message, JobMessage):
                 on_job(message)
+                delivered += 1
             else:
-                on_task(message)
-            delivered += 1
+                batch = [message, *self._more_quick(message)]
+                on_tasks(batch)
+                delivered += len(batch)
         return delivered
+
+    def _more_quick(self, first: TaskMessage) -> Iterator[TaskMessage]:
+        """What the quick queue hands over beside its first message."""
+        while first.quick and self.messages:
+            message = self.messages[0]
+            if not (isinstance(message, TaskMessage) and message.quick):
+                return
+            self.messages.popleft()
+            yield message

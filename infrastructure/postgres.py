@@ -25,7 +25,7 @@ from core.models import (
     TaskMessage,
     TaskRecord,
 )
-from core.ports import Claim, ClaimOutcome, Completion, HeldTask, JobCursor, RequestKey
+from core.ports import Claim, ClaimOutcome, Completion, Done, HeldTask, JobCursor, RequestKey
 from infrastructure.database import patiently
 
 P = ParamSpec("P")
@@ -113,6 +113,12 @@ class PostgresState:
     def get_stages(self, job_id: str) -> list[StageRecord]:
         rows = self._rows("SELECT * FROM app.stages WHERE job_id = %s ORDER BY stage", job_id)
         return [StageRecord.model_validate(row) for row in rows]
+
+    @repeatable
+    def get_stage(self, job_id: str, stage: int) -> StageRecord | None:
+        query = "SELECT * FROM app.stages WHERE job_id = %s AND stage = %s"
+        rows = self._rows(query, job_id, stage)
+        return StageRecord.model_validate(rows[0]) if rows else None
 
     @repeatable
     def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
@@ -212,13 +218,11 @@ class PostgresState:
         return Failure.model_validate(rows[0]["error"]) if rows else None
 
     @repeatable
-    def claim_task(self, task_id: str, lease: timedelta) -> Claim | None:
+    def claim_tasks(self, task_ids: Sequence[str], lease: timedelta) -> list[Claim]:
         rows = self._rows(
-            "SELECT outcome, (task_row).* FROM app.claim_task(%s, %s)", task_id, lease
+            "SELECT outcome, (task_row).* FROM app.claim_tasks(%s, %s)", list(task_ids), lease
         )
-        if not rows:
-            return None
-        return Claim(ClaimOutcome(rows[0]["outcome"]), TaskRecord.model_validate(rows[0]))
+        return [Claim(ClaimOutcome(row["outcome"]), TaskRecord.model_validate(row)) for row in rows]
 
     @repeatable
     def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
@@ -246,6 +250,20 @@ class PostgresState:
         if not rows:
             return None
         return Completion(rows[0]["applied"], StageRecord.model_validate(rows[0]))
+
+    @repeatable
+    def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
+        rows = self._rows(
+            """SELECT task_id, applied, (stage_row).*
+                 FROM app.complete_tasks(%s, %s::int[], %s::jsonb[])""",
+            [each.task_id for each in done],
+            [each.attempt for each in done],
+            [Jsonb(each.result) for each in done],
+        )
+        return {
+            row["task_id"]: Completion(row["applied"], StageRecord.model_validate(row))
+            for row in rows
+        }
 
     @repeatable
     def retry_task_later(

@@ -25,31 +25,40 @@ class ServiceBus:
     """The MessageBus port. `namespace` is a connection string, or a host name: then the
     managed identity signs in."""
 
-    def __init__(self, namespace: str, jobs_queue: str, tasks_queue: str) -> None:
+    def __init__(
+        self, namespace: str, jobs_queue: str, tasks_queue: str, quick_tasks_queue: str
+    ) -> None:
         if "Endpoint=" in namespace:
             client = ServiceBusClient.from_connection_string(namespace)
         else:
             client = ServiceBusClient(namespace, managed_identity())
         self._jobs = Outbox(lambda: client.get_queue_sender(jobs_queue))
         self._tasks = Outbox(lambda: client.get_queue_sender(tasks_queue))
+        self._quick_tasks = Outbox(lambda: client.get_queue_sender(quick_tasks_queue))
+        self._outboxes = (self._jobs, self._tasks, self._quick_tasks)
 
     def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> None:
         self._jobs.send(_encode(message, due) for message in messages)
 
     def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
-        self._tasks.send(_encode(message, due) for message in messages)
+        slow, quick = list[ServiceBusMessage](), list[ServiceBusMessage]()
+        for message in messages:
+            (quick if message.quick else slow).append(_encode(message, due))
+        self._tasks.send(slow)
+        self._quick_tasks.send(quick)
 
     def check(self) -> dict[str, int]:
-        """Whether both queues take messages."""
-        with ThreadPoolExecutor(2) as threads:  # opening a sender takes half a second
-            checks = [threads.submit(outbox.check) for outbox in (self._jobs, self._tasks)]
+        """Whether the queues take messages."""
+        # Opening a sender takes half a second.
+        with ThreadPoolExecutor(len(self._outboxes)) as threads:
+            checks = [threads.submit(outbox.check) for outbox in self._outboxes]
             for check in checks:
                 check.result()
         return {"queues": len(checks)}
 
     def close(self) -> None:
-        self._jobs.close()
-        self._tasks.close()
+        for outbox in self._outboxes:
+            outbox.close()
 
 
 class Outbox:

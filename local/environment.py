@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 DATABASE = "geolathe"
 JOBS_QUEUE = "geospatial-jobs"
 TASKS_QUEUE = "geospatial-tasks"
+QUICK_TASKS_QUEUE = "geospatial-quick-tasks"
 BRONZE = "bronze-rasters"
 SILVER = "silver-cogs"
 SWEEP_SCHEDULE = "*/30 * * * * *"
@@ -97,6 +98,7 @@ class Environment:
             "STORAGE_CONNECTION": self.storage_connection_string,
             "JOBS_QUEUE": JOBS_QUEUE,
             "TASKS_QUEUE": TASKS_QUEUE,
+            "QUICK_TASKS_QUEUE": QUICK_TASKS_QUEUE,
             "BRONZE_CONTAINER": BRONZE,
             "SILVER_CONTAINER": SILVER,
             "TITILER_URL": self.titiler,
@@ -133,10 +135,11 @@ class Environment:
     def broker_config(self) -> dict[str, Any]:
         """What the Service Bus broker reads."""
         queue = {"lock_duration": 30, "max_delivery_count": 10}
+        names = (JOBS_QUEUE, TASKS_QUEUE, QUICK_TASKS_QUEUE)
         return {
             "port": self.ports.servicebus,
             "keys": {KEY_NAME: self.keys.servicebus_key},
-            "queues": {JOBS_QUEUE: queue, TASKS_QUEUE: queue},
+            "queues": dict.fromkeys(names, queue),
             "store": str(self.folder / "servicebus" / "messages"),
         }
 

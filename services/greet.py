@@ -1,6 +1,6 @@
 """Say one greeting: the smallest handler there is."""
 
-from core.handler import TaskContext
+from core.handler import TaskContext, quick
 from core.models import Record
 
 
@@ -18,6 +18,7 @@ class Greeting(Record):
     text: str
 
 
+@quick
 def greet(params: Greet, ctx: TaskContext) -> Greeting:
     """Greet one number."""
     return Greeting(number=params.number, text=f"{params.message}, number {params.number}")

@@ -1,6 +1,6 @@
 """Fold many greetings into one summary."""
 
-from core.handler import TaskContext
+from core.handler import TaskContext, quick
 from core.models import Record
 
 
@@ -20,6 +20,7 @@ class Summary(Record):
     last: str | None
 
 
+@quick
 def summarize_greetings(params: SummarizeGreetings, ctx: TaskContext) -> Summary:
     """Sum up."""
     return Summary(greetings=params.count, first=params.first, last=params.last)

@@ -4,6 +4,8 @@ A function that returns completes its message; one that raises gets it again.
 """
 
 import logging
+from collections.abc import Sequence
+from typing import List  # noqa: UP035 - what Azure's worker looks for in a batch function
 
 import azure.functions as func
 from pydantic import ValidationError
@@ -16,6 +18,7 @@ logger = logging.getLogger(__name__)
 CONNECTION = "SERVICEBUS_CONNECTION"
 JOBS = "%JOBS_QUEUE%"
 TASKS = "%TASKS_QUEUE%"
+QUICK_TASKS = "%QUICK_TASKS_QUEUE%"
 DEAD = "/$deadletterqueue"
 
 
@@ -31,9 +34,11 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
 
     @bp.service_bus_queue_trigger("message", CONNECTION, TASKS)
     def process_task(message: func.ServiceBusMessage) -> None:
-        hint = _read(machine, message, TaskMessage)
-        if isinstance(hint, TaskMessage):
-            machine.process_task_message(hint)
+        machine.process_tasks(_task_hints(machine, [message]))
+
+    @bp.service_bus_queue_trigger("messages", CONNECTION, QUICK_TASKS, cardinality="many")
+    def process_quick_tasks(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+        machine.process_tasks(_task_hints(machine, messages))
 
     @bp.service_bus_queue_trigger("message", CONNECTION, JOBS + DEAD)
     def record_dead_job(message: func.ServiceBusMessage) -> None:
@@ -43,7 +48,18 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     def record_dead_task(message: func.ServiceBusMessage) -> None:
         machine.record_dead_letter(_letter("tasks", message))
 
+    @bp.service_bus_queue_trigger("message", CONNECTION, QUICK_TASKS + DEAD)
+    def record_dead_quick_task(message: func.ServiceBusMessage) -> None:
+        machine.record_dead_letter(_letter("quick-tasks", message))
+
     return bp
+
+
+def _task_hints(
+    machine: CoreMachine, messages: Sequence[func.ServiceBusMessage]
+) -> list[TaskMessage]:
+    hints = [_read(machine, message, TaskMessage) for message in messages]
+    return [hint for hint in hints if isinstance(hint, TaskMessage)]
 
 
 def _read(

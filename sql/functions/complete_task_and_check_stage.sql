@@ -53,21 +53,7 @@ BEGIN
         END IF;
     END IF;
 
-    UPDATE app.stages s
-       SET open_tasks      = s.open_tasks - 1 - v_cancelled,
-           failed_tasks    = s.failed_tasks + v_fails::int,
-           cancelled_tasks = s.cancelled_tasks + v_cancelled,
-           finished_at     = CASE WHEN s.open_tasks = 1 + v_cancelled THEN now() END,
-           status = CASE WHEN s.open_tasks > 1 + v_cancelled THEN s.status
-                         WHEN s.failed_tasks + v_fails::int = 0 THEN 'completed'
-                         WHEN s.best_effort THEN 'completed_with_errors'
-                         ELSE 'failed' END
-     WHERE s.job_id = v_stage.job_id AND s.stage = v_stage.stage
-    RETURNING * INTO v_stage;
-    IF v_stage.open_tasks = 0 THEN
-        PERFORM app.record_event(v_stage.job_id, 'stage_' || v_stage.status,
-            jsonb_build_object('stage', v_stage.stage, 'failed', v_stage.failed_tasks,
-                               'cancelled', v_stage.cancelled_tasks));
-    END IF;
+    v_stage := app.count_down(
+        v_stage.job_id, v_stage.stage, (NOT v_fails)::int, v_fails::int, v_cancelled);
     RETURN QUERY SELECT true, v_stage;
 END $$;

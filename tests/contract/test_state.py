@@ -12,8 +12,8 @@ from core.models import (
     TaskMessage,
     TaskStatus,
 )
-from core.ports import ClaimOutcome, HeldTask, JobCursor, RequestKey
-from tests.fixtures.records import MINUTE, NOW, claimed, new_job, new_tasks, started_stage
+from core.ports import ClaimOutcome, Done, HeldTask, JobCursor, RequestKey
+from tests.fixtures.records import MINUTE, NOW, claim, claimed, new_job, new_tasks, started_stage
 
 BROKEN = Failure(code="BROKEN", message="it cannot work")
 PASSING = Failure(code="PASSING", message="try again")
@@ -57,7 +57,7 @@ def test_a_failed_or_cancelled_job_runs_anew_and_its_old_tasks_are_gone(state, s
         state.finish_job(job, status, None, BROKEN)
     is_new, again = state.submit_job(job)
     assert is_new and again.run == 2 and again.status is JobStatus.QUEUED and again.error is None
-    assert state.claim_task(task.task_id, MINUTE) is None
+    assert claim(state, task.task_id, MINUTE) is None
     assert state.complete_task(task.task_id, 1, {}, None) is None
     assert state.get_stages(job.job_id) == []
 
@@ -92,8 +92,8 @@ def test_a_claim_counts_the_attempt_and_keeps_others_away(state):
     _, [task] = started_stage(state, 1)
     mine = claimed(state, task.task_id)
     assert (mine.attempt, mine.status) == (1, TaskStatus.PROCESSING)
-    assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.LEASED
-    assert state.claim_task("nobody", MINUTE) is None
+    assert claim(state, task.task_id, MINUTE).outcome is ClaimOutcome.LEASED
+    assert claim(state, "nobody", MINUTE) is None
 
 
 def test_a_lapsed_lease_can_be_claimed_and_the_late_worker_is_refused(state):
@@ -118,10 +118,53 @@ def test_attempts_run_out(state):
     _, [task] = started_stage(state, 1)
     for _ in range(3):
         claimed(state, task.task_id, NOW)
-    claim = state.claim_task(task.task_id, MINUTE)
-    assert claim.outcome is ClaimOutcome.EXHAUSTED
-    done = state.complete_task(task.task_id, claim.task.attempt, None, BROKEN)
+    last = claim(state, task.task_id, MINUTE)
+    assert last.outcome is ClaimOutcome.EXHAUSTED
+    done = state.complete_task(task.task_id, last.task.attempt, None, BROKEN)
     assert done.applied and done.stage.status is StageStatus.FAILED
+
+
+def test_many_claims_are_judged_one_by_one(state):
+    _, tasks = started_stage(state, 4)
+    held, lapsed, queued, ended = (task.task_id for task in tasks)
+    claimed(state, held)
+    claimed(state, lapsed, NOW)
+    state.complete_task(ended, claimed(state, ended).attempt, {}, None)
+    claims = state.claim_tasks([queued, ended, "nobody", held, lapsed, queued], MINUTE)
+    assert {each.task.task_id: (each.outcome, each.task.attempt) for each in claims} == {
+        held: (ClaimOutcome.LEASED, 1),
+        lapsed: (ClaimOutcome.CLAIMED, 2),
+        queued: (ClaimOutcome.CLAIMED, 1),
+        ended: (ClaimOutcome.FINAL, 1),
+    }
+    assert len(claims) == 4
+
+
+def test_many_completions_are_fenced_one_by_one(state):
+    job, tasks = started_stage(state, 3)
+    other_job, [other] = started_stage(state, 1)
+    one, late, two = (claimed(state, task.task_id, NOW) for task in tasks)
+    alone = claimed(state, other.task_id)
+    winner = claimed(state, late.task_id)
+    done = [Done(each.task_id, each.attempt, {"n": each.task_index}) for each in (one, late, two)]
+    written = state.complete_tasks([*done, Done(alone.task_id, 1, {}), Done("nobody", 1, {})])
+    assert {task_id: each.applied for task_id, each in written.items()} == {
+        one.task_id: True,
+        late.task_id: False,
+        two.task_id: True,
+        alone.task_id: True,
+    }
+    assert written[one.task_id].stage.open_tasks == 1 == written[late.task_id].stage.open_tasks
+    assert written[alone.task_id].stage.status is StageStatus.COMPLETED
+    assert kinds(state, job).count("late_write_refused") == 1
+    assert kinds(state, other_job).count("stage_completed") == 1
+
+    again = state.complete_tasks([*done[:1], Done(late.task_id, winner.attempt, {"n": 1})])
+    assert [again[task_id].applied for task_id in (one.task_id, late.task_id)] == [False, True]
+    assert again[one.task_id].stage.is_closed
+    assert state.results(job.job_id, 1) == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert kinds(state, job).count("late_write_refused") == 1
+    assert kinds(state, job).count("stage_completed") == 1
 
 
 def test_completing_again_changes_nothing_and_gives_the_same_answer(state):
@@ -131,7 +174,7 @@ def test_completing_again_changes_nothing_and_gives_the_same_answer(state):
     again = state.complete_task(one.task_id, attempt, {"n": 2}, None)
     assert (first.applied, again.applied) == (True, False)
     assert first.stage == again.stage and again.stage.open_tasks == 1
-    assert state.claim_task(one.task_id, MINUTE).outcome is ClaimOutcome.FINAL
+    assert claim(state, one.task_id, MINUTE).outcome is ClaimOutcome.FINAL
     assert "late_write_refused" not in kinds(state, job)
     state.complete_task(two.task_id, claimed(state, two.task_id).attempt, {"n": 3}, None)
     assert state.results(job.job_id, 1) == [{"n": 1}, {"n": 3}]
@@ -157,7 +200,7 @@ def test_a_failed_task_fails_its_stage_and_cancels_the_rest(state):
     assert state.first_failure(job.job_id, 1) == BROKEN
     assert state.renew_leases([HeldTask(two.task_id, running.attempt, 0, "")], MINUTE) == set()
     assert not state.complete_task(two.task_id, running.attempt, {}, None).applied
-    assert state.claim_task(three.task_id, MINUTE).outcome is ClaimOutcome.FINAL
+    assert claim(state, three.task_id, MINUTE).outcome is ClaimOutcome.FINAL
 
 
 def test_best_effort_goes_on_and_says_so(state):
@@ -173,7 +216,7 @@ def test_a_retry_waits_its_delay_and_keeps_the_error(state):
     job, [task] = started_stage(state, 1)
     attempt = claimed(state, task.task_id).attempt
     assert state.retry_task_later(task.task_id, attempt, PASSING, MINUTE)
-    assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.EARLY
+    assert claim(state, task.task_id, MINUTE).outcome is ClaimOutcome.EARLY
     assert state.queued_tasks(job.job_id, 1) == []
     [waiting] = state.get_tasks(job.job_id, 1, 10)
     assert waiting.error == PASSING and waiting.status is TaskStatus.QUEUED
@@ -191,7 +234,7 @@ def test_a_heartbeat_keeps_the_lease_and_stores_progress(state):
     attempt = claimed(state, task.task_id, NOW).attempt
     held = HeldTask(task.task_id, attempt, 0.25, "warping")
     assert state.renew_leases([held], MINUTE) == {task.task_id}
-    assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.LEASED
+    assert claim(state, task.task_id, MINUTE).outcome is ClaimOutcome.LEASED
     [running] = state.get_tasks(job.job_id, 1, 10)
     assert (running.progress, running.progress_message) == (0.25, "warping")
 
@@ -222,7 +265,7 @@ def test_cancel_takes_open_tasks_at_once_and_leaves_done_ones(state):
     [stage] = state.get_stages(job.job_id)
     assert (stage.status, stage.cancelled_tasks, stage.open_tasks) == ("cancelled", 2, 0)
     assert not state.complete_task(two.task_id, running.attempt, {}, None).applied
-    assert state.claim_task(three.task_id, MINUTE).outcome is ClaimOutcome.FINAL
+    assert claim(state, three.task_id, MINUTE).outcome is ClaimOutcome.FINAL
     assert state.cancel_job(job.job_id).status is JobStatus.CANCELLED
 
 
@@ -262,7 +305,7 @@ def test_retry_drops_stages_made_from_incomplete_results(state):
     retried, again = state.retry_job(job.job_id)
     assert retried and again.stage == 1
     assert [stage.stage for stage in state.get_stages(job.job_id)] == [1]
-    assert state.claim_task(second[0].task_id, MINUTE) is None
+    assert claim(state, second[0].task_id, MINUTE) is None
 
 
 def test_retry_of_a_job_whose_finalize_failed_keeps_its_stages(state):
@@ -389,7 +432,7 @@ def test_events_are_paged_in_order(state):
 def test_the_last_attempt_is_not_lost_before_the_task_fails(state):
     _, [task] = started_stage(state, 1)
     attempts = [claimed(state, task.task_id, NOW).attempt for _ in range(3)]
-    assert state.claim_task(task.task_id, MINUTE).outcome is ClaimOutcome.EXHAUSTED
+    assert claim(state, task.task_id, MINUTE).outcome is ClaimOutcome.EXHAUSTED
     assert state.complete_task(task.task_id, attempts[-1], {"late": True}, None).applied
     assert [attempt.attempt for attempt in state.attempts([task.task_id])] == attempts[:-1]
 

@@ -32,10 +32,20 @@ def inject(world: World, users: Users, fault: Fault) -> None:
     elif fault.kind == "host frozen":
         host.send(signal.SIGSTOP)
     elif fault.kind in WEATHERS:
-        world.climate.now = WEATHERS[fault.kind]
-        _later(fault.lasts, lambda: _clear_up(world, WEATHERS[fault.kind]))
+        _turn_the_weather(world, users, fault)
     else:
         _BREAKS[fault.kind](world, fault)
+
+
+def _turn_the_weather(world: World, users: Users, fault: Fault) -> None:
+    """It lasts from when it has struck; a job is submitted for it to strike."""
+    weather = WEATHERS[fault.kind]
+    world.climate.change(weather)
+    users.submit(_extra(fault, "hello_world"), world.climate.seed)
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and not world.climate.has_struck:
+        time.sleep(0.01)
+    _later(fault.lasts, lambda: _clear_up(world, weather))
 
 
 def _clear_up(world: World, weather: Weather) -> None:
@@ -43,14 +53,18 @@ def _clear_up(world: World, weather: Weather) -> None:
         world.climate.now = CALM
 
 
+def _extra(fault: Fault, job_type: str) -> Submission:
+    """A job beside those of the plan."""
+    number = 10**5 + int(fault.at * 10)
+    return Submission(fault.at, number, job_type, 1, RASTERS[0], "nothing", 0)
+
+
 def _cancel_under_a_frozen_worker(world: World, users: Users, fault: Fault) -> None:
     """The worker stands still just before it shows its work, and goes on long after the cancel."""
     assert fault.arm is not None
     for host in world.hosts:
         host.arm(fault.arm)
-    number = 10**5 + int(fault.at * 10)
-    wanted = Submission(fault.at, number, "process_raster", 0, RASTERS[0], "nothing", 0)
-    job = users.submit(wanted, world.climate.seed)
+    job = users.submit(_extra(fault, "process_raster"), world.climate.seed)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and all(host.point_file.exists() for host in world.hosts):
         time.sleep(0.01)

@@ -13,7 +13,7 @@ from core.errors import JobNotFound
 from core.models import Failure, JobRecord, JobStatus, StageStatus, TaskRecord
 from core.ports import HeldTask, StateRepository
 from infrastructure.memory import MemoryState
-from tests.fixtures.records import MINUTE, NOW, new_tasks
+from tests.fixtures.records import MINUTE, NOW, claim, new_tasks
 
 Act = Callable[[StateRepository], Any]
 STAGES = 2
@@ -252,8 +252,8 @@ def _facts(answer: tuple[bool, JobRecord]) -> tuple[bool, dict[str, Any]]:
 
 
 def _claimed(state: StateRepository, task_id: str, lease: timedelta) -> Any:
-    claim = state.claim_task(task_id, lease)
-    return claim and (claim.outcome, task_facts(claim.task))
+    found = claim(state, task_id, lease)
+    return found and (found.outcome, task_facts(found.task))
 
 
 LEASES = (NOW, MINUTE)

@@ -15,8 +15,8 @@ Then = Literal["nothing", "twin", "cancel", "cancel and resubmit"]
 # What a host passes on its way, and how it may be hurt there. Statements go by the function
 # that they call.
 STATEMENTS = (
-    "submit_job", "start_stage", "copy", "commit", "claim_task", "renew_leases",
-    "complete_task_and_check_stage", "finish_job", "sweep", "upsert_item",
+    "submit_job", "start_stage", "copy", "commit", "claim_tasks", "renew_leases",
+    "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "upsert_item",
 )  # fmt: skip
 EFFECTS = ("send", "upload", "download")
 RASTERS = ("rgb", "dem")
@@ -166,7 +166,7 @@ KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
 }
 SOON_REACHED = {
     "host killed at a point": Arm("complete_task_and_check_stage", 2, "after", "exit"),
-    "host frozen at a point": Arm("claim_task", 1, "after", "freeze"),
+    "host frozen at a point": Arm("claim_tasks", 1, "after", "freeze"),
     "connection cut at a point": Arm("start_stage", 1, "after", "cut"),
 }
 """What a short run is sure to pass."""

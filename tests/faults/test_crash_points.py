@@ -86,7 +86,7 @@ class HastyBus(MemoryBus):
 
     def send_tasks(self, messages, due=None):
         for message in messages:
-            self.machine.process_task_message(message)
+            self.machine.process_tasks([message])
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def deliver(bench, message):
     if isinstance(message, JobMessage):
         bench.machine.process_job_message(message)
     else:
-        bench.machine.process_task_message(message)
+        bench.machine.process_tasks([message])
 
 
 def deliver_all(bench, again_first):

@@ -15,8 +15,7 @@ def test_nothing_is_lost_or_done_twice_whatever_breaks(service_folder):
     assert {fault.kind for fault in plan.faults} == set(KINDS)
     struck = {kind for kind, times in outcome.faults.items() if times}
     assert {"host killed", "database killed"} <= struck
-    # Which messages are under way while the weather is bad is a matter of the machine's speed.
-    assert struck & {"message lost", "delivery lost", "message doubled", "message delayed"}
+    assert {"message lost", "delivery lost", "message doubled", "message delayed"} <= struck
 
 
 def test_a_seed_is_a_plan():

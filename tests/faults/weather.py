@@ -39,9 +39,17 @@ class Climate:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
+        self.has_struck = False
+
+    def change(self, weather: Weather) -> None:
+        """Another weather. It is sure to strike the first that it can."""
+        self.now, self.has_struck = weather, False
 
     def strikes(self, likelihood: float) -> bool:
-        return likelihood > 0 and self.chance.random() < likelihood
+        if likelihood <= 0 or (self.has_struck and self.chance.random() >= likelihood):
+            return False
+        self.has_struck = True
+        return True
 
     def note(self, kind: str, message: Message) -> None:
         self.counts[kind] += 1

@@ -19,7 +19,15 @@ from azure.storage.blob import BlobServiceClient
 from infrastructure.migrate import migrate
 from local import keeper, ports, process
 from local.azurite import Azurite
-from local.environment import BRONZE, JOBS_QUEUE, ROOT, SILVER, TASKS_QUEUE, inherited
+from local.environment import (
+    BRONZE,
+    JOBS_QUEUE,
+    QUICK_TASKS_QUEUE,
+    ROOT,
+    SILVER,
+    TASKS_QUEUE,
+    inherited,
+)
 from local.errors import LocalError
 from local.postgres import Cluster
 from local.process import Identity
@@ -244,6 +252,7 @@ class World:
             "STORAGE_CONNECTION": self.azurite.connection_string,
             "JOBS_QUEUE": JOBS_QUEUE,
             "TASKS_QUEUE": TASKS_QUEUE,
+            "QUICK_TASKS_QUEUE": QUICK_TASKS_QUEUE,
             "BRONZE_CONTAINER": BRONZE,
             "SILVER_CONTAINER": SILVER,
             "TITILER_URL": "http://titiler.test",

@@ -13,7 +13,7 @@ from core.ports import ClaimOutcome, HeldTask, RequestKey
 from infrastructure.database import open_pool
 from infrastructure.migrate import migrate
 from infrastructure.postgres import PostgresState
-from tests.fixtures.records import MINUTE, NOW, claimed, new_job, new_tasks, started_stage
+from tests.fixtures.records import MINUTE, NOW, claim, claimed, new_job, new_tasks, started_stage
 
 WORKERS = 8
 
@@ -48,7 +48,7 @@ def test_of_many_tasks_completed_at_once_exactly_one_is_the_last(postgres_state)
 def test_a_task_claimed_by_many_is_got_by_one(postgres_state):
     _, tasks = started_stage(postgres_state, 5)
     ids = [task.task_id for task in tasks for _ in range(WORKERS)]
-    claims = together(lambda task_id: postgres_state.claim_task(task_id, MINUTE), ids)
+    claims = together(lambda task_id: claim(postgres_state, task_id, MINUTE), ids)
     outcomes = [claim.outcome for claim in claims]
     assert outcomes.count(ClaimOutcome.CLAIMED) == 5
     assert outcomes.count(ClaimOutcome.LEASED) == len(ids) - 5

@@ -25,6 +25,7 @@ def api(tmp_path, folder, broker, database_url):
         SERVICEBUS_CONNECTION=broker.connection_string,
         JOBS_QUEUE="geospatial-jobs",
         TASKS_QUEUE="geospatial-tasks",
+        QUICK_TASKS_QUEUE="geospatial-quick-tasks",
         SWEEP_SCHEDULE="*/5 * * * * *",
         TOY_FOLDER=str(folder),
     )

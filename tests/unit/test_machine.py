@@ -16,13 +16,18 @@ from core.errors import (
     TaskLost,
     UnknownJobType,
 )
-from core.handler import RetryPolicy, TaskContext, retry
+from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.job import JobBase, stage
 from core.models import JobMessage, JobStatus, Json, TaskMessage
 from core.registry import Registry, RegistryError
+from infrastructure.memory import MemoryState
 from tests.fixtures.toys import Bench, Parameters, Square, Squared, Squares, Sum, Total, add, square
 
 AT_ONCE = RetryPolicy(attempts=3, base=timedelta(0), cap=timedelta(0))
+
+
+def plain_square(params: Square, ctx: TaskContext) -> Squared:
+    return Squared(value=params.number**2)
 
 
 @pytest.mark.parametrize("n", [0, 1, 25])
@@ -72,9 +77,9 @@ def test_a_crash_after_the_last_completion_is_repaired_by_the_redelivered_task_m
     job = bench.machine.submit("squares", {"n": 1}).job
     bench.machine.process_job_message(bench.bus.messages.popleft())
     task_message = bench.bus.messages.popleft()
-    bench.machine.process_task_message(task_message)
+    bench.machine.process_tasks([task_message])
     bench.bus.messages.clear()
-    bench.machine.process_task_message(task_message)
+    bench.machine.process_tasks([task_message])
     bench.drain()
     assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
 
@@ -91,7 +96,7 @@ def test_the_sweep_alone_brings_a_job_to_its_end_when_every_message_is_lost():
             if isinstance(message, JobMessage):
                 bench.machine.process_job_message(message)
             else:
-                bench.machine.process_task_message(message)
+                bench.machine.process_tasks([message])
             bench.bus.messages.clear()
             bench.bus.messages.extend(kept)
     assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
@@ -112,10 +117,70 @@ def test_no_message_is_sent_before_every_row_of_its_stage_exists():
     assert seen[0] == (20, 20)
 
 
+class CountingState(MemoryState):
+    """Notes how many tasks each claim and completion was for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claims: list[int] = []
+        self.completions: list[int] = []
+
+    def claim_tasks(self, task_ids, lease):
+        self.claims.append(len(task_ids))
+        return super().claim_tasks(task_ids, lease)
+
+    def complete_tasks(self, done):
+        self.completions.append(len(done))
+        return super().complete_tasks(done)
+
+
+def test_quick_tasks_share_a_claim_and_a_completion():
+    state = CountingState()
+    job = Bench(handler=quick(plain_square), state=state).run(n=20)
+    assert job.result == {"total": sum(i * i for i in range(20))}
+    assert (state.claims, state.completions) == ([20, 1], [20])
+
+
+def test_other_tasks_come_one_by_one():
+    state = CountingState()
+    Bench(state=state).run(n=3)
+    assert (state.claims, state.completions) == ([1, 1, 1, 1], [])
+
+
+def test_a_quick_task_that_breaks_is_retried_alone_and_its_neighbours_are_done():
+    broken = {4: ConnectionError("away"), 5: ConnectionError("away")}
+
+    @quick
+    @retry(AT_ONCE)
+    def fragile(params: Square, ctx: TaskContext) -> Squared:
+        if error := broken.pop(params.number, None):
+            raise error
+        return Squared(value=params.number**2)
+
+    state = CountingState()
+    job = Bench(handler=fragile, state=state).run(n=8)
+    assert job.result == {"total": sum(i * i for i in range(8))}
+    assert (state.claims, state.completions) == ([8, 1, 1, 1], [6])
+    assert sorted(task.attempt for task in state.get_tasks(job.job_id, 1, 9)) == [1] * 6 + [2] * 2
+
+
+def test_a_quick_task_that_can_never_work_fails_its_stage_and_no_other_result_is_lost():
+    @quick
+    def picky(params: Square, ctx: TaskContext) -> Squared:
+        if params.number == 2:
+            raise TaskFailed("NOT_SQUARE", "2 is round")
+        return Squared(value=params.number**2)
+
+    job = Bench(handler=picky).run("lenient", n=5)
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS
+    assert job.result == {"total": 0 + 1 + 9 + 16}
+    assert Bench(handler=picky).run(n=5).error.code == "NOT_SQUARE"
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 8))
 def test_messages_twice_and_in_any_order_change_nothing(seed, n):
-    """Every message delivered twice, in random order."""
+    """Every message delivered twice, in random order, task messages in batches of any size."""
     chance, bench = random.Random(seed), Bench()
     calls: list[int] = []
 
@@ -129,11 +194,16 @@ def test_messages_twice_and_in_any_order_change_nothing(seed, n):
         waiting = [m for m in bench.bus.messages for _ in range(2)]
         bench.bus.messages.clear()
         chance.shuffle(waiting)
+        batch: list[TaskMessage] = []
         for message in waiting:
             if isinstance(message, JobMessage):
                 bench.machine.process_job_message(message)
             else:
-                bench.machine.process_task_message(message)
+                batch.append(message)
+            if chance.random() < 0.4:
+                bench.machine.process_tasks(batch)
+                batch = []
+        bench.machine.process_tasks(batch)
         if bench.state.get_job(job.job_id).status.is_final:
             break
     ended = bench.state.get_job(job.job_id)
@@ -289,7 +359,7 @@ def test_a_handler_that_asks_before_it_shows_its_work_learns_of_a_cancel_at_once
     bench = Bench(handler=careful, heartbeat=timedelta(minutes=1))
     job = bench.machine.submit("squares", {"n": 1}).job
     bench.machine.process_job_message(bench.bus.messages.popleft())
-    bench.machine.process_task_message(bench.bus.messages.popleft())
+    bench.machine.process_tasks([bench.bus.messages.popleft()])
     assert shown == []
 
 
@@ -361,7 +431,7 @@ def test_a_resubmitted_failed_job_runs_again_and_late_messages_of_the_old_run_ar
     again = bench.machine.submit("squares", {"n": 1})
     assert again.is_new and again.job.run == 2
     bench.machine.process_job_message(JobMessage(job_id=failed.job_id, run=1, stage=2))
-    bench.machine.process_task_message(old_task)
+    bench.machine.process_tasks([old_task])
     bench.drain()
     assert bench.state.get_job(failed.job_id).status is JobStatus.COMPLETED
 

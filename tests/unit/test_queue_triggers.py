@@ -51,6 +51,15 @@ def test_a_message_nobody_can_read_is_kept_and_counted_and_not_tried_again(
     assert bench.state.health().dead_letters == 1
 
 
+def test_quick_tasks_come_together_and_one_that_nobody_can_read_stops_no_other(functions, bench):
+    job = bench.machine.submit("squares", {"n": 2}).job
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    bodies = [each.model_dump_json().encode() for each in bench.bus.messages]
+    functions["process_quick_tasks"]([Message(body) for body in (bodies[0], b"{", bodies[1])])
+    assert bench.state.get_stage(job.job_id, 1).is_closed
+    assert bench.state.health().dead_letters == 1
+
+
 def test_a_dead_letter_tells_its_job_why(functions, bench):
     job = bench.machine.submit("squares", {"n": 1}).job
     bench.machine.process_job_message(bench.bus.messages.popleft())
@@ -72,4 +81,4 @@ def test_messages_carry_ids_only_and_are_small():
     for message in (job, task):
         text = message.model_dump_json()
         assert len(text) < 1024
-        assert set(json.loads(text)) <= {"job_id", "run", "stage", "task_id"}
+        assert set(json.loads(text)) <= {"job_id", "run", "stage", "task_id", "quick"}
