@@ -68,6 +68,7 @@ class Ending:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    sys.setswitchinterval(0.0005)
     """Serve and leave with an exit code."""
     options = parse(arguments)
     logging.basicConfig(
@@ -114,6 +115,7 @@ async def serve(options: argparse.Namespace) -> int:
             log_config=None,
             log_level="warning",
             access_log=False,
+            timeout_keep_alive=240,  # as long as Azure's front door keeps an idle connection
             timeout_graceful_shutdown=max(1, int(options.grace)),
         )
     )
