@@ -1,0 +1,353 @@
+"""process_raster from submit to completed, beside a shell script: `./dev bench job [--large]`.
+
+Ours is what the client package does: submit, then long polls until the job is completed, in a
+stack of its own. The script (job_script.sh, run as a process) downloads the same blob with curl,
+runs `gdalwarp -of COG` (Debian's gdal-bin) with our cache, threads and compression, uploads with
+curl and loads a minimal STAC item with pypgstac: no validation, no mask outside the footprint, no
+statistics, no outline. Many at once are that many jobs at once for us, and for the script as many
+at a time as there are cores. Single runs are medians; both sides are warmed up by a tiny raster.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import numpy as np
+import rasterio
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+from engine import RESULTS, running_stack
+from raster import make_source
+from rasterio.windows import Window
+from rich.console import Console
+from rich.table import Table
+
+from geolathe import Client, Job
+from local.azurite.emulator import ACCOUNT, KEY
+from local.environment import BRONZE, SILVER, Environment, inherited
+from services.raster import gdal
+
+SCRIPT = Path(__file__).with_name("job_script.sh")
+COLLECTION = "bench"
+LONGEST = 1800.0  # seconds that one job or script may take
+TEXTURE = 6.0  # standard deviation of the grey levels added to the JPEG, which make it 27 MB
+JPEG_QUALITY = 95
+SEED_NOTE = "the seed's own figure for its 27 MB file, on Azure Functions: 22 s"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One RGB raster, and how often it is processed."""
+
+    name: str
+    size: int
+    """Pixels on a side."""
+    is_jpeg: bool = False
+    repeats: int = 3
+    is_for_many: bool = True
+
+
+TINY = Case("tiny", 256, repeats=1, is_for_many=False)
+CASES = (Case("small", 840), Case("seed-like", 8_192, is_jpeg=True))
+LARGE = Case("large", 26_755, repeats=1, is_for_many=False)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one side needed for one or many."""
+
+    seconds: float
+    cores_busy_percent: float
+    """Of all cores of the machine, by whomever."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Both sides of one case."""
+
+    case: str
+    at_once: int
+    source_mb: float
+    ours: Measured
+    script: Measured
+    retries: int
+    """Attempts of our tasks beyond the first."""
+
+    @property
+    def ratio(self) -> float:
+        return self.ours.seconds / self.script.seconds
+
+
+class Side(Protocol):
+    """Something that turns a blob into a COG and a STAC item."""
+
+    def workers(self, count: int) -> int:
+        """How many of `count` runs go on at once."""
+
+    def run(self, blob: str, item: str) -> None:
+        """Raises when the item does not come to be."""
+
+
+class Ours:
+    """process_raster through the API."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._jobs: list[Job] = []
+
+    def workers(self, count: int) -> int:
+        return count
+
+    def run(self, blob: str, item: str) -> None:
+        source = {"blob_name": blob, "container_name": BRONZE}
+        target = {"collection_id": COLLECTION, "item_id": item, "output_folder": f"ours/{item}"}
+        job = self._client.submit("process_raster", source | target).wait(LONGEST)
+        if job.status != "completed":
+            raise SystemExit(f"{item}: {job.reason}")
+        self._jobs.append(job)
+
+    def take_retries(self) -> int:
+        """Attempts beyond the first that tasks took since this was asked last."""
+        tasks = (task for job in self._jobs for task in job.tasks())
+        retries = sum(int(task["attempt"]) - 1 for task in tasks)
+        self._jobs.clear()
+        return retries
+
+
+class Script:
+    """The shell script."""
+
+    def __init__(self, environment: Environment, folder: Path) -> None:
+        self._storage = f"http://127.0.0.1:{environment.ports.blob}/{ACCOUNT}"
+        programs = Path(sys.executable).parent
+        self._settings = {
+            **inherited(),
+            **environment.catalogue_settings(),
+            "TMPDIR": str(folder),
+            "COLLECTION": COLLECTION,
+            "PYTHON": sys.executable,
+            "PYPGSTAC": str(programs / "pypgstac"),
+            "THREADS": str(gdal.THREADS),
+            "CACHE_MB": str(gdal.CACHE_BYTES >> 20),
+            "WARP_MB": str(gdal.WARP_MB),
+        }
+
+    def workers(self, count: int) -> int:
+        return min(count, os.cpu_count() or 1)
+
+    def run(self, blob: str, item: str) -> None:
+        addresses = {
+            "SOURCE_URL": self._signed(BRONZE, blob),
+            "TARGET_URL": self._signed(SILVER, f"script/{item}.tif"),
+        }
+        told = subprocess.run(
+            [SCRIPT],
+            env={**self._settings, **addresses, "ITEM": item},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LONGEST,
+        )
+        if told.returncode:
+            raise SystemExit(f"{item}: the script ended with {told.returncode}: {told.stdout}")
+
+    def _signed(self, container: str, name: str) -> str:
+        rights = ContainerSasPermissions(read=True, create=True, write=True)
+        until = datetime.now(UTC) + timedelta(days=1)
+        signature = generate_container_sas(
+            ACCOUNT, container, account_key=KEY, permission=rights, expiry=until
+        )
+        return f"{self._storage}/{container}/{name}?{signature}"
+
+
+def measure(side: Side, blob: str, count: int, stac: str) -> Measured:
+    """That many at once, all of which are in the catalogue afterwards."""
+    items = [f"{Path(blob).stem}-{uuid.uuid4().hex[:12]}" for _ in range(count)]
+    busy, whole = _core_ticks()
+    started = time.perf_counter()
+    with ThreadPoolExecutor(side.workers(count)) as threads:
+        list(threads.map(lambda item: side.run(blob, item), items))
+    seconds = time.perf_counter() - started
+    busy_then, whole_then = _core_ticks()
+    with httpx.Client(base_url=stac, trust_env=False) as catalogue:
+        for item in items:
+            catalogue.get(f"/collections/{COLLECTION}/items/{item}").raise_for_status()
+    return Measured(round(seconds, 2), round(100 * (busy_then - busy) / (whole_then - whole), 1))
+
+
+def _core_ticks() -> tuple[int, int]:
+    """Of all cores, busy and altogether: see proc(5), /proc/stat."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle, waiting_for_disk = fields[3:5]
+    return sum(fields) - idle - waiting_for_disk, sum(fields)
+
+
+def median(side: Side, blob: str, repeats: int, stac: str) -> Measured:
+    """The run in the middle of several single ones."""
+    runs = [measure(side, blob, 1, stac) for _ in range(repeats)]
+    return sorted(runs, key=lambda run: run.seconds)[repeats // 2]
+
+
+def make_case(case: Case, folder: Path) -> Path:
+    """The source of a case: DEFLATE, or JPEG as orthophotos come."""
+    path = folder / f"{case.name}.tif"
+    if not case.is_jpeg:
+        make_source(path, case.size, 3, "uint8")
+        return path
+    plain = folder / "plain.tif"
+    make_source(plain, case.size, 3, "uint8")
+    rng = np.random.default_rng(2)
+    with rasterio.open(plain) as landscape:
+        profile = {
+            **{key: landscape.profile[key] for key in ("driver", "width", "height", "count")},
+            **{key: landscape.profile[key] for key in ("dtype", "crs", "transform", "tiled")},
+            "compress": "jpeg",
+            "photometric": "YCBCR",
+            "interleave": "pixel",
+            "jpeg_quality": JPEG_QUALITY,
+        }
+        with rasterio.open(path, "w", **profile) as target:
+            for row in range(0, case.size, 512):
+                window = Window(0, row, case.size, min(512, case.size - row))
+                texture = rng.normal(0, TEXTURE, (window.height, window.width))
+                pixels = (landscape.read(window=window) + texture).clip(0, 255)
+                target.write(pixels.astype("uint8"), window=window)
+    plain.unlink()
+    return path
+
+
+class Bench:
+    """Both sides over one stack."""
+
+    def __init__(self, environment: Environment, client: Client, folder: Path) -> None:
+        self._client = client
+        self._folder = folder
+        self._stac = environment.stac
+        self._ours = Ours(client)
+        self._script = Script(environment, folder)
+
+    def warm_up(self) -> None:
+        """The programs are in memory, and the collection is there for the script."""
+        blob, _ = self._upload(TINY)
+        for side in (self._ours, self._script):
+            measure(side, blob, 1, self._stac)
+
+    def compare(self, case: Case, at_once: int) -> list[Row]:
+        """One at a time, and `at_once` where the case is for that and there are as many."""
+        blob, size = self._upload(case)
+        counts = [1, at_once] if case.is_for_many and at_once > 1 else [1]
+        return [self._row(case, blob, size, count) for count in counts]
+
+    def _row(self, case: Case, blob: str, size: int, count: int) -> Row:
+        self._ours.take_retries()
+        if count == 1:
+            ours = median(self._ours, blob, case.repeats, self._stac)
+            script = median(self._script, blob, case.repeats, self._stac)
+        else:
+            ours = measure(self._ours, blob, count, self._stac)
+            script = measure(self._script, blob, count, self._stac)
+        retries = self._ours.take_retries()
+        return Row(case.name, count, round(size / 1e6, 2), ours, script, retries)
+
+    def _upload(self, case: Case) -> tuple[str, int]:
+        """The source's blob and its bytes."""
+        path = make_case(case, self._folder)
+        size = path.stat().st_size
+        blob = self._client.upload(path)["blob_name"]
+        path.unlink()
+        return blob, size
+
+
+def install_tools() -> None:
+    """What the script needs besides Python's packages."""
+    for program, package in (("gdalwarp", "gdal-bin"), ("curl", "curl")):
+        if shutil.which(program) is None:
+            install = ["apt-get", "install", "-y", "--no-install-recommends", package]
+            subprocess.run(install, check=True, capture_output=True)
+
+
+def print_table(rows: list[Row], console: Console) -> None:
+    heads = ("case", "MB", "at once", "ours s", "script s", "ratio", "cores busy %", "script's %")
+    table = Table(*heads, "retries", box=None)
+    for row in rows:
+        table.add_row(
+            row.case,
+            f"{row.source_mb:.1f}",
+            str(row.at_once),
+            f"{row.ours.seconds:.2f}",
+            f"{row.script.seconds:.2f}",
+            f"{row.ratio:.2f}",
+            f"{row.ours.cores_busy_percent:.0f}",
+            f"{row.script.cores_busy_percent:.0f}",
+            str(row.retries),
+        )
+    console.print(table)
+    console.print(SEED_NOTE)
+
+
+def keep(rows: list[Row]) -> None:
+    """Beside what earlier runs found for other cases, each with what it ran on."""
+    file = RESULTS / "job.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    gdalwarp = subprocess.run(["gdalwarp", "--version"], check=True, capture_output=True, text=True)
+    ran_on = {
+        "machine": f"{platform.platform()}, {os.cpu_count()} cores",
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {
+            "python": platform.python_version(),
+            "gdal": rasterio.__gdal_version__,
+            "gdalwarp": gdalwarp.stdout.split(",")[0],
+            "pypgstac": version("pypgstac"),
+        },
+    }
+    for row in rows:
+        found = {**asdict(row), "ratio": round(row.ratio, 2)}
+        known[f"{row.case}, {row.at_once} at once"] = found | ran_on
+    RESULTS.mkdir(exist_ok=True)
+    file.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./dev bench job", description=__doc__)
+    parser.add_argument("--large", action="store_true", help="2 GB of pixels, too: minutes")
+    parser.add_argument("--at-once", type=int, default=20, help="jobs at once; 1 for none")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--quick", action="store_true", help="does it work? Nothing is kept")
+    options = parser.parse_args()
+    console = Console()
+    cases = [TINY] if options.quick else [*CASES, LARGE] if options.large else [*CASES]
+    cases = [case for case in cases if options.only in case.name]
+    install_tools()
+    folder = Path(tempfile.mkdtemp(prefix="geolathe-job-"))
+    rows: list[Row] = []
+    try:
+        with (
+            running_stack() as environment,
+            Client(environment.api, environment.keys.function_key) as client,
+        ):
+            bench = Bench(environment, client, folder)
+            bench.warm_up()
+            for case in cases:
+                rows += bench.compare(case, options.at_once)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print_table(rows, console)
+    if not options.quick:
+        keep(rows)
+
+
+if __name__ == "__main__":
+    main()
