@@ -1,41 +1,104 @@
-"""What pollers cost: `./dev bench api [--pollers 200] [--tasks 10000]`.
+"""What the API bears: `./dev bench api [--pollers 200] [--tasks 10000] [--large 100000]`.
 
-Everybody watches one job of many tasks while it runs, in a stack of its own: first as curl in a
-loop does (a status every two seconds, as Retry-After says), then by long poll with an ETag. The
-latency of a plain status, and the processor time of the functions host, of which the job's own
-work is the larger part: `alone` is the job with nobody watching.
+First submissions and statuses by 1, 16 and 200 clients that ask again as soon as they are
+answered: statuses of a job of 10 and of a large one. Then a crowd that watches one job while it
+runs: as curl in a loop does (a status every two seconds, as Retry-After says), and by long poll
+with an ETag; `alone` is the job with nobody watching. Clients, stack and database share the
+machine's processors.
 """
 
 import argparse
 import asyncio
-import json
+import itertools
 import os
-import platform
 import statistics
 import time
 import uuid
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import httpx
-from engine import RESULTS, running_stack
+from _results import Row, keep
+from engine import running_stack
 from rich.console import Console
 from rich.table import Table
 
 from local.environment import Environment
 from local.services import Services
 
-Row = dict[str, float | str]
+Request = Callable[[], Awaitable[httpx.Response]]
 POLL_SECONDS = 2.0
 
 
-async def measure(environment: Environment, how: str, pollers: int, tasks: int) -> Row:
-    """One job, watched by many to its end."""
-    headers = {"x-functions-key": environment.keys.function_key}
-    limits = httpx.Limits(max_connections=pollers + 1, max_keepalive_connections=pollers + 1)
+def connect(environment: Environment, clients: int) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=clients + 1, max_keepalive_connections=clients + 1)
+    return httpx.AsyncClient(
+        base_url=environment.api,
+        headers={"x-functions-key": environment.keys.function_key},
+        timeout=60,
+        limits=limits,
+        trust_env=False,
+    )
+
+
+async def measure_throughput(
+    environment: Environment, clients: Sequence[int], sizes: Sequence[int], seconds: float
+) -> list[Row]:
+    rows = []
+    async with connect(environment, max(clients)) as api:
+        numbers, name = itertools.count(), uuid.uuid4().hex
+        jobs = {size: await finished_job(api, size, name) for size in sizes}
+
+        async def submit() -> httpx.Response:
+            body = {"n": 0, "message": f"{name} {next(numbers)}"}
+            return await api.post("/jobs/submit/hello_world", json=body)
+
+        for count in clients:
+            rows.append(await press(f"submit, {count} clients", submit, count, seconds))
+        for (size, job_id), count in itertools.product(jobs.items(), clients):
+
+            async def ask(job_id: str = job_id) -> httpx.Response:
+                return await api.get(f"/jobs/status/{job_id}")
+
+            what = f"status of {size:,} tasks, {count} clients"
+            rows.append(await press(what, ask, count, seconds))
+    return rows
+
+
+async def finished_job(api: httpx.AsyncClient, size: int, name: str) -> str:
+    body = {"n": size, "message": name}
+    job_id = str((await api.post("/jobs/submit/hello_world", json=body)).json()["job_id"])
+    while not await is_over(api, job_id, [], {}, wait=20):
+        pass
+    return job_id
+
+
+async def press(what: str, request: Request, clients: int, seconds: float) -> Row:
+    """Ask again as soon as answered, for so long."""
     latencies: list[float] = []
-    async with httpx.AsyncClient(
-        base_url=environment.api, headers=headers, timeout=60, limits=limits, trust_env=False
-    ) as api:
+    until = time.perf_counter() + seconds
+
+    async def client() -> None:
+        while (started := time.perf_counter()) < until:
+            answer = await request()
+            assert answer.is_success, answer.text
+            latencies.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    rate = len(latencies) / (time.perf_counter() - started)
+    return {"what": what, "requests": len(latencies), "per_second": rate, **cuts(latencies)}
+
+
+def cuts(latencies: list[float]) -> dict[str, float]:
+    found = statistics.quantiles(latencies, n=100)
+    return {"p50_ms": found[49] * 1000, "p99_ms": found[98] * 1000}
+
+
+async def measure_watching(environment: Environment, how: str, pollers: int, tasks: int) -> Row:
+    """One job, watched by many to its end."""
+    latencies: list[float] = []
+    async with connect(environment, pollers) as api:
         body = {"n": tasks, "message": uuid.uuid4().hex}
         cpu, started = host_cpu(environment), time.perf_counter()
         job_id = (await api.post("/jobs/submit/hello_world", json=body)).json()["job_id"]
@@ -45,10 +108,15 @@ async def measure(environment: Environment, how: str, pollers: int, tasks: int) 
         )
         seconds = time.perf_counter() - started
         cpu = host_cpu(environment) - cpu
-    row: Row = {"how": how, "seconds": seconds, "host_cpu": cpu, "requests": len(latencies)}
+    watchers = "nobody watches" if how == "alone" else f"{pollers} {how}"
+    row: Row = {
+        "what": f"{tasks:,} tasks, {watchers}",
+        "requests": len(latencies),
+        "seconds": seconds,
+        "host_cpu": cpu,
+    }
     if how == "poll":
-        cuts = statistics.quantiles(latencies, n=100)
-        row |= {"p50_ms": cuts[49] * 1000, "p99_ms": cuts[98] * 1000}
+        row.update(cuts(latencies))
     return row
 
 
@@ -96,22 +164,31 @@ def host_cpu(environment: Environment) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench api", description=__doc__)
     parser.add_argument("--pollers", type=int, default=200)
-    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--tasks", type=int, default=10_000, help="of the job that is watched")
+    parser.add_argument("--large", type=int, default=100_000, help="tasks of the large job")
+    parser.add_argument("--quick", action="store_true", help="only whether it works")
     options = parser.parse_args()
+    clients, seconds = [1, 16, 200], 5.0
+    if options.quick:
+        clients, seconds = [1, 4], 0.5
+        options.pollers, options.tasks, options.large = 4, 20, 100
     with running_stack() as environment:
-        rows = [
-            asyncio.run(measure(environment, how, options.pollers, options.tasks))
+        sizes = (10, options.large)
+        rows = asyncio.run(measure_throughput(environment, clients, sizes, seconds))
+        rows += [
+            asyncio.run(measure_watching(environment, how, options.pollers, options.tasks))
             for how in ("alone", "poll", "long poll")
         ]
-    table = Table("watched", "job s", "host CPU s", "requests", "p50 ms", "p99 ms")
+    _print(rows)
+    keep("api", rows, quick=options.quick)
+
+
+def _print(rows: list[Row]) -> None:
+    table = Table("what", "requests", "a second", "p50 ms", "p99 ms", "job s", "host CPU s")
     for row in rows:
-        figures = ("seconds", "host_cpu", "requests", "p50_ms", "p99_ms")
-        table.add_row(str(row["how"]), *(f"{row[f]:,.0f}" if f in row else "" for f in figures))
+        figures = ("requests", "per_second", "p50_ms", "p99_ms", "seconds", "host_cpu")
+        table.add_row(str(row["what"]), *(f"{row[f]:,.0f}" if f in row else "" for f in figures))
     Console().print(table)
-    RESULTS.mkdir(exist_ok=True)
-    machine = {"machine": platform.platform(), "python": platform.python_version()}
-    found = machine | vars(options) | {"rows": rows}
-    (RESULTS / "api.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

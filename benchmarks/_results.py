@@ -1,0 +1,38 @@
+"""Where a benchmark's figures are kept, with the machine that they were measured on."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+MEASURED = ("psycopg", "azure-functions", "azure-servicebus", "pydantic", "rasterio", "rio-cogeo")
+
+Row = dict[str, float | str]
+
+
+def keep(name: str, rows: Sequence[Any], *, quick: bool = False, part: str = "rows") -> Path:
+    """Write rows to results/NAME.json beside its other parts; a quick run's stand apart."""
+    folder = RESULTS / "quick" if quick else RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    found[part] = {"machine": machine(), "rows": rows}
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+        "load_before": round(os.getloadavg()[2], 2),
+        "packages": {package: version(package) for package in MEASURED},
+    }
