@@ -1,9 +1,10 @@
-"""How fast the local broker is, asked by the real SDK: `python -m benchmarks.broker [MESSAGES]`.
+"""How fast the local broker is, asked by the real SDK: `./dev bench broker [MESSAGES]`.
 
 The broker runs as a process of its own, as `./dev up` starts it, without and with a store. Client
 and broker share the machine's cores, so the figures are those of both together.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from _results import Row, keep
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
+from rich.console import Console
+from rich.table import Table
 
 KEY_NAME, KEY = "RootManageSharedAccessKey", "YmVuY2htYXJr"
 BODY = json.dumps({"task_id": "0" * 64, "run": 1, "pad": "x" * 150})
@@ -87,12 +91,22 @@ def measure(connection_string: str, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    parser = argparse.ArgumentParser(prog="./dev bench broker", description=__doc__)
+    parser.add_argument("messages", nargs="?", type=int, default=2_000)
+    parser.add_argument("--quick", action="store_true", help="only whether it works")
+    options = parser.parse_args()
+    count = 50 if options.quick else options.messages
+    rows: list[Row] = []
     for store in (False, True):
-        print(f"{count} messages of {len(BODY)} bytes, {'with' if store else 'without'} a store")
         with broker(store) as connection_string:
-            for what, figure in measure(connection_string, count).items():
-                print(f"  {what:<28}{figure:>8,.0f}/s")
+            rows.append(
+                {"store": "with" if store else "without", **measure(connection_string, count)}
+            )
+    table = Table("what", "without a store", "with one", title=f"messages a second, of {count:,}")
+    for what in rows[0].keys() - {"store"}:
+        table.add_row(what, *(f"{row[what]:,.0f}" for row in rows))
+    Console().print(table)
+    keep("broker", rows, quick=options.quick)
 
 
 if __name__ == "__main__":

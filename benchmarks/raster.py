@@ -10,7 +10,6 @@ of 30 MB, 300 MB and 3 GB of pixels.
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from typing import Any, cast
 
 import numpy as np
 import rasterio
+from _results import keep
 from azure.storage.blob import BlobServiceClient
 from rasterio.windows import Window
 from rich.console import Console
@@ -42,7 +42,6 @@ from services.create_cog import CreateCog, create_cog
 from services.raster import gdal
 from services.validate_raster import Tier, ValidateRaster, validate_raster
 
-RESULTS = Path(__file__).parent / "results" / "raster.json"
 DEPLOYMENT = Deployment(
     silver_container="bench-silver",
     default_collection="bench",
@@ -67,10 +66,10 @@ class Case:
 
 
 CASES = (
-    Case("rgb, reprojected", 3, "uint8", "EPSG:4326", "cubic", 2),
-    Case("float32 dem, reprojected", 1, "float32", "EPSG:4326", "bilinear", 3),
-    Case("12 bands uint16, reprojected", 12, "uint16", "EPSG:4326", "bilinear", 2),
-    Case("rgb, same CRS", 3, "uint8", "native", "cubic", 2),
+    Case("rgb warped", 3, "uint8", "EPSG:4326", "cubic", 2),
+    Case("dem warped", 1, "float32", "EPSG:4326", "bilinear", 3),
+    Case("12 bands warped", 12, "uint16", "EPSG:4326", "bilinear", 2),
+    Case("rgb copied", 3, "uint8", "native", "cubic", 2),
 )
 
 
@@ -378,8 +377,8 @@ def memory(folder: Path, azurite: Azurite, console: Console) -> list[Run]:
 
 
 def print_table(runs: list[Run], console: Console) -> None:
-    heads = ("case", "maker", "wall s", "of gdalwarp", "transfers s", "without", "cpu s")
-    table = Table(*heads, "peak MB", "output MB", box=None)
+    heads = ("case", "maker", "wall s", "ratio", "transfers s", "ratio without", "cpu s")
+    table = Table(*heads, "peak MB", "COG MB", box=None)
     base = {run.case: run for run in runs if run.maker == GdalWarp.name}
     for run in runs:
         other = base.get(run.case)
@@ -397,7 +396,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=8_192, help="pixels on a side")
     parser.add_argument("--memory", action="store_true", help="the memory table instead")
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--quick", action="store_true", help="only whether it works")
     options = parser.parse_args()
+    if options.quick:
+        options.size = 600
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="geolathe-raster-"))
     azurite = Azurite(folder / "azurite")
@@ -411,16 +413,8 @@ def main() -> None:
         azurite.stop()
         shutil.rmtree(folder, ignore_errors=True)
     print_table(runs, console)
-    _keep(runs, "memory" if options.memory else f"{options.size} px {options.only}".strip())
-
-
-def _keep(runs: list[Run], kind: str) -> None:
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    load = round(os.getloadavg()[0], 1)
-    known[kind] = {"machine": machine, "load": load, "runs": [asdict(run) for run in runs]}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(known, indent=2) + "\n")
+    part = "memory" if options.memory else f"{options.size} px {options.only}".strip()
+    keep("raster", [asdict(run) for run in runs], quick=options.quick, part=part)
 
 
 if __name__ == "__main__":
