@@ -1,38 +1,60 @@
-"""How fast the engine completes tasks, and whether it stays flat: `./dev bench engine [SIZES]`.
+"""How fast the engine completes tasks, beside others: `./dev bench engine [SIZES]`.
 
-`chain` is hello_world through everything: HTTP, Service Bus, the functions host, PostgreSQL, in a
-stack of its own. `state` is eight threads that claim and complete on PostgreSQL alone: what the
-tables and the SQL functions allow. Rates of one run on one machine; compare within a table.
+Everybody fans out no-op tasks and joins them, eight at a time and one job after the other, on one
+PostgreSQL server. Ours is hello_world through everything: HTTP, Service Bus, the functions host. It
+is stopped while the others run, each in its own way: see benchmarks/peers/. Tasks per second count
+from the job's first task being stored to its last one's end; the hop is from there to the start of
+the step that waited for all. `state` is eight threads that claim and complete on PostgreSQL alone,
+pgbench what the server allows. Rates of one run on one machine; compare within a table.
 """
 
 import argparse
 import json
+import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psycopg
+from peers.cost import database_cost
+from peers.fan import Fan, summarize
+from peers.pgbench import measure_pgbench
+from peers.run import PEERS, PeerFailed, are_installed, install, measure_peer, running_redis
 from rich.console import Console
 from rich.table import Table
 
 from core.models import JobRecord, TaskRecord
 from infrastructure.database import open_pool
-from infrastructure.migrate import migrate
 from infrastructure.postgres import PostgresState
 from local.environment import Environment
 from local.postgres import Cluster
+from local.services import Services
 from local.stack import Stack
 from local.steps import Report
 
 RESULTS = Path(__file__).parent / "results"
 WORKERS = 8
+SMALL = 100
+OURS = "geolathe"
+FAN = """
+SELECT extract(epoch FROM s.created_at), extract(epoch FROM s.finished_at),
+       extract(epoch FROM min(t.started_at))
+  FROM app.stages s JOIN app.tasks t ON t.job_id = s.job_id AND t.stage = 2
+ WHERE s.job_id = %s AND s.stage = 1
+ GROUP BY s.created_at, s.finished_at
+"""
+SETTINGS = ("server_version", "synchronous_commit", "fsync", "shared_buffers")
+Row = dict[str, Any]
 
 
 @contextmanager
@@ -50,8 +72,19 @@ def running_stack() -> Iterator[Environment]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measure_chain(environment: Environment, size: int) -> dict[str, float]:
-    """Tasks per second between the start and the end of the greetings stage."""
+def measure_chain(environment: Environment, size: int, jobs: int = 1) -> dict[str, float]:
+    """Jobs of so many greetings, one after the other."""
+    with database_cost(environment.database_url) as cost:
+        fans = [_greet(environment, size) for _ in range(jobs)]
+    return summarize(fans, size, cost)
+
+
+def measure_hops(environment: Environment, jobs: int) -> dict[str, float]:
+    """From one stage to the next, p50 and p99 of small jobs."""
+    return measure_chain(environment, SMALL, jobs)
+
+
+def _greet(environment: Environment, size: int) -> Fan:
     headers = {"x-functions-key": environment.keys.function_key}
     with httpx.Client(base_url=environment.api, headers=headers, timeout=120) as api:
         body = {"n": size, "message": uuid.uuid4().hex}
@@ -61,14 +94,10 @@ def measure_chain(environment: Environment, size: int) -> dict[str, float]:
             if job["status"] not in ("queued", "processing"):
                 break
     assert job["result_data"] and job["result_data"]["greetings"] == size, job
-    greetings, summary = job["stages"]
-    spent = _seconds(greetings["started_at"], greetings["finished_at"])
-    hop = _seconds(greetings["finished_at"], summary["started_at"])
-    return {"tasks_per_second": size / spent, "stage_hop_ms": hop * 1000}
-
-
-def _seconds(start: str, end: str) -> float:
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    with psycopg.connect(environment.database_url) as connection:
+        moments = connection.execute(FAN, (job_id,)).fetchone()
+    assert moments is not None
+    return Fan(*map(float, moments))
 
 
 def measure_state(database_url: str, size: int) -> dict[str, float]:
@@ -88,13 +117,16 @@ def measure_state(database_url: str, size: int) -> dict[str, float]:
                 [claim] = state.claim_tasks([task.task_id], timedelta(minutes=5))
                 state.complete_task(task.task_id, claim.task.attempt, {"n": 1}, None)
 
-        start = time.perf_counter()
-        with ThreadPoolExecutor(WORKERS) as threads:
+        with database_cost(database_url) as cost, ThreadPoolExecutor(WORKERS) as threads:
+            start = time.perf_counter()
             list(threads.map(work, range(WORKERS)))
-        return {
-            "tasks_per_second": size / (time.perf_counter() - start),
-            "stored_per_second": size / stored,
-        }
+            spent = time.perf_counter() - start
+    return {
+        "tasks_per_second": size / spent,
+        "stored_per_second": size / stored,
+        "database_cpu_ms_per_task": cost.cpu_ms / size,
+        "commits_per_task": cost.commits / size,
+    }
 
 
 def _task(job: JobRecord, index: int) -> TaskRecord:
@@ -109,35 +141,150 @@ def _task(job: JobRecord, index: int) -> TaskRecord:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="./dev bench engine", description=__doc__)
-    parser.add_argument("sizes", nargs="*", type=int, default=[1_000, 10_000, 100_000])
-    sizes = parser.parse_args().sizes
-    rows: list[dict[str, float | str]] = []
-    with running_stack() as environment:
-        database_url = environment.database_url
-        migrate(database_url)
-        for size in sizes:
-            rows.append({"what": "chain", "tasks": size} | measure_chain(environment, size))
-        for size in sizes:
-            rows.append({"what": "state", "tasks": size} | measure_state(database_url, size))
-    _print(rows)
-    RESULTS.mkdir(exist_ok=True)
-    found = {"machine": platform.platform(), "python": platform.python_version(), "rows": rows}
-    (RESULTS / "engine.json").write_text(json.dumps(found, indent=1) + "\n")
+class Bench:
+    """The rows of one run, told as they come."""
+
+    def __init__(self, options: argparse.Namespace, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self.rows: list[Row] = []
+        self.server: dict[str, str] = {}
+        self.has_failed = False
+
+    def run(self) -> None:
+        """Ours first, then the limit, then the others while ours is stopped."""
+        with running_stack() as environment:
+            cluster = Cluster(environment.folder / "postgres")
+            self.server = _server_settings(environment.database_url)
+            self._run_ours(environment)
+            limit = measure_pgbench(
+                cluster.create_database("bench_limit"), WORKERS, 1 if self._options.quick else 5
+            )
+            self._add("pgbench, one UPDATE a transaction", limit)
+            for name in ("host", "titiler", "stac", "broker"):
+                Services(environment.folder).stop(name, 10.0)
+            self._run_peers(cluster)
+
+    def _run_ours(self, environment: Environment) -> None:
+        measure_chain(environment, WORKERS)
+        jobs = self._options.hops
+        self._add(OURS, {"tasks": SMALL, "jobs": jobs} | measure_hops(environment, jobs))
+        for size in self._options.sizes:
+            self._add(OURS, {"tasks": size} | measure_chain(environment, size))
+        for size in self._options.sizes:
+            measured = measure_state(environment.database_url, size)
+            self._add(f"{OURS}, state alone", {"tasks": size} | measured)
+
+    def _run_peers(self, cluster: Cluster) -> None:
+        if self._options.quick and not are_installed():
+            self._console.print("the others are not installed: a run without --quick does that")
+            return
+        if not are_installed():
+            self._console.print("installing the others ...")
+            install()
+        with running_redis() as redis:
+            for peer in PEERS:
+                for tasks, jobs in self._peer_loads():
+                    row: Row = {"tasks": tasks, "jobs": jobs}
+                    try:
+                        row |= measure_peer(peer, cluster, redis, tasks, WORKERS, jobs)
+                    except PeerFailed as failure:
+                        row["error"] = str(failure)
+                        self.has_failed = True
+                    self._add(peer.name, row)
+
+    def _peer_loads(self) -> list[tuple[int, int]]:
+        """How many tasks a job, and how many jobs."""
+        if self._options.quick:
+            return [(50, 1)]
+        sizes = [size for size in self._options.sizes if size <= self._options.peers_up_to]
+        return [(SMALL, self._options.hops), *((size, 1) for size in sizes)]
+
+    def _add(self, what: str, figures: Row) -> None:
+        self.rows.append({"what": what, "jobs": 1} | figures)
+        row = self.rows[-1]
+        told = row.get("error") or f"{row['tasks_per_second']:,.0f} tasks/s"
+        self._console.print(f"  {what}, {_amount(row)}: {told}", markup=False, highlight=False)
 
 
-def _print(rows: list[dict[str, float | str]]) -> None:
-    table = Table("what", "tasks", "tasks/s", "stored/s", "stage hop ms")
-    for row in rows:
-        figures = (row.get(name) for name in ("tasks_per_second", "stored_per_second"))
-        table.add_row(
-            str(row["what"]),
-            f"{row['tasks']:,}",
-            *("" if figure is None else f"{figure:,.0f}" for figure in figures),
-            "" if "stage_hop_ms" not in row else f"{row['stage_hop_ms']:.1f}",
+def _server_settings(database_url: str) -> dict[str, str]:
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(SETTINGS),)
         )
-    Console().print(table)
+        return dict(found.fetchall())
+
+
+def main() -> None:
+    options = _parse_options()
+    console = Console() if sys.stdout.isatty() else Console(width=100)
+    load = os.getloadavg()
+    bench = Bench(options, console)
+    try:
+        bench.run()
+    finally:
+        if bench.rows:
+            _print(bench.rows, console)
+        if bench.rows and not options.quick:
+            _keep(bench, load)
+    if bench.has_failed:
+        raise SystemExit(1)
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./dev bench engine",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sizes", nargs="*", type=int, help="tasks a job: 1,000, 10,000, 100,000")
+    parser.add_argument("--peers-up-to", type=int, default=10_000, help="tasks a job of the others")
+    parser.add_argument("--hops", type=int, help=f"jobs of {SMALL} tasks for p50 and p99: 30")
+    parser.add_argument(
+        "--quick", action="store_true", help="only see that everything works; keeps no result"
+    )
+    options = parser.parse_args()
+    options.sizes = options.sizes or ([SMALL] if options.quick else [1_000, 10_000, 100_000])
+    options.hops = options.hops or (3 if options.quick else 30)
+    return options
+
+
+def _keep(bench: Bench, load: Sequence[float]) -> None:
+    machine = {
+        "machine": platform.platform(),
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+        "load_before": [round(average, 1) for average in load],
+        "postgresql": bench.server,
+        "workers": WORKERS,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    found = json.dumps(machine | {"rows": bench.rows}, indent=1)
+    (RESULTS / "engine.json").write_text(found + "\n")
+
+
+def _print(rows: Sequence[Row], console: Console) -> None:
+    table = Table("what", box=None, pad_edge=False)
+    figures = {
+        "tasks_per_second": ("tasks/s", ",.0f"),
+        "hop_ms": ("hop ms", ",.1f"),
+        "hop_p99_ms": ("p99 ms", ",.1f"),
+        "database_cpu_ms_per_task": ("db ms", ".2f"),
+        "commits_per_task": ("commits", ".2f"),
+    }
+    for head in ("tasks", *(head for head, _ in figures.values())):
+        table.add_column(head, justify="right")
+    for row in rows:
+        told = (format(row[name], f) if name in row else "" for name, (_, f) in figures.items())
+        version = f" {row['version']}" if "version" in row else ""
+        table.add_row(f"{row['what']}{version}", _amount(row), *told)
+    console.print(table)
+    console.print("db ms, commits: a task's share of the server's CPU and of what it committed")
+
+
+def _amount(row: Row) -> str:
+    tasks = f"{row['tasks']:,}"
+    return tasks if row["jobs"] == 1 else f"{row['jobs']} x {tasks}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""What a stretch of work costs the PostgreSQL server of this machine."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+TICKS = os.sysconf("SC_CLK_TCK")
+# Fields of /proc/PID/stat behind the name, see proc(5).
+PARENT, UTIME, STIME, CUTIME, CSTIME = 1, 11, 12, 13, 14
+
+
+@dataclass
+class Cost:
+    """Known once the block has ended."""
+
+    cpu_ms: float = 0.0
+    """Of every process of the server, those that ended meanwhile among them."""
+    commits: int = 0
+    """Transactions that wrote, savepoints among them, in all databases."""
+
+
+@contextmanager
+def database_cost(database_url: str) -> Iterator[Cost]:
+    """Measure what the server does while the block runs, for whomever."""
+    cost = Cost()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        postmaster = _stat(connection.info.backend_pid)[PARENT]
+        cpu, commits = _cpu_seconds(postmaster), _next_transaction(connection)
+        yield cost
+        cost.cpu_ms = (_cpu_seconds(postmaster) - cpu) * 1000
+        cost.commits = _next_transaction(connection) - commits
+
+
+def _cpu_seconds(postmaster: int) -> float:
+    """Who has ended is counted by the postmaster, which waited for it."""
+    ticks = 0
+    for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+        try:
+            fields = _stat(int(child))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        ticks += fields[UTIME] + fields[STIME]
+    own = _stat(postmaster)
+    return (ticks + own[UTIME] + own[STIME] + own[CUTIME] + own[CSTIME]) / TICKS
+
+
+def _stat(pid: int) -> list[int]:
+    """The numbers behind the name; the state, a letter, is 0."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [0, *map(int, fields[1:])]
+
+
+def _next_transaction(connection: psycopg.Connection) -> int:
+    """Known at once and exactly, which pg_stat_database is not; reading takes no number."""
+    query = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,63 @@
+"""The limit: one UPDATE of one row a transaction, by PostgreSQL's own pgbench."""
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from local.errors import LocalError
+from local.postgres_binaries import find_postgres
+from peers.cost import database_cost
+
+ROWS = 100_000
+SCRIPT = rf"""
+\set id random(1, {ROWS})
+UPDATE rows SET n = n + 1 WHERE id = :id;
+"""
+
+
+def measure_pgbench(database_url: str, clients: int, seconds: int) -> dict[str, float]:
+    """Transactions per second, as `tasks_per_second`, in a database that is empty as yet."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE rows (id int PRIMARY KEY, n int NOT NULL DEFAULT 0)")
+        connection.execute("INSERT INTO rows SELECT generate_series(1, %s)", (ROWS,))
+        connection.execute("VACUUM ANALYZE rows")
+    with database_cost(database_url) as cost:
+        told = _run_pgbench(database_url, clients, seconds)
+    done = int(_find(r"transactions actually processed: (\d+)", told))
+    return {
+        "tasks": done,
+        "tasks_per_second": float(_find(r"tps = ([\d.]+)", told)),
+        "database_cpu_ms_per_task": cost.cpu_ms / done,
+        "commits_per_task": cost.commits / done,
+    }
+
+
+def _run_pgbench(database_url: str, clients: int, seconds: int) -> str:
+    postgres = find_postgres()
+    if postgres is None or not postgres.program("pgbench").exists():
+        raise LocalError(
+            "there is no pgbench beside PostgreSQL", hint="install its contrib package"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "update.sql"
+        script.write_text(SCRIPT)
+        options = ["--no-vacuum", "--protocol", "prepared", "--file", str(script)]
+        load = ["--client", str(clients), "--jobs", "2", "--time", str(seconds)]
+        return subprocess.run(
+            [postgres.program("pgbench"), *options, *load, database_url],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **postgres.env},
+        ).stdout
+
+
+def _find(pattern: str, told: str) -> str:
+    found = re.search(pattern, told)
+    if found is None:
+        raise ValueError(f"pgbench said nothing like {pattern}: {told}")
+    return found[1]
