@@ -1,17 +1,17 @@
 """Everything the deployment decides. Read once; nothing else touches the environment."""
 
+import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """App settings of the function app; names are the same, in upper case, in Azure and here."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     database_url: SecretStr
     """postgresql://user@host:port/name; without a password the managed identity signs in."""
@@ -73,3 +73,8 @@ class Settings(BaseSettings):
     @property
     def sweep_grace(self) -> timedelta:
         return timedelta(seconds=self.sweep_grace_seconds)
+
+
+def read_settings() -> Settings:
+    """The settings in the environment. Raises ValidationError, which names them but no value."""
+    return Settings.model_validate({name.lower(): value for name, value in os.environ.items()})

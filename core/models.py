@@ -11,9 +11,12 @@ Json = dict[str, Any]
 
 
 class Record(BaseModel):
-    """An immutable value. Columns and fields it does not know are ignored."""
+    """An immutable value. Columns and fields it does not know are ignored.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Its validator is built when it is first needed: no request needs them all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class JobStatus(StrEnum):

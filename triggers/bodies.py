@@ -16,7 +16,7 @@ def _is_absent(value: Any) -> bool:
 class Body(BaseModel):
     """The JSON of an answer."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -40,8 +40,7 @@ class Stage(Body):
     failed_tasks: int
     cancelled_tasks: int
     progress: float = Field(ge=0, le=1)
-    message: str
-    """What a running task of the stage says it is doing."""
+    message: str = Field(description="What a running task of the stage says it is doing.")
     started_at: datetime | None
     finished_at: datetime | None
 
@@ -54,10 +53,8 @@ class JobSummary(Body):
     version: int
     parameters: Json
     status: JobStatus
-    run: int
-    """Goes up by one each time the job runs again."""
-    stage: int
-    """The stage that runs, from 1; 0 before the first."""
+    run: int = Field(description="Goes up by one each time the job runs again.")
+    stage: int = Field(description="The stage that runs, from 1; 0 before the first.")
     total_stages: int
     created_at: datetime
     updated_at: datetime
@@ -70,10 +67,8 @@ class Job(JobSummary):
     """A job with its stages, and its result when it has one."""
 
     progress: float = Field(ge=0, le=1)
-    remaining_seconds: float | None
-    """An estimate, while the job runs."""
-    discarded_at: datetime | None
-    """When nothing was left of a cancelled job."""
+    remaining_seconds: float | None = Field(description="An estimate, while the job runs.")
+    discarded_at: datetime | None = Field(description="When nothing was left of a cancelled job.")
     stages: list[Stage]
     result_data: Json | None = Field(None, exclude_if=_is_absent)
 
@@ -82,8 +77,9 @@ class JobList(Body):
     """A page of jobs, newest first."""
 
     jobs: list[JobSummary]
-    next: str | None = Field(None, exclude_if=_is_absent)
-    """`after` of the next page; absent on the last."""
+    next: str | None = Field(
+        None, exclude_if=_is_absent, description="`after` of the next page; absent on the last."
+    )
 
 
 class QueueInfo(Body):
@@ -101,11 +97,11 @@ class Submitted(Body):
     status: SubmitStatus
     job_type: str
     message: str
-    parameters: Json
-    """The parameters with their defaults, and what was learnt of the source."""
+    parameters: Json = Field(
+        description="The parameters with their defaults, and what was learnt of the source."
+    )
     queue_info: QueueInfo
-    idempotent: bool
-    """Whether the job was there before."""
+    idempotent: bool = Field(description="Whether the job was there before.")
     result_data: Json | None = Field(None, exclude_if=_is_absent)
 
 
@@ -148,8 +144,9 @@ class TaskList(Body):
     """A page of a job's tasks, in order."""
 
     tasks: list[Task]
-    next: str | None = Field(None, exclude_if=_is_absent)
-    """`after` of the next page; absent on the last."""
+    next: str | None = Field(
+        None, exclude_if=_is_absent, description="`after` of the next page; absent on the last."
+    )
 
 
 class EventBody(Body):
@@ -167,8 +164,9 @@ class EventList(Body):
     """A page of a job's timeline, in order."""
 
     events: list[EventBody]
-    next: int | None = Field(None, exclude_if=_is_absent)
-    """`after` of the next page; absent on the last."""
+    next: int | None = Field(
+        None, exclude_if=_is_absent, description="`after` of the next page; absent on the last."
+    )
 
 
 class StageName(Body):
@@ -185,8 +183,7 @@ class JobType(Body):
     description: str
     version: int
     stages: list[StageName]
-    parameters: Json
-    """JSON Schema (draft 2020-12) of the parameters."""
+    parameters: Json = Field(description="JSON Schema (draft 2020-12) of the parameters.")
     example: Json
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import azure.functions as func
 from pydantic import BaseModel
@@ -70,11 +71,11 @@ LATER: Json = {"Retry-After": {"description": "seconds", "schema": TEXT}}
 def blueprint(jobs: Iterable[JobBase]) -> func.Blueprint:
     """The document's route. It needs no key: it tells what is published anyway."""
     bp = func.Blueprint()
-    document = json.dumps(describe_api(jobs))
+    document = cache(lambda: json.dumps(describe_api(jobs)))
 
     @bp.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
     def openapi(req: func.HttpRequest) -> func.HttpResponse:
-        return func.HttpResponse(document, mimetype=JSON)
+        return func.HttpResponse(document(), mimetype=JSON)
 
     return bp
 

@@ -1,5 +1,6 @@
 """The pages people look at: static files, the same for everybody, asking for no key."""
 
+from functools import cache
 from pathlib import Path
 
 import azure.functions as func
@@ -25,23 +26,28 @@ HEADERS = {
 
 
 def blueprint() -> func.Blueprint:
-    """The routes of the dashboard and of the API's reference. Files are read once, here."""
+    """The routes of the dashboard and of the API's reference."""
     bp = func.Blueprint()
-    pages = {
-        path.name: func.HttpResponse(
-            path.read_bytes(), headers=HEADERS, mimetype=TYPES[path.suffix], charset="utf-8"
-        )
-        for path in sorted(FOLDER.iterdir())
-    }
     anonymous = func.AuthLevel.ANONYMOUS
 
     @bp.route("ui/{*path}", methods=["GET"], auth_level=anonymous)
     def dashboard(req: func.HttpRequest) -> func.HttpResponse:
         name = req.route_params.get("path") or "index.html"
-        return pages.get(name) or func.HttpResponse(status_code=404)
+        return pages().get(name) or func.HttpResponse(status_code=404)
 
     @bp.route("docs", methods=["GET"], auth_level=anonymous)
     def docs(req: func.HttpRequest) -> func.HttpResponse:
-        return pages["docs.html"]
+        return pages()["docs.html"]
 
     return bp
+
+
+@cache
+def pages() -> dict[str, func.HttpResponse]:
+    """Every file by its name. Read once, by whoever asks first."""
+    return {
+        path.name: func.HttpResponse(
+            path.read_bytes(), headers=HEADERS, mimetype=TYPES[path.suffix], charset="utf-8"
+        )
+        for path in sorted(FOLDER.iterdir())
+    }
