@@ -17,16 +17,17 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
-from peers.cost import database_cost
+from peers.cost import busy_share, database_cost
 from peers.fan import Fan, summarize
 from peers.pgbench import measure_pgbench
 from peers.run import PEERS, PeerFailed, are_installed, install, measure_peer, running_redis
@@ -157,23 +158,25 @@ class Bench:
             cluster = Cluster(environment.folder / "postgres")
             self.server = _server_settings(environment.database_url)
             self._run_ours(environment)
-            limit = measure_pgbench(
-                cluster.create_database("bench_limit"), WORKERS, 1 if self._options.quick else 5
+            limit = cluster.create_database("bench_limit")
+            seconds = 1 if self._options.quick else 5
+            self._add(
+                "pgbench, one UPDATE a transaction",
+                {},
+                lambda: measure_pgbench(limit, WORKERS, seconds),
             )
-            self._add("pgbench, one UPDATE a transaction", limit)
             for name in ("host", "titiler", "stac", "broker"):
                 Services(environment.folder).stop(name, 10.0)
             self._run_peers(cluster)
 
     def _run_ours(self, environment: Environment) -> None:
         measure_chain(environment, WORKERS)
-        jobs = self._options.hops
-        self._add(OURS, {"tasks": SMALL, "jobs": jobs} | measure_hops(environment, jobs))
+        url, jobs = environment.database_url, self._options.hops
+        self._add(OURS, {"tasks": SMALL, "jobs": jobs}, lambda: measure_hops(environment, jobs))
         for size in self._options.sizes:
-            self._add(OURS, {"tasks": size} | measure_chain(environment, size))
+            self._add(OURS, {"tasks": size}, partial(measure_chain, environment, size))
         for size in self._options.sizes:
-            measured = measure_state(environment.database_url, size)
-            self._add(f"{OURS}, state alone", {"tasks": size} | measured)
+            self._add(f"{OURS}, state alone", {"tasks": size}, partial(measure_state, url, size))
 
     def _run_peers(self, cluster: Cluster) -> None:
         if self._options.quick and not are_installed():
@@ -185,13 +188,8 @@ class Bench:
         with running_redis() as redis:
             for peer in PEERS:
                 for tasks, jobs in self._peer_loads():
-                    row: Row = {"tasks": tasks, "jobs": jobs}
-                    try:
-                        row |= measure_peer(peer, cluster, redis, tasks, WORKERS, jobs)
-                    except PeerFailed as failure:
-                        row["error"] = str(failure)
-                        self.has_failed = True
-                    self._add(peer.name, row)
+                    load = {"tasks": tasks, "workers": WORKERS, "jobs": jobs}
+                    self._add(peer.name, load, partial(measure_peer, peer, cluster, redis, **load))
 
     def _peer_loads(self) -> list[tuple[int, int]]:
         """How many tasks a job, and how many jobs."""
@@ -200,10 +198,17 @@ class Bench:
         sizes = [size for size in self._options.sizes if size <= self._options.peers_up_to]
         return [(SMALL, self._options.hops), *((size, 1) for size in sizes)]
 
-    def _add(self, what: str, figures: Row) -> None:
-        self.rows.append({"what": what, "jobs": 1} | figures)
-        row = self.rows[-1]
-        told = row.get("error") or f"{row['tasks_per_second']:,.0f} tasks/s"
+    def _add(self, what: str, asked: Row, measure: Callable[[], Row]) -> None:
+        """A row; how busy others keep the machine is seen first."""
+        busy = busy_share(0.1 if self._options.quick else 1.0)
+        row: Row = {"what": what, "jobs": 1, **asked, "busy_before": round(busy, 2)}
+        try:
+            row |= measure()
+            told = f"{row['tasks_per_second']:,.0f} tasks/s"
+        except PeerFailed as failure:
+            row["error"] = told = str(failure)
+            self.has_failed = True
+        self.rows.append(row)
         self._console.print(f"  {what}, {_amount(row)}: {told}", markup=False, highlight=False)
 
 
@@ -271,6 +276,7 @@ def _print(rows: Sequence[Row], console: Console) -> None:
         "hop_p99_ms": ("p99 ms", ",.1f"),
         "database_cpu_ms_per_task": ("db ms", ".2f"),
         "commits_per_task": ("commits", ".2f"),
+        "busy_before": ("busy", ".0%"),
     }
     for head in ("tasks", *(head for head, _ in figures.values())):
         table.add_column(head, justify="right")
@@ -279,7 +285,10 @@ def _print(rows: Sequence[Row], console: Console) -> None:
         version = f" {row['version']}" if "version" in row else ""
         table.add_row(f"{row['what']}{version}", _amount(row), *told)
     console.print(table)
-    console.print("db ms, commits: a task's share of the server's CPU and of what it committed")
+    console.print(
+        "db ms, commits: a task's share of the server's CPU and of the transactions that wrote\n"
+        "busy: the machine's processors just before; rates of a busy machine say nothing"
+    )
 
 
 def _amount(row: Row) -> str:

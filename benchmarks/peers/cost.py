@@ -1,6 +1,7 @@
-"""What a stretch of work costs the PostgreSQL server of this machine."""
+"""What a stretch of work costs the PostgreSQL server of this machine, and who else is at work."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,20 @@ def database_cost(database_url: str) -> Iterator[Cost]:
         yield cost
         cost.cpu_ms = (_cpu_seconds(postmaster) - cpu) * 1000
         cost.commits = _next_transaction(connection) - commits
+
+
+def busy_share(seconds: float) -> float:
+    """How much of all processors is in use, 0 to 1, while the caller sleeps."""
+    idle, total = _machine_ticks()
+    time.sleep(seconds)
+    idle_after, total_after = _machine_ticks()
+    return 1 - (idle_after - idle) / (total_after - total)
+
+
+def _machine_ticks() -> tuple[int, int]:
+    """Idle and all, see proc(5); guests are counted as user time already."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def _cpu_seconds(postmaster: int) -> float:

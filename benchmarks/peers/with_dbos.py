@@ -1,4 +1,4 @@
-"""DBOS: a workflow that enqueues a child workflow for each task and waits for all of them."""
+"""DBOS: a workflow that enqueues a child for each task and then asks each for its result."""
 
 # mypy: disable-error-code="import-not-found,untyped-decorator"
 
