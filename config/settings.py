@@ -7,6 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+# Pydantic would look for plugins in the metadata of every installed package. There are none.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 
 class Settings(BaseModel):
     """App settings of the function app; names are the same, in upper case, in Azure and here."""
