@@ -95,23 +95,16 @@ class View:
         )
 
     def _where(self) -> str:
-        srs = escape(self.place.crs.to_wkt(version="WKT2_2019"))
-        order = "2,1" if self.place.crs.is_geographic else "1,2"
+        """Without an axis mapping GDAL takes x before y, whatever order the CRS has."""
+        wkt = self.place.crs.to_wkt(version="WKT2_2019")
         if not self.place.gcps:
             numbers = ",".join(repr(float(v)) for v in self.place.transform.to_gdal())
-            return (
-                f'<SRS dataAxisToSRSAxisMapping="{order}">{srs}</SRS>'
-                f"<GeoTransform>{numbers}</GeoTransform>"
-            )
+            return f"<SRS>{escape(wkt)}</SRS><GeoTransform>{numbers}</GeoTransform>"
         points = "".join(
             f'<GCP Id="{n}" Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" Y="{p.y!r}" Z="0"/>'
             for n, p in enumerate(self.place.gcps)
         )
-        projection = quoteattr(self.place.crs.to_wkt(version="WKT2_2019"))
-        return (
-            f'<GCPList Projection={projection} dataAxisToSRSAxisMapping="{order}">'
-            f"{points}</GCPList>"
-        )
+        return f"<GCPList Projection={quoteattr(wkt)}>{points}</GCPList>"
 
     def _band(self, number: int, band: Band) -> str:
         nodata = f"<NoDataValue>{_number(self.nodata)}</NoDataValue>" if self._has_nodata else ""

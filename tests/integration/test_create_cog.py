@@ -16,6 +16,7 @@ from core.errors import TaskFailed, TaskLost
 from tests.fixtures.corpus import raster
 from tests.fixtures.made_rasters import UTM33, classes, hills, photo, write, write_aux
 from tests.fixtures.raster_desk import RasterDesk, Steps
+from tests.fixtures.raster_judge import judge
 
 RGB = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
 
@@ -198,6 +199,41 @@ def test_every_cog_is_valid_and_described(desk, tmp_path, bands):
     assert info.Profile.Interleave == ("PIXEL" if bands == 3 else "BAND")
     assert list(cog.overviews) == [2, 4]
     assert max(info.IFD[-1].Width, info.IFD[-1].Height) <= 512
+
+
+@pytest.mark.parametrize("bands", [1, 5])
+@pytest.mark.parametrize("shape", [(1100, 1024), (2500, 1024), (2600, 512), (515, 1025)])
+def test_tiles_never_look_like_strips(desk, tmp_path, shape, bands):
+    """A level as wide as one tile is "not tiled" to those who check a COG."""
+    pixels = np.zeros((bands, *shape), "int16")
+    cog = desk.make(write(tmp_path / "tall.tif", pixels), target_crs="native")
+    with desk.opened(cog) as made:
+        assert cog_validate(made.name, strict=True, quiet=True) == (True, [], [])
+
+
+def test_a_ribbon_is_tiled_whatever_it_looks_like(desk, tmp_path):
+    pixels = hills(9_000, 1, "int16")[:, :, :512]
+    cog = desk.make(write(tmp_path / "ribbon.tif", pixels), target_crs="native")
+    with desk.opened(cog) as made:
+        assert made.block_shapes == [(512, 512)]
+        assert np.array_equal(made.read(), pixels)
+
+
+@pytest.mark.parametrize("source", ["EPSG:3035", "EPSG:2193", "OGC:CRS84", "EPSG:3031"])
+@pytest.mark.parametrize("target", ["EPSG:4326", "EPSG:3857"])
+def test_order_of_axes_does_not_matter(desk, tmp_path, source, target):
+    """EPSG gives some projected CRSs north before east, and others east twice."""
+    grid = {
+        "EPSG:3035": Affine(100, 0, 4_000_000, 0, -100, 3_000_000),
+        "EPSG:2193": Affine(100, 0, 1_600_000, 0, -100, 5_400_000),
+        "OGC:CRS84": Affine(0.001, 0, 10, 0, -0.001, 50),
+        "EPSG:3031": Affine(1_000, 0, -2_000_000, 0, -1_000, 1_000_000),
+    }[source]
+    path = write(tmp_path / "there.tif", hills(300), crs=source, transform=grid)
+    with desk.opened(desk.make(path, target_crs=target)) as made, rasterio.open(path) as there:
+        verdict = judge(there, made, 1)
+    assert verdict.compared > 1_000 and verdict.strange == verdict.invented == 0
+    assert verdict.valid == verdict.source_valid
 
 
 def test_same_input_gives_the_same_bytes(desk, tmp_path):
