@@ -55,7 +55,8 @@ def fan(tasks: int) -> Fan:
     """Send the tasks, and wait for what the last step says."""
     started = time.time()
     result = chord([greet.s(number) for number in range(tasks)])(join.s())
-    last_ended, joined = result.get()
+    # By its id alone: a result that knows its parent asks for each of the parent's first.
+    last_ended, joined = app.AsyncResult(result.id).get()
     return Fan(started, last_ended, joined)
 
 

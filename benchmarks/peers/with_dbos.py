@@ -11,7 +11,7 @@ from peers.fan import Fan, parse_options, report
 
 QUEUE = "bench"
 # Its default of a second would allow as many tasks a second as there are workers. With 1, 10 and
-# 100 ms it ran 145, 222 and 68 tasks a second.
+# 100 ms 500 tasks ran at 145, 222 and 68 a second.
 POLLING_SECONDS = 0.01
 
 
