@@ -211,14 +211,8 @@ def make_case(case: Case, folder: Path) -> Path:
     make_source(plain, case.size, 3, "uint8")
     rng = np.random.default_rng(2)
     with rasterio.open(plain) as landscape:
-        profile = {
-            **{key: landscape.profile[key] for key in ("driver", "width", "height", "count")},
-            **{key: landscape.profile[key] for key in ("dtype", "crs", "transform", "tiled")},
-            "compress": "jpeg",
-            "photometric": "YCBCR",
-            "interleave": "pixel",
-            "jpeg_quality": JPEG_QUALITY,
-        }
+        jpeg = {"compress": "jpeg", "photometric": "YCBCR", "jpeg_quality": JPEG_QUALITY}
+        profile = {**landscape.profile, **jpeg}
         with rasterio.open(path, "w", **profile) as target:
             for row in range(0, case.size, 512):
                 window = Window(0, row, case.size, min(512, case.size - row))
