@@ -15,15 +15,21 @@ MEASURED = ("psycopg", "azure-functions", "azure-servicebus", "pydantic", "raste
 Row = dict[str, float | str]
 
 
-def keep(name: str, rows: Sequence[Any], *, quick: bool = False, part: str = "rows") -> Path:
+def keep(
+    name: str,
+    rows: Sequence[Any],
+    *,
+    quick: bool = False,
+    part: str = "rows",
+    **conditions: Any,
+) -> None:
     """Write rows to results/NAME.json beside its other parts; a quick run's stand apart."""
     folder = RESULTS / "quick" if quick else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     found = json.loads(path.read_text()) if path.exists() else {}
-    found[part] = {"machine": machine(), "rows": rows}
+    found[part] = {"machine": machine(), **conditions, "rows": rows}
     path.write_text(json.dumps(found, indent=1) + "\n")
-    return path
 
 
 def machine() -> dict[str, Any]:

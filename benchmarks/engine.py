@@ -9,9 +9,6 @@ pgbench what the server allows. Rates of one run on one machine; compare within 
 """
 
 import argparse
-import json
-import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -27,10 +24,12 @@ from typing import Any
 
 import httpx
 import psycopg
+from _results import keep
 from peers.cost import busy_share, database_cost
 from peers.fan import Fan, summarize
 from peers.pgbench import measure_pgbench
 from peers.run import PEERS, PeerFailed, are_installed, install, measure_peer, running_redis
+from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
@@ -43,7 +42,6 @@ from local.services import Services
 from local.stack import Stack
 from local.steps import Report
 
-RESULTS = Path(__file__).parent / "results"
 WORKERS = 8
 SMALL = 100
 OURS = "geolathe"
@@ -156,6 +154,7 @@ class Bench:
         """Ours first, then the limit, then the others while ours is stopped."""
         with running_stack() as environment:
             cluster = Cluster(environment.folder / "postgres")
+            _make_durable(environment.database_url)
             self.server = _server_settings(environment.database_url)
             self._run_ours(environment)
             limit = cluster.create_database("bench_limit")
@@ -212,6 +211,14 @@ class Bench:
         self._console.print(f"  {what}, {_amount(row)}: {told}", markup=False, highlight=False)
 
 
+def _make_durable(database_url: str) -> None:
+    """As a server in production: what was committed survives a power cut."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = on").format(sql.Identifier(setting)))
+        connection.execute("SELECT pg_reload_conf()")
+
+
 def _server_settings(database_url: str) -> dict[str, str]:
     with psycopg.connect(database_url) as connection:
         found = connection.execute(
@@ -223,15 +230,13 @@ def _server_settings(database_url: str) -> dict[str, str]:
 def main() -> None:
     options = _parse_options()
     console = Console() if sys.stdout.isatty() else Console(width=100)
-    load = os.getloadavg()
     bench = Bench(options, console)
     try:
         bench.run()
     finally:
         if bench.rows:
             _print(bench.rows, console)
-        if bench.rows and not options.quick:
-            _keep(bench, load)
+            keep("engine", bench.rows, quick=options.quick, server=bench.server, workers=WORKERS)
     if bench.has_failed:
         raise SystemExit(1)
 
@@ -245,27 +250,11 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("sizes", nargs="*", type=int, help="tasks a job: 1,000, 10,000, 100,000")
     parser.add_argument("--peers-up-to", type=int, default=10_000, help="tasks a job of the others")
     parser.add_argument("--hops", type=int, help=f"jobs of {SMALL} tasks for p50 and p99: 30")
-    parser.add_argument(
-        "--quick", action="store_true", help="only see that everything works; keeps no result"
-    )
+    parser.add_argument("--quick", action="store_true", help="only whether it works")
     options = parser.parse_args()
     options.sizes = options.sizes or ([SMALL] if options.quick else [1_000, 10_000, 100_000])
     options.hops = options.hops or (3 if options.quick else 30)
     return options
-
-
-def _keep(bench: Bench, load: Sequence[float]) -> None:
-    machine = {
-        "machine": platform.platform(),
-        "python": platform.python_version(),
-        "processors": os.cpu_count(),
-        "load_before": [round(average, 1) for average in load],
-        "postgresql": bench.server,
-        "workers": WORKERS,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    found = json.dumps(machine | {"rows": bench.rows}, indent=1)
-    (RESULTS / "engine.json").write_text(found + "\n")
 
 
 def _print(rows: Sequence[Row], console: Console) -> None:

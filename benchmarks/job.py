@@ -9,9 +9,7 @@ at a time as there are cores. Single runs are medians; both sides are warmed up 
 """
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -21,15 +19,15 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 import httpx
 import numpy as np
 import rasterio
+from _results import keep
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
-from engine import RESULTS, running_stack
+from engine import running_stack
 from raster import make_source
 from rasterio.windows import Window
 from rich.console import Console
@@ -292,26 +290,13 @@ def print_table(rows: list[Row], console: Console) -> None:
     console.print(SEED_NOTE)
 
 
-def keep(rows: list[Row]) -> None:
-    """Beside what earlier runs found for other cases, each with what it ran on."""
-    file = RESULTS / "job.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    gdalwarp = subprocess.run(["gdalwarp", "--version"], check=True, capture_output=True, text=True)
-    ran_on = {
-        "machine": f"{platform.platform()}, {os.cpu_count()} cores",
-        "load": round(os.getloadavg()[0], 1),
-        "versions": {
-            "python": platform.python_version(),
-            "gdal": rasterio.__gdal_version__,
-            "gdalwarp": gdalwarp.stdout.split(",")[0],
-            "pypgstac": version("pypgstac"),
-        },
-    }
+def keep_each(rows: list[Row], *, quick: bool) -> None:
+    """Beside what earlier runs found for other cases."""
+    told = subprocess.run(["gdalwarp", "--version"], check=True, capture_output=True, text=True)
     for row in rows:
         found = {**asdict(row), "ratio": round(row.ratio, 2)}
-        known[f"{row.case}, {row.at_once} at once"] = found | ran_on
-    RESULTS.mkdir(exist_ok=True)
-    file.write_text(json.dumps(known, indent=1) + "\n")
+        part = f"{row.case}, {row.at_once} at once"
+        keep("job", [found], quick=quick, part=part, gdalwarp=told.stdout.split(",")[0])
 
 
 def main() -> None:
@@ -319,7 +304,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="2 GB of pixels, too: minutes")
     parser.add_argument("--at-once", type=int, default=20, help="jobs at once; 1 for none")
     parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument("--quick", action="store_true", help="does it work? Nothing is kept")
+    parser.add_argument("--quick", action="store_true", help="only whether it works")
     options = parser.parse_args()
     console = Console()
     cases = [TINY] if options.quick else [*CASES, LARGE] if options.large else [*CASES]
@@ -338,9 +323,8 @@ def main() -> None:
                 rows += bench.compare(case, options.at_once)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print_table(rows, console)
-    if not options.quick:
-        keep(rows)
+        print_table(rows, console)
+        keep_each(rows, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -256,9 +256,14 @@ class CoreMachine:
                 return
             case Lost():
                 return
-        if self.state.start_stage(job, stage.number, handler.name, stage.best_effort, tasks):
-            logger.info("job %s: stage %d, %d tasks", job.job_id, stage.number, len(tasks))
-        self._send_stage(self.state.get_job(job.job_id))
+        if not self.state.start_stage(job, stage.number, handler.name, stage.best_effort, tasks):
+            self._send_stage(self.state.get_job(job.job_id))
+            return
+        logger.info("job %s: stage %d, %d tasks", job.job_id, stage.number, len(tasks))
+        if tasks:
+            self._send_tasks([task.task_id for task in tasks], handler)
+        else:
+            self._request_stage(job, stage.number + 1)
 
     def _finish(self, job: JobRecord, definition: JobBase) -> None:
         """Make the job's result and end it."""
@@ -310,10 +315,12 @@ class CoreMachine:
         if stage is None or stage.is_closed:
             self._request_stage(job, job.stage + 1)
             return
-        handler = self.registry.handlers.get(stage.task_type)
-        quick = handler is not None and handler.is_quick
         waiting = self.state.queued_tasks(job.job_id, job.stage)
-        self.bus.send_tasks(TaskMessage(task_id=task_id, quick=quick) for task_id in waiting)
+        self._send_tasks(waiting, self.registry.handlers.get(stage.task_type))
+
+    def _send_tasks(self, task_ids: Sequence[str], handler: BoundHandler | None) -> None:
+        quick = handler is not None and handler.is_quick
+        self.bus.send_tasks(TaskMessage(task_id=task_id, quick=quick) for task_id in task_ids)
 
     def _request_stage(self, job: JobRecord, stage: int) -> None:
         self.bus.send_jobs([JobMessage(job_id=job.job_id, run=job.run, stage=stage)])

@@ -1,7 +1,5 @@
 """Connections to PostgreSQL: one pool per process, a fresh token per connection in Azure."""
 
-import logging
-import random
 import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -11,13 +9,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from core.errors import Unavailable
 from infrastructure.identity import managed_identity
-
-logger = logging.getLogger(__name__)
+from infrastructure.patience import persist
 
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
-PATIENCE_SECONDS = 30.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,23 +65,13 @@ def _connection_class(database_url: str) -> type[psycopg.Connection]:
 
 
 def patiently(method: Callable[P, R]) -> Callable[P, R]:
-    """Try a method that is safe to repeat again while the database is away, with backoff.
+    """Try a method that is safe to repeat again while the database is away.
 
-    Raises Unavailable after half a minute. A cut connection, a restart and a deadlock are all
-    passing; anything else flies at once.
+    A cut connection, a restart and a deadlock are all passing.
     """
+    passing = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        wait = 0.1
-        while True:
-            try:
-                return method(*args, **kwargs)
-            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-                if time.monotonic() > give_up:
-                    raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error
-                logger.warning("PostgreSQL: %s; again in %.1f s", str(error).strip(), wait)
-            time.sleep(wait * random.uniform(0.5, 1.0))
-            wait = min(wait * 2, 5.0)
+        return persist("PostgreSQL", lambda: method(*args, **kwargs), passing)
 
     return call

@@ -1,12 +1,10 @@
 """Job and task messages through Azure Service Bus. Ids only; a message is a hint."""
 
-import logging
-import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus import ServiceBusSender as Sender
@@ -15,10 +13,9 @@ from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusErro
 from core.errors import Unavailable
 from core.models import JobMessage, Record, TaskMessage
 from infrastructure.identity import managed_identity
+from infrastructure.patience import persist
 
-logger = logging.getLogger(__name__)
-
-PATIENCE_SECONDS = 30.0
+_PASSING = (ServiceBusError, OSError)
 
 
 class ServiceBus:
@@ -72,26 +69,16 @@ class Outbox:
     def send(self, messages: Iterable[ServiceBusMessage]) -> None:
         """Send in as few batches as fit. Raises Unavailable after half a minute of trying."""
         rest = list(messages)
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        wait = 0.2
         with self._lock:
             while rest:
-                try:
-                    rest = self._send_some(rest)
-                except (ServiceBusError, OSError) as error:
-                    self._drop()
-                    if time.monotonic() > give_up:
-                        raise Unavailable(f"Service Bus cannot be reached: {error}") from error
-                    logger.warning("Service Bus: %s; again in %.1f s", error, wait)
-                    time.sleep(wait * random.uniform(0.5, 1.0))
-                    wait = min(wait * 2, 5.0)
+                rest = persist("Service Bus", partial(self._send_some, rest), _PASSING)
 
     def check(self) -> None:
         """Raises Unavailable when the queue cannot be reached."""
         with self._lock:
             try:
                 self._open().create_message_batch()
-            except (ServiceBusError, OSError) as error:
+            except _PASSING as error:
                 self._drop()
                 raise Unavailable(f"Service Bus cannot be reached: {error}") from error
 
@@ -105,20 +92,28 @@ class Outbox:
         return self._sender
 
     def _send_some(self, messages: list[ServiceBusMessage]) -> list[ServiceBusMessage]:
-        """Send what fits into one batch, and return the others."""
-        sender = self._open()
-        if len(messages) == 1:
-            sender.send_messages(messages[0])
-            return []
-        batch = sender.create_message_batch()
-        count = _fill(batch, iter(messages))
-        sender.send_messages(batch)
-        return messages[count:]
+        """As `_send`; a sender that broke is opened anew."""
+        try:
+            return _send(self._open(), messages)
+        except _PASSING:
+            self._drop()
+            raise
 
     def _drop(self) -> None:
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.close()
+
+
+def _send(sender: Sender, messages: list[ServiceBusMessage]) -> list[ServiceBusMessage]:
+    """Send what fits into one batch, and return the others."""
+    if len(messages) == 1:
+        sender.send_messages(messages[0])
+        return []
+    batch = sender.create_message_batch()
+    count = _fill(batch, iter(messages))
+    sender.send_messages(batch)
+    return messages[count:]
 
 
 def _fill(batch: ServiceBusMessageBatch, messages: Iterator[ServiceBusMessage]) -> int:

@@ -30,8 +30,6 @@ SETTINGS = {
     "unix_socket_directories": "",  # socket paths end at 107 bytes, checkouts do not
     "max_connections": "200",
     "shared_buffers": "128MB",
-    "fsync": "off",
-    "full_page_writes": "off",
     "synchronous_commit": "on",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -42,6 +40,10 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %d ",
 }
+
+
+# In the cluster's own file, where ALTER SYSTEM goes before it.
+DEFAULTS = "fsync = off\nfull_page_writes = off\n"
 
 
 def dsn(port: int, database: str) -> str:
@@ -171,6 +173,8 @@ class Cluster:
             account=self._account,
             hint=f"is the disk of {part} full, or the folder closed to the server's account?",
         )
+        with (part / "postgresql.conf").open("a") as file:
+            file.write(DEFAULTS)
         part.rename(self.data)
         self._made.touch()
 

@@ -35,7 +35,7 @@ from triggers.queries import (
 )
 
 POLL_SECONDS = 2
-LOOK_SECONDS = 0.5
+FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.05, 0.5
 
 
 class Look(NamedTuple):
@@ -104,17 +104,18 @@ async def _status(looks: Looks[Look], req: func.HttpRequest) -> func.HttpRespons
 async def _wait_for_change(looks: Looks[Look], watched: str, known: set[str], wait: float) -> Look:
     """The job and its ETag as soon as it differs from what the caller knows, or after `wait`.
 
-    A caller that names no ETag knows what the first look shows. Between looks neither a thread
-    nor a database connection is held.
+    A caller that names no ETag knows what the first look shows. Looks become rarer, and between
+    them neither a thread nor a database connection is held.
     """
-    until = time.monotonic() + wait
+    until, pause = time.monotonic() + wait, FIRST_LOOK_SECONDS
     while True:
         job, etag = await looks.at(watched)
         known = known or {etag}
         left = until - time.monotonic()
         if etag not in known or job.status.is_final or left <= 0:
             return Look(job, etag)
-        await asyncio.sleep(min(LOOK_SECONDS, left))
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 1.5, LAST_LOOK_SECONDS)
 
 
 def _look(machine: CoreMachine, watched: str) -> Look:

@@ -68,7 +68,6 @@ class Ending:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    sys.setswitchinterval(0.0005)
     """Serve and leave with an exit code."""
     options = parse(arguments)
     logging.basicConfig(

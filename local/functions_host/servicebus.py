@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 Messages = Sequence[ServiceBusReceivedMessage]
 
 _IDLE = 30.0  # seconds without a message after which a spare slot closes
-_BLINK = 0.02  # seconds to wait for the rest of a batch
+_BLINK = 0.005  # seconds to wait for the rest of a batch
 _LONGEST_PAUSE = 2.0  # between attempts to reach a broker that is gone
 _TIME_TO_GIVE_BACK = 5.0  # seconds to abandon messages and close receivers in
 _DEAD_LETTER = "/$deadletterqueue"

@@ -1,0 +1,84 @@
+"""What the composition root stands on: settings from the environment, adapters made late."""
+
+import threading
+
+import pytest
+from pydantic import ValidationError
+
+from config import read_settings
+from infrastructure.deferred import on_first_use
+
+NEEDED = {
+    "DATABASE_URL": "postgresql://someone:secret@db/geolathe",
+    "SERVICEBUS_CONNECTION": "Endpoint=sb://bus;SharedAccessKey=hidden",
+    "STORAGE_CONNECTION": "https://account.blob.core.windows.net",
+    "TITILER_URL": "https://tiles.example.org",
+    "STAC_URL": "https://stac.example.org",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_settings_are_read_by_their_names_in_upper_case(monkeypatch):
+    monkeypatch.setenv("QUICK_TASKS_QUEUE", "fast")
+    monkeypatch.setenv("LEASE_SECONDS", "12.5")
+    settings = read_settings()
+    assert settings.quick_tasks_queue == "fast" and settings.lease.total_seconds() == 12.5
+    assert settings.service_bus == NEEDED["SERVICEBUS_CONNECTION"]
+    assert "secret" not in repr(settings) and "hidden" not in repr(settings)
+
+
+def test_service_bus_may_be_a_host_for_the_managed_identity(monkeypatch):
+    monkeypatch.delenv("SERVICEBUS_CONNECTION")
+    monkeypatch.setenv("SERVICEBUS_CONNECTION__fullyQualifiedNamespace", "bus.example.org")
+    assert read_settings().service_bus == "bus.example.org"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("DATABASE_URL", None, "database_url"),
+        ("POOL_SIZE", "none", "pool_size"),
+        ("SERVICEBUS_CONNECTION", None, "SERVICEBUS_CONNECTION"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named_and_no_value_is_shown(monkeypatch, name, value, told):
+    monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match=told) as raised:
+        read_settings()
+    assert "secret" not in str(raised.value)
+
+
+def test_an_adapter_is_made_once_by_whoever_asks_first():
+    made = []
+
+    class Adapter:
+        answer = 42
+
+    def make() -> Adapter:
+        made.append(threading.get_ident())
+        return Adapter()
+
+    adapter = on_first_use(make)
+    assert not made
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(adapter.answer)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [42] * 8 and len(made) == 1
+
+
+def test_an_adapter_that_cannot_be_made_says_why_each_time():
+    def make() -> str:
+        raise ValueError("the connection string has no key")
+
+    adapter = on_first_use(make)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no key"):
+            adapter.upper()
