@@ -10,6 +10,7 @@ pgbench what the server allows. Rates of one run on one machine; compare within 
 
 import argparse
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -47,10 +48,12 @@ SMALL = 100
 OURS = "geolathe"
 FAN = """
 SELECT extract(epoch FROM s.created_at), extract(epoch FROM s.finished_at),
-       extract(epoch FROM min(t.started_at))
-  FROM app.stages s JOIN app.tasks t ON t.job_id = s.job_id AND t.stage = 2
+       extract(epoch FROM min(t.started_at)), extract(epoch FROM n.created_at - s.finished_at)
+  FROM app.stages s
+  JOIN app.stages n ON n.job_id = s.job_id AND n.stage = 2
+  JOIN app.tasks t ON t.job_id = s.job_id AND t.stage = 2
  WHERE s.job_id = %s AND s.stage = 1
- GROUP BY s.created_at, s.finished_at
+ GROUP BY s.created_at, s.finished_at, n.created_at
 """
 SETTINGS = ("server_version", "synchronous_commit", "fsync", "shared_buffers")
 Row = dict[str, Any]
@@ -74,8 +77,8 @@ def running_stack() -> Iterator[Environment]:
 def measure_chain(environment: Environment, size: int, jobs: int = 1) -> dict[str, float]:
     """Jobs of so many greetings, one after the other."""
     with database_cost(environment.database_url) as cost:
-        fans = [_greet(environment, size) for _ in range(jobs)]
-    return summarize(fans, size, cost)
+        fans, starts = zip(*(_greet(environment, size) for _ in range(jobs)), strict=True)
+    return {**summarize(fans, size, cost), "stage_start_ms": statistics.median(starts) * 1000}
 
 
 def measure_hops(environment: Environment, jobs: int) -> dict[str, float]:
@@ -83,7 +86,8 @@ def measure_hops(environment: Environment, jobs: int) -> dict[str, float]:
     return measure_chain(environment, SMALL, jobs)
 
 
-def _greet(environment: Environment, size: int) -> Fan:
+def _greet(environment: Environment, size: int) -> tuple[Fan, float]:
+    """The fan, and the seconds from its last task's end to the next stage being stored."""
     headers = {"x-functions-key": environment.keys.function_key}
     with httpx.Client(base_url=environment.api, headers=headers, timeout=120) as api:
         body = {"n": size, "message": uuid.uuid4().hex}
@@ -96,7 +100,8 @@ def _greet(environment: Environment, size: int) -> Fan:
     with psycopg.connect(environment.database_url) as connection:
         moments = connection.execute(FAN, (job_id,)).fetchone()
     assert moments is not None
-    return Fan(*map(float, moments))
+    *fan, stage_start = map(float, moments)
+    return Fan(*fan), stage_start
 
 
 def measure_state(database_url: str, size: int) -> dict[str, float]:
@@ -263,6 +268,7 @@ def _print(rows: Sequence[Row], console: Console) -> None:
         "tasks_per_second": ("tasks/s", ",.0f"),
         "hop_ms": ("hop ms", ",.1f"),
         "hop_p99_ms": ("p99 ms", ",.1f"),
+        "stage_start_ms": ("stage ms", ",.1f"),
         "database_cpu_ms_per_task": ("db ms", ".2f"),
         "commits_per_task": ("commits", ".2f"),
         "busy_before": ("busy", ".0%"),
@@ -275,6 +281,7 @@ def _print(rows: Sequence[Row], console: Console) -> None:
         table.add_row(f"{row['what']}{version}", _amount(row), *told)
     console.print(table)
     console.print(
+        "hop: to the start of the step that waited; stage: to its being stored\n"
         "db ms, commits: a task's share of the server's CPU and of the transactions that wrote\n"
         "busy: the machine's processors just before; rates of a busy machine say nothing"
     )
