@@ -1,5 +1,6 @@
 """Where the child process finds the bytes of a source: a signed address, or a local copy."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ SAMPLED_FROM_BYTES = 64 * 2**20
 WHOLE_UP_TO_BYTES = 8 * 2**30
 """Whoever reads every pixel reads it twice or more: downloading first was a tenth faster, and that
 on one machine, where a request does not travel (`./dev bench raster`). More would fill the disk."""
+_PLAIN = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _RANGED_SUFFIXES = (".tif", ".tiff")
 _SIGNATURE_LIFETIME = timedelta(hours=4)
 
@@ -90,13 +92,18 @@ def _check_size(properties: BlobProperties) -> None:
 
 
 def _copy(ctx: TaskContext, source: BlobRef, sidecars: tuple[BlobRef, ...], folder: Path) -> str:
-    """Names of our own: only the endings, which tell GDAL what belongs together, are kept."""
+    """In a folder of their own, under their own names: some formats name their companions.
+
+    A name that is not plain is replaced; endings tell GDAL what belongs together.
+    """
     home = folder / "source"
     home.mkdir()
-    ending = PurePosixPath(source.name).suffix.lower()
-    stem_length = len(source.name) - len(ending)
-    path = home / f"source{ending}"
+    name = PurePosixPath(source.name)
+    ending = name.suffix.lower()
+    stem = name.stem if _PLAIN.fullmatch(name.stem) else "source"
+    path = home / f"{stem}{ending}"
     ctx.blobs.download(source, path)
     for sidecar in sidecars:
-        ctx.blobs.download(sidecar, home / f"source{sidecar.name[stem_length:].lower()}")
+        rest = sidecar.name[len(source.name) - len(ending) :].lower()
+        ctx.blobs.download(sidecar, home / f"{stem}{rest}")
     return str(path)

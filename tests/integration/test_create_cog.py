@@ -414,6 +414,15 @@ def test_memory_is_used_only_for_what_is_small(desk, tmp_path):
     assert [warning.code for warning in cog.warnings] == ["IN_MEMORY_TOO_LARGE"]
 
 
+def test_imagine_file_finds_its_large_companion(desk, tmp_path):
+    """The .img names the .ige that holds its pixels."""
+    pixels = hills(300, 1)
+    path = write(tmp_path / "Large-one.v2.img", pixels, driver="HFA", USE_SPILL="YES")
+    assert path.with_suffix(".ige").stat().st_size > path.stat().st_size
+    with desk.opened(desk.make(path, target_crs="native")) as made:
+        assert np.array_equal(made.read(), pixels)
+
+
 def test_sidecar_georeferences_a_picture(desk):
     facts = desk.validate(desk.put(raster("png_georef_auxxml_utm13.png")))
     assert facts.source_crs == "EPSG:26913"
