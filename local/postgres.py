@@ -13,6 +13,7 @@ import pwd
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -89,7 +90,8 @@ class Cluster:
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
         if self.data.parent != self.folder:
-            self.data.parent.rmdir()
+            with suppress(FileNotFoundError):  # another keeper may be destroying it, too
+                self.data.parent.rmdir()
 
     @property
     def data(self) -> Path:

@@ -1,13 +1,15 @@
 """Services are started once, again after a crash or a change, and stopped with all they started."""
 
+import shutil
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from local import ports, process
+from local import keeper, ports, process
 from local.errors import LocalError
 from local.services import Service, Services
 
@@ -107,3 +109,18 @@ def test_services_run_on_the_python_that_runs_us(services, web):
     pid = services.read("web").identity.pid
     command = Path(f"/proc/{pid}/cmdline").read_bytes()
     assert command.split(b"\0")[0].decode() == sys.executable
+
+
+def test_two_keepers_may_clear_the_same_folder_at_once(tmp_path):
+    for number in range(20):
+        folder = tmp_path / str(number)
+        for name in range(100):
+            (folder / f"{name}" / "below").mkdir(parents=True)
+        other = threading.Thread(target=keeper.clear, args=[folder / "50"])
+        rest = threading.Thread(target=shutil.rmtree, args=[folder], kwargs={"ignore_errors": True})
+        other.start()
+        rest.start()
+        keeper.clear(folder)
+        other.join()
+        rest.join()
+        assert not folder.exists() or not any(folder.iterdir())
