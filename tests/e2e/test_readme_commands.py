@@ -9,12 +9,15 @@ import types
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from core.lease import Leases
 from core.machine import CoreMachine
 from core.ports import Ports
 from core.registry import Registry
 from infrastructure.blob_storage import AzureBlobs
 from infrastructure.memory import MemoryBus, MemoryState
+from tests.fixtures.locks import locked
 from tests.fixtures.toys import DEPLOYMENT, Bench
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +48,14 @@ def run_shell(product, command, **more):
     return done.stdout
 
 
+@pytest.fixture
+def alone(service_folder):
+    """The README's commands write one blob: whoever changes it breaks the other's job."""
+    with locked(service_folder / "readme.lock"):
+        yield
+
+
+@pytest.mark.usefixtures("alone")
 def test_submit_watch_and_open_run_as_written(product):
     product.upload(ROOT / "samples" / "bahamas_landsat7.tif", "bahamas_landsat7.tif")
     [submit], [watch] = blocks("sh", "jobs/submit"), blocks("sh", "jobs/status")
@@ -55,6 +66,7 @@ def test_submit_watch_and_open_run_as_written(product):
     assert status["result_data"]["cog"]["cog_blob"].startswith("cogs/my_test/")
 
 
+@pytest.mark.usefixtures("alone")
 def test_the_client_runs_as_written(product, tmp_path):
     command = tmp_path / "geolathe"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m geolathe "$@"\n')
