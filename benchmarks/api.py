@@ -10,14 +10,13 @@ the machine's processors.
 import argparse
 import asyncio
 import itertools
-import os
 import statistics
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import httpx
+from _machine import STIME, TICKS, UTIME, process_stat
 from _results import Row, keep
 from engine import running_stack
 from rich.console import Console
@@ -158,8 +157,8 @@ def host_cpu(environment: Environment) -> float:
     """Processor seconds that the functions host has used."""
     record = Services(environment.folder).read("host")
     assert record is not None
-    stat = Path(f"/proc/{record.identity.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+    stat = process_stat(record.identity.pid)
+    return (stat[UTIME] + stat[STIME]) / TICKS
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from typing import Protocol
 import httpx
 import numpy as np
 import rasterio
+from _machine import install_program, processor_ticks
 from _results import keep
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from engine import running_stack
@@ -174,23 +175,17 @@ class Script:
 def measure(side: Side, blob: str, count: int, stac: str) -> Measured:
     """That many at once, all of which are in the catalogue afterwards."""
     items = [f"{Path(blob).stem}-{uuid.uuid4().hex[:12]}" for _ in range(count)]
-    busy, whole = _core_ticks()
+    idle, whole = processor_ticks()
     started = time.perf_counter()
     with ThreadPoolExecutor(side.workers(count)) as threads:
         list(threads.map(lambda item: side.run(blob, item), items))
     seconds = time.perf_counter() - started
-    busy_then, whole_then = _core_ticks()
+    idle_then, whole_then = processor_ticks()
     with httpx.Client(base_url=stac, trust_env=False) as catalogue:
         for item in items:
             catalogue.get(f"/collections/{COLLECTION}/items/{item}").raise_for_status()
-    return Measured(round(seconds, 2), round(100 * (busy_then - busy) / (whole_then - whole), 1))
-
-
-def _core_ticks() -> tuple[int, int]:
-    """Of all cores, busy and altogether: see proc(5), /proc/stat."""
-    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    idle, waiting_for_disk = fields[3:5]
-    return sum(fields) - idle - waiting_for_disk, sum(fields)
+    busy = 1 - (idle_then - idle) / (whole_then - whole)
+    return Measured(round(seconds, 2), round(100 * busy, 1))
 
 
 def median(side: Side, blob: str, repeats: int, stac: str) -> Measured:
@@ -263,14 +258,6 @@ class Bench:
         return blob, size
 
 
-def install_tools() -> None:
-    """What the script needs besides Python's packages."""
-    for program, package in (("gdalwarp", "gdal-bin"), ("curl", "curl")):
-        if shutil.which(program) is None:
-            install = ["apt-get", "install", "-y", "--no-install-recommends", package]
-            subprocess.run(install, check=True, capture_output=True)
-
-
 def print_table(rows: list[Row], console: Console) -> None:
     heads = ("case", "MB", "at once", "ours s", "script s", "ratio", "cores busy %", "script's %")
     table = Table(*heads, "retries", box=None)
@@ -309,7 +296,8 @@ def main() -> None:
     console = Console()
     cases = [TINY] if options.quick else [*CASES, LARGE] if options.large else [*CASES]
     cases = [case for case in cases if options.only in case.name]
-    install_tools()
+    install_program("gdalwarp", "gdal-bin")
+    install_program("curl", "curl")
     folder = Path(tempfile.mkdtemp(prefix="geolathe-job-"))
     rows: list[Row] = []
     try:

@@ -26,6 +26,7 @@ from typing import Any, cast
 
 import numpy as np
 import rasterio
+from _machine import CSTIME, CUTIME, STIME, TICKS, UTIME, install_program, process_stat
 from _results import keep
 from azure.storage.blob import BlobServiceClient
 from rasterio.windows import Window
@@ -248,9 +249,7 @@ class GdalWarp:
     transferring = 0.0
 
     def prepare(self, source: Path) -> None:
-        if shutil.which("gdalwarp") is None:
-            install = ["apt-get", "install", "-y", "--no-install-recommends", "gdal-bin"]
-            subprocess.run(install, check=True, capture_output=True)
+        install_program("gdalwarp", "gdal-bin")
 
     def make(self, case: Case, source: Path, prepared: None, output: Path) -> int:
         command = ["gdal_translate", "-q"]
@@ -338,14 +337,12 @@ def _cpu_seconds() -> float:
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         usage = resource.getrusage(who)
         spent += usage.ru_utime + usage.ru_stime
-    ticks = os.sysconf("SC_CLK_TCK")
     for pid in _descendants(os.getpid()):
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            stat = process_stat(pid)
         except OSError:
             continue
-        # utime, stime, and both of the children that were waited for.
-        spent += sum(int(field) for field in fields[11:15]) / ticks
+        spent += sum(stat[field] for field in (UTIME, STIME, CUTIME, CSTIME)) / TICKS
     return spent
 
 

@@ -143,10 +143,9 @@ class CoreMachine:
         ours = [task for outcome, task in claims if outcome is ClaimOutcome.CLAIMED]
         if ours:
             with self.leases.hold(ours) as leases:
-                outcomes = [
-                    self._run(task, lease) for task, lease in zip(ours, leases, strict=True)
-                ]
-            self._settle_all(list(zip(ours, outcomes, strict=True)))
+                held = zip(ours, leases, strict=True)
+                attempts = [(task, self._run(task, lease)) for task, lease in held]
+            self._settle_all(attempts)
         for outcome, task in claims:
             if outcome is ClaimOutcome.EXHAUSTED:
                 self._complete(task, None, self._exhausted(task))

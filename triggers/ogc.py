@@ -142,11 +142,7 @@ def _add_pages(bp: func.Blueprint, machine: CoreMachine) -> None:
     def ogc_landing(req: func.HttpRequest) -> func.HttpResponse:
         links = [
             _link("", "self"),
-            Link(
-                href="/api/openapi.json",
-                rel="service-desc",
-                type="application/vnd.oai.openapi+json;version=3.1",
-            ),
+            Link(href="/api/openapi.json", rel="service-desc", type=OPENAPI),
             Link(href="/api/docs", rel="service-doc", type="text/html"),
             _link("/conformance", f"{REL}/conformance"),
             _link("/processes", f"{REL}/processes"),
@@ -184,7 +180,7 @@ def _add_processes(bp: func.Blueprint, machine: CoreMachine) -> None:
             "Location": f"{ROOT}/jobs/{record.job_id}",
             "Preference-Applied": "respond-async",
         }
-        return json_answer(_status(machine, record), 201, headers)
+        return json_answer(_status(machine, record.job_id), 201, headers)
 
 
 def _add_jobs(bp: func.Blueprint, machine: CoreMachine) -> None:
@@ -201,12 +197,12 @@ def _add_jobs(bp: func.Blueprint, machine: CoreMachine) -> None:
     @bp.route("ogc/jobs/{job_id}", methods=["GET"])
     @answering
     def ogc_job(req: func.HttpRequest) -> func.HttpResponse:
-        return json_answer(_status(machine, machine.state.get_job(job_id(req))))
+        return json_answer(_status(machine, job_id(req)))
 
     @bp.route("ogc/jobs/{job_id}", methods=["DELETE"])
     @answering
     def ogc_dismiss(req: func.HttpRequest) -> func.HttpResponse:
-        return json_answer(_status(machine, machine.cancel(job_id(req))))
+        return json_answer(_status(machine, machine.cancel(job_id(req)).job_id))
 
     @bp.route("ogc/jobs/{job_id}/results", methods=["GET"])
     @answering
@@ -247,8 +243,9 @@ def _describe(job: JobBase) -> Process:
     return Process(**_summary(job).model_dump(), inputs=inputs, outputs=outputs)
 
 
-def _status(machine: CoreMachine, job: JobRecord) -> StatusInfo:
-    return _info(job, machine.status(job.job_id).progress)
+def _status(machine: CoreMachine, wanted: str) -> StatusInfo:
+    view = machine.status(wanted)
+    return _info(view.job, view.progress)
 
 
 def _info(job: JobRecord, progress: float) -> StatusInfo:

@@ -1,6 +1,5 @@
 """What a stretch of work costs the PostgreSQL server of this machine, and who else is at work."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-
-TICKS = os.sysconf("SC_CLK_TCK")
-# Fields of /proc/PID/stat behind the name, see proc(5).
-PARENT, UTIME, STIME, CUTIME, CSTIME = 1, 11, 12, 13, 14
+from _machine import CSTIME, CUTIME, PARENT, STIME, TICKS, UTIME, process_stat, processor_ticks
 
 
 @dataclass
@@ -29,7 +25,7 @@ def database_cost(database_url: str) -> Iterator[Cost]:
     """Measure what the server does while the block runs, for whomever."""
     cost = Cost()
     with psycopg.connect(database_url, autocommit=True) as connection:
-        postmaster = _stat(connection.info.backend_pid)[PARENT]
+        postmaster = process_stat(connection.info.backend_pid)[PARENT]
         cpu, commits = _cpu_seconds(postmaster), _next_transaction(connection)
         yield cost
         cost.cpu_ms = (_cpu_seconds(postmaster) - cpu) * 1000
@@ -38,16 +34,10 @@ def database_cost(database_url: str) -> Iterator[Cost]:
 
 def busy_share(seconds: float) -> float:
     """How much of all processors is in use, 0 to 1, while the caller sleeps."""
-    idle, total = _machine_ticks()
+    idle, total = processor_ticks()
     time.sleep(seconds)
-    idle_after, total_after = _machine_ticks()
+    idle_after, total_after = processor_ticks()
     return 1 - (idle_after - idle) / (total_after - total)
-
-
-def _machine_ticks() -> tuple[int, int]:
-    """Idle and all, see proc(5); guests are counted as user time already."""
-    ticks = [int(field) for field in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
-    return ticks[3] + ticks[4], sum(ticks)
 
 
 def _cpu_seconds(postmaster: int) -> float:
@@ -55,18 +45,12 @@ def _cpu_seconds(postmaster: int) -> float:
     ticks = 0
     for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
         try:
-            fields = _stat(int(child))
+            fields = process_stat(int(child))
         except (FileNotFoundError, ProcessLookupError):
             continue
         ticks += fields[UTIME] + fields[STIME]
-    own = _stat(postmaster)
+    own = process_stat(postmaster)
     return (ticks + own[UTIME] + own[STIME] + own[CUTIME] + own[CSTIME]) / TICKS
-
-
-def _stat(pid: int) -> list[int]:
-    """The numbers behind the name; the state, a letter, is 0."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return [0, *map(int, fields[1:])]
 
 
 def _next_transaction(connection: psycopg.Connection) -> int:
