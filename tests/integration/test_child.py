@@ -160,6 +160,6 @@ def _alive(pid: str) -> bool:
     """Whether the process runs. One that waits to be collected does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # collected before, or while it is read
         return False
     return stat.rsplit(")", 1)[1].split()[0] not in "ZX"
