@@ -1,12 +1,13 @@
 """Runs work on untrusted files in a process of its own.
 
 A file that makes GDAL crash, hang or eat memory ends that process and one task, not the worker.
-The process has no credentials in its environment, a memory cap and a deadline, and is killed as
-soon as the task is lost.
+The process has no credentials in its environment, opens no file but its program's and those of its
+task (landlock.py), has a memory cap and a deadline, and is killed as soon as the task is lost.
 """
 
 import atexit
 import json
+import logging
 import os
 import select
 import signal
@@ -23,9 +24,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from core.errors import TaskFailed
+from services import landlock
 
 Result = TypeVar("Result", bound=BaseModel)
 Report = Callable[[float, str], None]
+logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.25
 _PRELOADED = ("services.raster.preload", "services.stac.describe")
@@ -55,17 +58,19 @@ def run(
     result: type[Result],
     report: Report,
     *,
+    folder: Path | None,
     memory_bytes: int,
     seconds: float,
 ) -> Result:
     """Run "module:function" on the request in a child process.
 
-    Raises TaskFailed when the function does, and for a crash, too much memory or too much time.
-    Whatever `report` raises ends the child at once.
+    Beside its program, `folder` is all that it may open. Raises TaskFailed when the function does,
+    and for a crash, too much memory or too much time. Whatever `report` raises ends it at once.
     """
     order = {
         "function": function,
         "request": request.model_dump(mode="json"),
+        "folder": str(folder) if folder else None,
         # A sudden allocation is refused here; what grows is seen by _Conversation first.
         "memory_bytes": 2 * memory_bytes,
     }
@@ -222,6 +227,8 @@ class _Server:
         if self._control and self._process and self._process.poll() is None:
             return self._control
         self.stop()
+        if not landlock.version():
+            logger.warning("no Landlock in this kernel: NetCDF files can name others to read")
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(

@@ -1,6 +1,5 @@
 """One COG out of one raster: warped, tiled, with overviews, checked, then shown at once."""
 
-import math
 import time
 from datetime import datetime
 from pathlib import Path
@@ -8,13 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.errors import TaskFailed
 from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef, Record
 from core.ports import AccessTier
 from services import child
 from services.cog_ownership import owner_mark, refuse_anothers
-from services.fetch import WHOLE_UP_TO_BYTES, Fetched, fetched, unchanged
+from services.fetch import WHOLE_UP_TO_BYTES, Fetched, Wanted, read_source, unchanged
 from services.validate_raster import (
     Bounds,
     Nodata,
@@ -129,38 +127,15 @@ _MOST_COMPRESSED = 3_000
 def create_cog(params: CreateCog, ctx: TaskContext) -> Cog:
     """Make the COG and store it at the target. Running it again writes the same bytes."""
     started = time.monotonic()
-    try:
-        return _create(params, ctx, started, download_below=WHOLE_UP_TO_BYTES)
-    except _RangeFailed:
-        return _create(params, ctx, started, download_below=math.inf)
-
-
-class _RangeFailed(Exception):
-    """Reading by range requests failed: only a local copy tells whether the file is to blame."""
-
-
-def _create(params: CreateCog, ctx: TaskContext, started: float, *, download_below: float) -> Cog:
     facts = params.facts
-    with fetched(
-        ctx,
+    wanted = Wanted(
         facts.source,
         facts.source_etag,
         facts.sidecars,
         work_bytes=_work_bytes(facts),
-        download_below=download_below,
-    ) as source:
-        made = _made(params, ctx, source)
-        unchanged(ctx, facts.source, facts.source_etag)
-        refuse_anothers(ctx.blobs, params.target, facts.source)
-        ctx.report(0.9, "uploading")
-        ctx.confirm()
-        stored = ctx.blobs.upload(
-            params.target,
-            Path(made.path),
-            content_type=CONTENT_TYPE,
-            access_tier=_ACCESS_TIERS[params.tier],
-            metadata=owner_mark(ctx, facts.source),
-        )
+        download_below=WHOLE_UP_TO_BYTES,
+    )
+    made, stored = read_source(ctx, wanted, lambda source: _make_and_store(params, ctx, source))
     return _cog(params, made, stored, time.monotonic() - started)
 
 
@@ -169,20 +144,31 @@ def _work_bytes(facts: RasterFacts) -> int:
     return int(pixels * _SCRATCH_PER_PIXEL_BYTE)
 
 
-def _made(params: CreateCog, ctx: TaskContext, source: Fetched) -> MadeCog:
-    try:
-        return child.run(
-            "services.raster.cog:make_cog",
-            MakeCog(params=params, path=source.path, folder=str(source.folder)),
-            MadeCog,
-            lambda fraction, message: ctx.report(0.9 * fraction, message),
-            memory_bytes=MEMORY_BYTES,
-            seconds=SECONDS,
-        )
-    except TaskFailed as error:
-        if source.is_ranged and error.code == "PIXELS_UNREADABLE":
-            raise _RangeFailed from error
-        raise
+def _make_and_store(
+    params: CreateCog, ctx: TaskContext, source: Fetched
+) -> tuple[MadeCog, BlobProperties]:
+    facts = params.facts
+    made = child.run(
+        "services.raster.cog:make_cog",
+        MakeCog(params=params, path=source.path, folder=str(source.work)),
+        MadeCog,
+        lambda fraction, message: ctx.report(0.9 * fraction, message),
+        folder=source.folder,
+        memory_bytes=MEMORY_BYTES,
+        seconds=SECONDS,
+    )
+    unchanged(ctx, facts.source, facts.source_etag)
+    refuse_anothers(ctx.blobs, params.target, facts.source)
+    ctx.report(0.9, "uploading")
+    ctx.confirm()
+    stored = ctx.blobs.upload(
+        params.target,
+        Path(made.path),
+        content_type=CONTENT_TYPE,
+        access_tier=_ACCESS_TIERS[params.tier],
+        metadata=owner_mark(ctx, facts.source),
+    )
+    return made, stored
 
 
 def _cog(params: CreateCog, made: MadeCog, stored: BlobProperties, seconds: float) -> Cog:

@@ -83,6 +83,7 @@ def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
         request_for(params, ctx),
         Described,
         lambda fraction, message: ctx.report(0.9 * fraction, message),
+        folder=None,
         memory_bytes=MEMORY_BYTES,
         seconds=SECONDS,
     )

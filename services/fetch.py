@@ -1,11 +1,13 @@
 """Where the child process finds the bytes of a source: a signed address, or a local copy."""
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from core.errors import TaskFailed
 from core.handler import TaskContext
@@ -17,9 +19,13 @@ SAMPLED_FROM_BYTES = 64 * 2**20
 WHOLE_UP_TO_BYTES = 8 * 2**30
 """Whoever reads every pixel reads it twice or more: downloading first was a tenth faster, and that
 on one machine, where a request does not travel (`./dev bench raster`). More would fill the disk."""
+_UNREADABLE = ("PIXELS_UNREADABLE", "NOT_A_RASTER")
 _PLAIN = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _RANGED_SUFFIXES = (".tif", ".tiff")
 _SIGNATURE_LIFETIME = timedelta(hours=4)
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,12 @@ class Fetched:
     path: str
     properties: BlobProperties
     folder: Path
-    """Empty, for the work."""
+    """Holds the copy, where there is one, and the work."""
+
+    @property
+    def work(self) -> Path:
+        """Empty at first."""
+        return self.folder / "work"
 
     @property
     def is_ranged(self) -> bool:
@@ -51,33 +62,52 @@ def unchanged(ctx: TaskContext, source: BlobRef, etag: str) -> BlobProperties:
     return properties
 
 
-@contextmanager
-def fetched(
-    ctx: TaskContext,
-    source: BlobRef,
-    etag: str,
-    sidecars: tuple[BlobRef, ...],
-    *,
-    work_bytes: int,
-    download_below: float,
-) -> Iterator[Fetched]:
-    """Bring the source within reach. The same bytes are there at the end, or SOURCE_CHANGED.
+@dataclass(frozen=True)
+class Wanted:
+    """A source as it was submitted, and what reading it takes."""
 
-    A source of `download_below` bytes or more is read by range requests where its format allows.
+    source: BlobRef
+    etag: str
+    sidecars: tuple[BlobRef, ...]
+    work_bytes: int
+    """Room on the scratch disk, beside a copy."""
+    download_below: float
+    """In bytes. What is larger is read by range requests where its format allows."""
+
+
+def read_source(ctx: TaskContext, wanted: Wanted, read: Callable[[Fetched], Result]) -> Result:
+    """Read it where it lies or from a copy: the same bytes from begin to end, or SOURCE_CHANGED.
+
+    When range requests fail, only a copy tells whether the file is to blame: it is read again.
     """
-    properties = unchanged(ctx, source, etag)
+    is_ranged = False
+    try:
+        with _fetched(ctx, wanted) as source:
+            is_ranged = source.is_ranged
+            return read(source)
+    except TaskFailed as error:
+        if not (is_ranged and error.code in _UNREADABLE):
+            raise
+    with _fetched(ctx, replace(wanted, download_below=math.inf)) as source:
+        return read(source)
+
+
+@contextmanager
+def _fetched(ctx: TaskContext, wanted: Wanted) -> Iterator[Fetched]:
+    properties = unchanged(ctx, wanted.source, wanted.etag)
     _check_size(properties)
-    copied = properties.size < download_below or not _can_be_ranged(properties, sidecars)
-    room = work_bytes + (properties.size if copied else 0)
+    can_be_ranged = _can_be_ranged(properties, wanted.sidecars)
+    copied = properties.size < wanted.download_below or not can_be_ranged
+    room = wanted.work_bytes + (properties.size if copied else 0)
     with ctx.scratch.folder(ctx.task_id, room) as folder:
-        work = folder / "work"
-        work.mkdir()
         if copied:
-            path = _copy(ctx, source, sidecars, folder)
+            path = _copy(ctx, wanted.source, wanted.sidecars, folder)
         else:
-            path = f"/vsicurl/{ctx.blobs.signed_url(source, _SIGNATURE_LIFETIME)}"
-        yield Fetched(path, properties, work)
-    unchanged(ctx, source, etag)
+            path = f"/vsicurl/{ctx.blobs.signed_url(wanted.source, _SIGNATURE_LIFETIME)}"
+        fetched = Fetched(path, properties, folder)
+        fetched.work.mkdir()
+        yield fetched
+    unchanged(ctx, wanted.source, wanted.etag)
 
 
 def _check_size(properties: BlobProperties) -> None:

@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from threading import Lock
 from types import FrameType
 from typing import Any, get_type_hints
@@ -24,6 +25,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel
 
 from core.errors import TaskFailed
+from services import landlock
 
 _PR_SET_PDEATHSIG = 1
 
@@ -121,6 +123,7 @@ def _answer(conversation: socket.socket) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         function = _function(order["function"])
+        landlock.confine(Path(order["folder"]) if order["folder"] else None)
         request = get_type_hints(function)["request"].model_validate(order["request"])
         result = function(request, lambda fraction, text: send("progress", fraction, text))
         send("result", result.model_dump(mode="json"))

@@ -1,17 +1,15 @@
 """What a raster is: read its facts, refuse what can never become a good COG."""
 
-import math
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
-from core.errors import TaskFailed
 from core.handler import TaskContext
 from core.models import BlobRef, Record
 from services import child
-from services.fetch import SAMPLED_FROM_BYTES, fetched
+from services.fetch import SAMPLED_FROM_BYTES, Fetched, Wanted, read_source
 
 Bounds = tuple[float, float, float, float]
 Nodata = float | Literal["nan", "inf", "-inf"]
@@ -171,46 +169,33 @@ class InspectRaster(Record):
 
 MEMORY_BYTES = 768 * 2**20
 SECONDS = 180.0
-_UNREADABLE = ("PIXELS_UNREADABLE", "NOT_A_RASTER")
 
 
 def validate_raster(params: ValidateRaster, ctx: TaskContext) -> RasterFacts:
     """Raises TaskFailed for what can never become a good COG."""
-    try:
-        return _inspect(params, ctx, download_below=SAMPLED_FROM_BYTES)
-    except _RangeFailed:
-        return _inspect(params, ctx, download_below=math.inf)
-
-
-class _RangeFailed(Exception):
-    """Reading by range requests failed: only a local copy tells whether the file is to blame."""
-
-
-def _inspect(params: ValidateRaster, ctx: TaskContext, *, download_below: float) -> RasterFacts:
-    with fetched(
-        ctx,
+    wanted = Wanted(
         params.source,
         params.source_etag,
         params.sidecars,
         work_bytes=0,
-        download_below=download_below,
-    ) as source:
-        request = InspectRaster(
-            params=params,
-            path=source.path,
-            stored_bytes=source.properties.size,
-            last_modified=source.properties.last_modified,
-        )
-        try:
-            return child.run(
-                "services.raster.facts:inspect",
-                request,
-                RasterFacts,
-                ctx.report,
-                memory_bytes=MEMORY_BYTES,
-                seconds=SECONDS,
-            )
-        except TaskFailed as error:
-            if source.is_ranged and error.code in _UNREADABLE:
-                raise _RangeFailed from error
-            raise
+        download_below=SAMPLED_FROM_BYTES,
+    )
+    return read_source(ctx, wanted, lambda source: _inspect(params, ctx, source))
+
+
+def _inspect(params: ValidateRaster, ctx: TaskContext, source: Fetched) -> RasterFacts:
+    request = InspectRaster(
+        params=params,
+        path=source.path,
+        stored_bytes=source.properties.size,
+        last_modified=source.properties.last_modified,
+    )
+    return child.run(
+        "services.raster.facts:inspect",
+        request,
+        RasterFacts,
+        ctx.report,
+        folder=source.folder,
+        memory_bytes=MEMORY_BYTES,
+        seconds=SECONDS,
+    )

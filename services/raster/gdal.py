@@ -3,7 +3,6 @@
 import ctypes
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +119,7 @@ def listening() -> Iterator[None]:
     rasterio hears only its own thread. In the others GDAL's default handler prints, so a tile
     that cannot be read would end as an empty one. Here standard error goes to a file meanwhile.
     """
-    with tempfile.TemporaryFile() as heard:
+    with os.fdopen(os.memfd_create("gdal"), "w+b") as heard:
         before = os.dup(2)
         os.dup2(heard.fileno(), 2)
         try:

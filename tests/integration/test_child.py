@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 
 from core.errors import TaskFailed, TaskLost
-from services import child
+from services import child, landlock
 from services.child import ChildError, ChildKilled
 from tests.fixtures.child_functions import Order, Reply
 
 MB = 2**20
+ROOT = Path(__file__).parents[2]
 
 
 def run(function: str, report=lambda fraction, message: None, **limits: Any) -> Reply:
     order = Order(text=limits.pop("text", ""), number=limits.pop("number", 0))
-    bounds = {"memory_bytes": 512 * MB, "seconds": 60.0} | limits
+    bounds = {"folder": None, "memory_bytes": 512 * MB, "seconds": 60.0} | limits
     name = f"tests.fixtures.child_functions:{function}"
     return child.run(name, order, Reply, report, **bounds)
 
@@ -50,6 +51,20 @@ def test_child_has_no_credentials(monkeypatch):
     names = run("environment").text
     assert "AzureWebJobsStorage" not in names
     assert "PATH" in names
+
+
+@pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
+@pytest.mark.parametrize("write", [0, 1])
+def test_child_opens_its_own_folder_and_no_other(tmp_path, write):
+    ours, others = tmp_path / "ours", tmp_path / "others"
+    for folder in (ours, others):
+        folder.mkdir()
+        (folder / "file").write_text("here")
+    assert run("open_file", text=str(ours / "file"), number=write, folder=ours).text
+    for outside in (others / "file", f"/proc/{os.getpid()}/environ", ROOT / "README.md"):
+        with pytest.raises(ChildError, match="Permission denied"):
+            run("open_file", text=str(outside), number=write, folder=ours)
+    assert (others / "file").read_text() == "here"
 
 
 def test_refusal_arrives_as_it_was_raised():

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import rasterio
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from core.errors import TaskFailed
 from core.models import BlobRef
+from services import landlock
 from tests.fixtures.made_rasters import hills, photo, write
 from tests.fixtures.raster_desk import RasterDesk
 
@@ -34,9 +36,9 @@ def secret(tmp_path) -> Path:
     return write(folder / "secret.tif", photo())
 
 
-def refusal(desk: RasterDesk, path: Path) -> TaskFailed:
+def refusal(desk: RasterDesk, path: Path, **params: str) -> TaskFailed:
     with pytest.raises(TaskFailed) as refused:
-        desk.make(path)
+        desk.make(path, **params)
     assert path.name in refused.value.message
     assert "sig=" not in refused.value.message
     return refused.value
@@ -74,6 +76,52 @@ def test_tags_that_point_outside_the_file(desk, tmp_path, secret, domain):
     with rasterio.open(path, "r+") as dataset:
         dataset.update_tags(ns=domain, **{key: str(secret)})
     assert refusal(desk, path).code == "EXTERNAL_REFERENCE"
+
+
+def storage(file: h5py.File, secret: Path) -> None:
+    file.create_dataset("z", shape=(64, 64), dtype="u1", external=[(secret, 0, 64 * 64)])
+
+
+def link(file: h5py.File, secret: Path) -> None:
+    file["z"] = h5py.ExternalLink(secret, "z")
+
+
+def mosaic(file: h5py.File, secret: Path) -> None:
+    layout = h5py.VirtualLayout((64, 64), "u1")
+    layout[:] = h5py.VirtualSource(secret, "z", (64, 64))
+    file.create_virtual_dataset("z", layout)
+
+
+@pytest.fixture
+def pointer(request, tmp_path) -> Path:
+    """A NetCDF file whose pixels are in a file of the worker's machine; see landlock.py."""
+    if not landlock.version():
+        pytest.skip("this kernel has no Landlock")
+    secret = tmp_path / "private" / "secret.h5"
+    secret.parent.mkdir()
+    with h5py.File(secret, "w") as file:
+        file.create_dataset("z", data=1 + np.arange(64 * 64).reshape(64, 64) % 251, dtype="u1")
+    path = tmp_path / "pointer.nc"
+    with h5py.File(path, "w") as file:
+        for name, unit, place in (("lat", "degrees_north", 50), ("lon", "degrees_east", 8)):
+            axis = file.create_dataset(name, data=place + np.arange(64) / 100)
+            axis.make_scale(name)
+            axis.attrs["units"] = unit
+        request.param(file, secret)
+    return path
+
+
+@pytest.mark.parametrize("pointer", [storage, link], indirect=True)
+def test_netcdf_that_keeps_its_pixels_elsewhere(desk, pointer):
+    refused = refusal(desk, pointer, input_crs="EPSG:4326")
+    assert refused.code in ("PIXELS_UNREADABLE", "NOT_A_RASTER")
+
+
+@pytest.mark.parametrize("pointer", [mosaic], indirect=True)
+def test_netcdf_mosaic_of_other_files_is_empty(desk, pointer):
+    """HDF5 fills in for sources that it cannot open."""
+    with desk.opened(desk.make(pointer, input_crs="EPSG:4326")) as cog:
+        assert not cog.read().any()
 
 
 @pytest.mark.parametrize("suffix", [".msk", ".ovr"])
