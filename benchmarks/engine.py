@@ -128,8 +128,7 @@ def measure_state(database_url: str, size: int) -> dict[str, float]:
     return {
         "tasks_per_second": size / spent,
         "stored_per_second": size / stored,
-        "database_cpu_ms_per_task": cost.cpu_ms / size,
-        "commits_per_task": cost.commits / size,
+        **cost.per_task(size),
     }
 
 
@@ -158,8 +157,8 @@ class Bench:
     def run(self) -> None:
         """Ours first, then the limit, then the others while ours is stopped."""
         with running_stack() as environment:
-            cluster = Cluster(environment.folder / "postgres")
-            _make_durable(environment.database_url)
+            cluster = Cluster(environment.folder / "postgres", environment.ports.postgres)
+            _prepare(cluster)
             self.server = _server_settings(environment.database_url)
             self._run_ours(environment)
             limit = cluster.create_database("bench_limit")
@@ -216,12 +215,16 @@ class Bench:
         self._console.print(f"  {what}, {_amount(row)}: {told}", markup=False, highlight=False)
 
 
-def _make_durable(database_url: str) -> None:
-    """As a server in production: what was committed survives a power cut."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(sql.SQL("ALTER SYSTEM SET {} = on").format(sql.Identifier(setting)))
-        connection.execute("SELECT pg_reload_conf()")
+def _prepare(cluster: Cluster) -> None:
+    """Durable as in production, where what was committed survives a power cut, and counting."""
+    settings = dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "on")
+    settings["shared_preload_libraries"] = "pg_stat_statements"
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        for name, value in settings.items():
+            change = sql.SQL("ALTER SYSTEM SET {} = {}")
+            connection.execute(change.format(sql.Identifier(name), sql.Literal(value)))
+    cluster.stop()
+    cluster.start()
 
 
 def _server_settings(database_url: str) -> dict[str, str]:
@@ -271,6 +274,7 @@ def _print(rows: Sequence[Row], console: Console) -> None:
         "stage_start_ms": ("stage ms", ",.1f"),
         "database_cpu_ms_per_task": ("db ms", ".2f"),
         "commits_per_task": ("commits", ".2f"),
+        "statements_per_task": ("statements", ".2f"),
         "busy_before": ("busy", ".0%"),
     }
     for head in ("tasks", *(head for head, _ in figures.values())):
@@ -282,7 +286,8 @@ def _print(rows: Sequence[Row], console: Console) -> None:
     console.print(table)
     console.print(
         "hop: to the start of the step that waited; stage: to its being stored\n"
-        "db ms, commits: a task's share of the server's CPU and of the transactions that wrote\n"
+        "db ms, commits, statements: a task's share of the server's CPU, of the transactions that\n"
+        "wrote, and of what clients sent\n"
         "busy: the machine's processors just before; rates of a busy machine say nothing"
     )
 

@@ -18,18 +18,31 @@ class Cost:
     """Of every process of the server, those that ended meanwhile among them."""
     commits: int = 0
     """Transactions that wrote, savepoints among them, in all databases."""
+    statements: int = 0
+    """That clients sent, BEGIN and COMMIT among them, in all databases."""
+
+    def per_task(self, tasks: int) -> dict[str, float]:
+        """A task's share."""
+        return {
+            "database_cpu_ms_per_task": self.cpu_ms / tasks,
+            "commits_per_task": self.commits / tasks,
+            "statements_per_task": self.statements / tasks,
+        }
 
 
 @contextmanager
 def database_cost(database_url: str) -> Iterator[Cost]:
-    """Measure what the server does while the block runs, for whomever."""
+    """Measure what the server, which has pg_stat_statements, does while the block runs."""
     cost = Cost()
     with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         postmaster = process_stat(connection.info.backend_pid)[PARENT]
-        cpu, commits = _cpu_seconds(postmaster), _next_transaction(connection)
+        statements, commits = _statements(connection), _next_transaction(connection)
+        cpu = _cpu_seconds(postmaster)
         yield cost
         cost.cpu_ms = (_cpu_seconds(postmaster) - cpu) * 1000
         cost.commits = _next_transaction(connection) - commits
+        cost.statements = _statements(connection) - statements
 
 
 def busy_share(seconds: float) -> float:
@@ -51,6 +64,13 @@ def _cpu_seconds(postmaster: int) -> float:
         ticks += fields[UTIME] + fields[STIME]
     own = process_stat(postmaster)
     return (ticks + own[UTIME] + own[STIME] + own[CUTIME] + own[CSTIME]) / TICKS
+
+
+def _statements(connection: psycopg.Connection) -> int:
+    """See pg_stat_statements: what functions do inside is not counted."""
+    row = connection.execute("SELECT sum(calls)::bigint FROM pg_stat_statements").fetchone()
+    assert row is not None
+    return int(row[0] or 0)
 
 
 def _next_transaction(connection: psycopg.Connection) -> int:

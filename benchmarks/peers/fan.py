@@ -39,8 +39,7 @@ def summarize(fans: Sequence[Fan], tasks: int, cost: Cost) -> dict[str, float]:
     figures = {
         "tasks_per_second": done / spent,
         "hop_ms": statistics.median(hops),
-        "database_cpu_ms_per_task": cost.cpu_ms / done,
-        "commits_per_task": cost.commits / done,
+        **cost.per_task(done),
     }
     if len(hops) > 1:
         figures["hop_p99_ms"] = statistics.quantiles(hops, n=100, method="inclusive")[98]

@@ -31,8 +31,7 @@ def measure_pgbench(database_url: str, clients: int, seconds: int) -> dict[str, 
     return {
         "tasks": done,
         "tasks_per_second": float(_find(r"tps = ([\d.]+)", told)),
-        "database_cpu_ms_per_task": cost.cpu_ms / done,
-        "commits_per_task": cost.commits / done,
+        **cost.per_task(done),
     }
 
 
