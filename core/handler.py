@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from core.models import Json
 from core.ports import BlobStore, Catalog, Ports, Scratch
+from core.storable import must_be_storable
 
 
 class Progress(Protocol):
@@ -108,5 +109,7 @@ class BoundHandler:
         return cls(name, function, parameters, result, policy, is_quick)
 
     def __call__(self, parameters: Json, context: TaskContext) -> Json:
-        result = self.function(self.parameters.model_validate(parameters), context)
-        return result.model_dump(mode="json")
+        returned = self.function(self.parameters.model_validate(parameters), context)
+        result = returned.model_dump(mode="json")
+        must_be_storable(f"the result of {self.name}", result)
+        return result

@@ -9,6 +9,7 @@ from datetime import timedelta
 from core.errors import TaskLost, Unavailable
 from core.models import TaskRecord
 from core.ports import HeldTask, StateRepository
+from core.storable import storable_text
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,9 @@ class HeldLease:
         """Keep the progress; the next heartbeat stores it. Raises TaskLost."""
         if self.is_lost.is_set():
             raise TaskLost(f"attempt {self.attempt} of {self.task_id} lost its task")
-        self._progress = (min(max(fraction, 0.0), 1.0), message)
+        # max() drops NaN when it comes second; a `real` of PostgreSQL's cannot be 1e-50.
+        kept = round(min(1.0, max(0.0, float(fraction))), 6)
+        self._progress = (kept, storable_text(message))
 
     def confirm(self) -> None:
         """Ask the state, not the last heartbeat, whether the task is ours. Raises TaskLost."""

@@ -15,7 +15,7 @@ again, send again. A trigger settles its message only after the entry point retu
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ from core.ports import (
 )
 from core.registry import Registry
 from core.status import JobView, view_job
+from core.storable import must_be_storable
 from core.validation import validate_body
 
 logger = logging.getLogger(__name__)
@@ -246,10 +247,12 @@ class CoreMachine:
         handler = self.registry.handler_of(stage)
         results = self._results(job, definition, stage.needs)
         method = getattr(definition, stage.name)
-        planned = call_plugin(lambda: list(method(*self._typed(job, definition, results))))
+        planned = call_plugin(
+            lambda: _tasks(job, stage, handler, method(*self._typed(job, definition, results)))
+        )
         match planned:
-            case Success(parameters):
-                tasks = _tasks(job, stage, handler, parameters)
+            case Success(tasks):
+                pass
             case Permanent(failure) | Passing(failure):
                 self._fail(job, failure)
                 return
@@ -267,7 +270,7 @@ class CoreMachine:
     def _finish(self, job: JobRecord, definition: JobBase) -> None:
         """Make the job's result and end it."""
         results = self._results(job, definition, needs(type(definition).finalize))
-        outcome = call_plugin(lambda: definition.finalize(*self._typed(job, definition, results)))
+        outcome = call_plugin(lambda: _result(definition, self._typed(job, definition, results)))
         match outcome:
             case Success(result):
                 stages = self.state.get_stages(job.job_id)
@@ -416,21 +419,33 @@ def task_prefix(job: JobRecord) -> str:
     return f"{job.job_id[:32]}-"
 
 
+def _result(definition: JobBase, arguments: Iterable[Any]) -> Json:
+    """What finalize makes. Raises TaskFailed when that cannot be stored."""
+    result = definition.finalize(*arguments)
+    must_be_storable("the result of the job", result)
+    return result
+
+
 def _tasks(
-    job: JobRecord, stage: Stage, handler: BoundHandler, parameters: Sequence[BaseModel]
+    job: JobRecord, stage: Stage, handler: BoundHandler, parameters: Iterable[BaseModel]
 ) -> list[TaskRecord]:
-    """The rows of a stage. The run in the id keeps late workers of an old run away."""
-    prefix = task_prefix(job)
-    return [
-        TaskRecord(
-            task_id=f"{prefix}{job.run}-{stage.number}-{index}",
-            job_id=job.job_id,
-            run=job.run,
-            stage=stage.number,
-            task_index=index,
-            task_type=handler.name,
-            parameters=each.model_dump(mode="json"),
-            attempt_limit=handler.retry.attempts,
-        )
-        for index, each in enumerate(parameters)
-    ]
+    """The rows of a stage. Raises TaskFailed when parameters cannot be stored."""
+    return [_task(job, stage, handler, index, each) for index, each in enumerate(parameters)]
+
+
+def _task(
+    job: JobRecord, stage: Stage, handler: BoundHandler, index: int, parameters: BaseModel
+) -> TaskRecord:
+    """One row. The run in its id keeps late workers of an old run away."""
+    stored = parameters.model_dump(mode="json")
+    must_be_storable(f"a parameter of {handler.name}, task {index},", stored)
+    return TaskRecord(
+        task_id=f"{task_prefix(job)}{job.run}-{stage.number}-{index}",
+        job_id=job.job_id,
+        run=job.run,
+        stage=stage.number,
+        task_index=index,
+        task_type=handler.name,
+        parameters=stored,
+        attempt_limit=handler.retry.attempts,
+    )

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from core.storable import StorableText
+
 Json = dict[str, Any]
 
 
@@ -123,8 +125,8 @@ class Deployment(Record):
 class Failure(Record):
     """Why a task or a job failed, in a stable code and one sentence."""
 
-    code: str
-    message: str
+    code: StorableText
+    message: StorableText
 
 
 class JobRecord(Record):

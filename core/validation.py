@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from core.errors import FieldError, InvalidRequest
+from core.storable import why_not_storable
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -16,25 +17,14 @@ def validate_body(model: type[Model], body: Any) -> Model:
     if not isinstance(body, dict):
         message = f"the body must be a JSON object with parameters, not {type(body).__name__}"
         raise InvalidRequest([FieldError("body", body, message)])
-    unstorable = [name for name, value in body.items() if not _is_storable([name, value])]
-    if unstorable:
-        message = "has a NUL or half a surrogate pair, which no database and no file name can hold"
-        raise InvalidRequest([FieldError(repr(name), None, message) for name in unstorable])
+    reasons = {name: why_not_storable([name, value]) for name, value in body.items()}
+    if any(reasons.values()):
+        wrong = [(repr(name), f"cannot be stored: {why}") for name, why in reasons.items() if why]
+        raise InvalidRequest([FieldError(name, None, message) for name, message in wrong])
     try:
         return model.model_validate(body)
     except ValidationError as error:
         raise InvalidRequest([_field_error(model, item) for item in error.errors()]) from None
-
-
-def _is_storable(value: Any) -> bool:
-    """Whether every text in a JSON value can be stored as UTF-8 in PostgreSQL."""
-    if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
-    if isinstance(value, dict):
-        return all(_is_storable(part) for pair in value.items() for part in pair)
-    if isinstance(value, list):
-        return all(_is_storable(part) for part in value)
-    return True
 
 
 def _field_error(model: type[BaseModel], error: Any) -> FieldError:

@@ -1,0 +1,47 @@
+"""What the tables can hold: JSON without NUL, half a surrogate pair, NaN and infinity."""
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from core.errors import TaskFailed
+
+LARGEST = 64 * 2**20
+"""Bytes of one value as JSON. PostgreSQL's own limits lie higher, and fail a whole statement."""
+LONGEST = 10_000
+"""Characters of a text for people: an error's message may quote a whole file."""
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
+
+def storable_text(text: str) -> str:
+    """The text with marks for what cannot be stored, and cut where nobody reads on."""
+    text = text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+StorableText = Annotated[str, AfterValidator(storable_text)]
+
+
+def why_not_storable(value: Any) -> str | None:
+    """What keeps a value from being stored as JSON; None when nothing does."""
+    try:
+        text = _encode(value)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
+    if _NUL.search(text):
+        return "it has a NUL"
+    if size > LARGEST:
+        return f"it has {size} bytes as JSON; at most {LARGEST} are kept"
+    return None
+
+
+def must_be_storable(what: str, value: Any) -> None:
+    """Raises TaskFailed NOT_STORABLE, which names `what`."""
+    reason = why_not_storable(value)
+    if reason is not None:
+        raise TaskFailed("NOT_STORABLE", f"{what} cannot be stored: {reason}")

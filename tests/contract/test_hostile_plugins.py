@@ -1,0 +1,164 @@
+"""Handlers and jobs that return and raise what no table can hold: their job fails and says why."""
+
+import math
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core.errors import TaskFailed
+from core.handler import RetryPolicy, TaskContext, quick, retry
+from core.job import stage
+from core.models import JobStatus, Json, Record
+from core.registry import Registry
+from tests.fixtures.toys import Bench, LenientSquares, Parameters, Square, Squared, Squares
+
+AT_ONCE = RetryPolicy(attempts=2, base=timedelta(0), cap=timedelta(0))
+UNSTORABLE = ["a\0b", "half \ud800 a pair", {"deep": ["\\", "\0"]}]
+
+
+class Anything(Record):
+    value: Any
+
+
+@pytest.fixture(params=["alone", "in a batch"])
+def hostile(request, state):
+    """A machine whose third square is squared by `misbehave`."""
+
+    def run(misbehave, **jobs):
+        @retry(AT_ONCE)
+        def square(params: Square, ctx: TaskContext) -> Anything:
+            value = misbehave(ctx) if params.number == 2 else params.number**2
+            return Anything(value=value)
+
+        handler = quick(square) if request.param == "in a batch" else square
+        bench = Bench(state=state)
+        bench.machine.registry = Registry({"all": AllSquares}, {"square": handler})
+        return bench.run("all", n=5)
+
+    return run
+
+
+class AllSquares(Squares):
+    job_type = "all"
+
+    @stage("square", best_effort=True)
+    def squares(self, params: Parameters) -> list[Square]:
+        return [Square(number=number) for number in range(params.n)]
+
+    def finalize(self, params: Parameters, squares: list[Anything]) -> Json:
+        return {"squares": [each.value for each in squares]}
+
+
+def task_error(state, job):
+    [failed] = [task for task in state.get_tasks(job.job_id, 1, 9) if task.error]
+    return failed.error
+
+
+@pytest.mark.parametrize("value", UNSTORABLE, ids=["a NUL", "half a pair", "a deep NUL"])
+def test_a_result_that_cannot_be_stored_fails_its_task_alone(hostile, state, value):
+    job = hostile(lambda ctx: value)
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS
+    assert job.result == {"squares": [0, 1, 9, 16]}
+    error = task_error(state, job)
+    assert error.code == "NOT_STORABLE" and "the result of square" in error.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a\0b"),
+        TaskFailed("A\0B", "half \ud800 a pair"),
+        OSError("very long " * 1_000_000),
+    ],
+    ids=["a NUL", "half a pair", "ten million characters"],
+)
+def test_an_error_whose_words_cannot_be_stored_is_kept_as_far_as_it_can(hostile, state, error):
+    def misbehave(ctx):
+        raise error
+
+    job = hostile(misbehave)
+    assert job.result == {"squares": [0, 1, 9, 16]}
+    kept = task_error(state, job)
+    assert 10 < len(kept.message) <= 10_000 and "\0" not in kept.code + kept.message
+
+
+def test_progress_that_cannot_be_stored_does_not_stop_the_heartbeat(hostile, state):
+    def misbehave(ctx):
+        for fraction in (math.nan, math.inf, -math.inf, 1e-50):
+            ctx.report(fraction, "a\0b, half \ud800 a pair")
+            ctx.confirm()
+        return "still ours"
+
+    job = hostile(misbehave)
+    assert job.result == {"squares": [0, 1, "still ours", 9, 16]}
+    assert all(0 <= task.progress <= 1 for task in state.get_tasks(job.job_id, 1, 9))
+
+
+class Planless(Squares):
+    """Its second stage's parameters, or its result, are what `made` says."""
+
+    job_type = "planless"
+    made: Any = None
+
+    @stage("square")
+    def squares(self, params: Parameters) -> list[Square]:
+        return [Square(number=1)]
+
+    @stage("any")
+    def more(self, params: Parameters, squares: list[Squared]) -> list[Anything]:
+        made: list[Anything] = self.made
+        return made
+
+    def finalize(self, params: Parameters) -> Json:
+        return {}
+
+
+class Endless(LenientSquares):
+    """Its result is what `made` says."""
+
+    job_type = "endless"
+    made: Any = None
+
+    @stage("square")
+    def squares(self, params: Parameters) -> list[Square]:
+        return []
+
+    def finalize(self, params: Parameters) -> Json:
+        result: Json = self.made
+        return result
+
+
+def anything(params: Anything, ctx: TaskContext) -> Anything:
+    return params
+
+
+def machine_for(state, job_class, made):
+    bench = Bench(state=state)
+    job_class = type(job_class.__name__, (job_class,), {**vars(job_class), "made": made})
+    handlers = {"square": bench.machine.registry.handlers["square"].function, "any": anything}
+    bench.machine.registry = Registry({job_class.job_type: job_class}, handlers)
+    return bench
+
+
+@pytest.mark.parametrize("value", [UNSTORABLE[0], object()], ids=lambda value: type(value).__name__)
+def test_task_parameters_that_cannot_be_stored_fail_the_job(state, value):
+    job = machine_for(state, Planless, [Anything(value=1), Anything(value=value)]).run("planless")
+    assert job.status is JobStatus.FAILED and job.stage == 1
+    assert job.error is not None and job.error.message
+
+
+@pytest.mark.parametrize("made", [None, [{"value": 1}]])
+def test_a_stage_method_that_returns_no_list_of_models_fails_the_job(state, made):
+    assert machine_for(state, Planless, made).run("planless").status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    "value",
+    [UNSTORABLE[0], math.nan, object(), datetime.min],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_job_result_that_cannot_be_stored_fails_the_job(state, value):
+    job = machine_for(state, Endless, {"value": value}).run("endless")
+    assert job.status is JobStatus.FAILED and job.error.code == "NOT_STORABLE"
+    assert "the result of the job" in job.error.message
