@@ -116,6 +116,7 @@ class ClaimOutcome(StrEnum):
     CLAIMED = "claimed"
     EARLY = "early"
     LEASED = "leased"
+    ALONE = "alone"
     EXHAUSTED = "exhausted"
     FINAL = "final"
 

@@ -182,10 +182,10 @@ class MemoryState:
     def claim_tasks(self, task_ids: Sequence[str], lease: timedelta) -> list[Claim]:
         with self._lock:
             known = [self.tasks[each] for each in sorted(set(task_ids)) if each in self.tasks]
-            return [self._claim(task, lease) for task in known]
+            return [self._claim(task, lease, len(task_ids) > 1) for task in known]
 
-    def _claim(self, task: TaskRecord, lease: timedelta) -> Claim:
-        outcome = _claim_outcome(task)
+    def _claim(self, task: TaskRecord, lease: timedelta, beside_others: bool) -> Claim:
+        outcome = _claim_outcome(task, beside_others)
         if task.status is TaskStatus.PROCESSING and outcome is ClaimOutcome.CLAIMED:
             self._keep_attempt(task, WORKER_LOST)
             self._tell(task.job_id, "attempt_lost", task.task_id)
@@ -502,14 +502,17 @@ def _lapsed(task: TaskRecord) -> bool:
     return task.lease_until is not None and task.lease_until <= _now()
 
 
-def _claim_outcome(task: TaskRecord) -> ClaimOutcome:
+def _claim_outcome(task: TaskRecord, beside_others: bool) -> ClaimOutcome:
     if task.status.is_final:
         return ClaimOutcome.FINAL
     if task.status is TaskStatus.QUEUED and task.due_at and task.due_at > _now() + SLACK:
         return ClaimOutcome.EARLY
     if task.status is TaskStatus.PROCESSING and not _lapsed(task):
         return ClaimOutcome.LEASED
-    return ClaimOutcome.CLAIMED if task.attempts_left > 0 else ClaimOutcome.EXHAUSTED
+    if task.attempts_left <= 0:
+        return ClaimOutcome.EXHAUSTED
+    vanished = task.status is TaskStatus.PROCESSING
+    return ClaimOutcome.ALONE if vanished and beside_others else ClaimOutcome.CLAIMED
 
 
 class MemoryBus:

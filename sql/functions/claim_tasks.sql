@@ -3,6 +3,7 @@
 -- claimed    it is ours until lease_until; the attempt fences every later write
 -- early      a retry that is not due yet
 -- leased     another worker holds it
+-- alone      its worker vanished, perhaps because of it: it is not claimed beside others
 -- exhausted  no attempt is left and nobody holds it: it should be failed
 -- final      it is done
 -- No row: the task is unknown, or belonged to a run that is gone.
@@ -22,6 +23,7 @@ BEGIN
             WHEN v_task.status = 'processing' AND v_task.lease_until > now() THEN 'leased'
             -- Its last attempt is not lost yet: should its worker come back first, it may still win.
             WHEN v_task.attempt - v_task.spent_attempts >= v_task.attempt_limit THEN 'exhausted'
+            WHEN v_task.status = 'processing' AND cardinality(p_task_ids) > 1 THEN 'alone'
             ELSE 'claimed' END;
         IF outcome = 'claimed' THEN
             IF v_task.status = 'processing' THEN

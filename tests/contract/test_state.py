@@ -133,11 +133,12 @@ def test_many_claims_are_judged_one_by_one(state):
     claims = state.claim_tasks([queued, ended, "nobody", held, lapsed, queued], MINUTE)
     assert {each.task.task_id: (each.outcome, each.task.attempt) for each in claims} == {
         held: (ClaimOutcome.LEASED, 1),
-        lapsed: (ClaimOutcome.CLAIMED, 2),
+        lapsed: (ClaimOutcome.ALONE, 1),
         queued: (ClaimOutcome.CLAIMED, 1),
         ended: (ClaimOutcome.FINAL, 1),
     }
     assert len(claims) == 4
+    assert claimed(state, lapsed).attempt == 2
 
 
 def test_many_completions_are_fenced_one_by_one(state):
