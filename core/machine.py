@@ -42,6 +42,7 @@ from core.ports import (
     ClaimOutcome,
     Done,
     JobCursor,
+    JobFilter,
     MessageBus,
     Ports,
     RequestKey,
@@ -103,17 +104,11 @@ class CoreMachine:
         )
         return self._submitted(is_new, record)
 
-    def list_jobs(
-        self,
-        statuses: Sequence[JobStatus],
-        job_type: str | None,
-        after: JobCursor | None,
-        limit: int,
-    ) -> list[JobRecord]:
+    def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:
         """Jobs without their results, newest first. Raises UnknownJobType."""
-        if job_type is not None:
+        for job_type in wanted.job_types:
             self.registry.job(job_type)
-        return self.state.list_jobs(statuses, job_type, after, limit)
+        return self.state.list_jobs(wanted, after, limit)
 
     def process_job_message(self, message: JobMessage) -> None:
         """Move a job to the stage the message names, if that is what comes next."""

@@ -167,6 +167,19 @@ class RequestKey(NamedTuple):
             )
 
 
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs a list shows: those that meet every condition. None stated: all of them."""
+
+    statuses: Sequence[JobStatus] = ()
+    job_types: Sequence[str] = ()
+    created_from: datetime | None = None
+    created_until: datetime | None = None
+    least_seconds: float | None = None
+    """How long it has run, or ran until it ended; a job that has not started has no such time."""
+    most_seconds: float | None = None
+
+
 class JobCursor(NamedTuple):
     """The last job of a page."""
 
@@ -187,14 +200,8 @@ class StateRepository(Protocol):
     def find_submission(self, key: RequestKey) -> JobRecord | None:
         """The job that a key stands for. Raises KeyReused."""
 
-    def list_jobs(
-        self,
-        statuses: Sequence[JobStatus],
-        job_type: str | None,
-        after: JobCursor | None,
-        limit: int,
-    ) -> list[JobRecord]:
-        """Jobs without their results, newest first. No statuses, no type: all of them."""
+    def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:
+        """Jobs without their results, newest first."""
 
     def get_job(self, job_id: str) -> JobRecord:
         """Raises JobNotFound."""

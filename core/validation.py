@@ -38,6 +38,8 @@ def _field_error(model: type[BaseModel], error: Any) -> FieldError:
 
 
 def _unknown(model: type[BaseModel], field: str) -> str:
+    if "." in field:
+        return "is not known there"
     known = sorted(model.model_fields)
     near = difflib.get_close_matches(field, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"

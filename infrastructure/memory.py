@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 from core.errors import JobNotFound
@@ -27,7 +28,16 @@ from core.models import (
     TaskRecord,
     TaskStatus,
 )
-from core.ports import Claim, ClaimOutcome, Completion, Done, HeldTask, JobCursor, RequestKey
+from core.ports import (
+    Claim,
+    ClaimOutcome,
+    Completion,
+    Done,
+    HeldTask,
+    JobCursor,
+    JobFilter,
+    RequestKey,
+)
 
 AGAIN = (JobStatus.FAILED, JobStatus.CANCELLED)
 WORKER_LOST = Failure(code="WORKER_LOST", message="the worker vanished: its lease ran out")
@@ -70,18 +80,12 @@ class MemoryState:
             key.must_match(fingerprint)
             return self.jobs[job_id]
 
-    def list_jobs(
-        self,
-        statuses: Sequence[JobStatus],
-        job_type: str | None,
-        after: JobCursor | None,
-        limit: int,
-    ) -> list[JobRecord]:
+    def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:
         with self._lock:
             found = [
                 job.model_copy(update={"result": None})
                 for job in self.jobs.values()
-                if job.status in (statuses or JobStatus) and job_type in (None, job.job_type)
+                if _is_wanted(job, wanted)
             ]
         found.sort(key=_age, reverse=True)
         return [job for job in found if after is None or _age(job) < after][:limit]
@@ -491,6 +495,27 @@ _OPEN: dict[str, Any] = {
 
 def _age(job: JobRecord) -> JobCursor:
     return JobCursor(job.created_at or _now(), job.job_id)
+
+
+def _is_wanted(job: JobRecord, wanted: JobFilter) -> bool:
+    created = job.created_at or _now()
+    return (
+        job.status in (wanted.statuses or JobStatus)
+        and job.job_type in (wanted.job_types or (job.job_type,))
+        and (wanted.created_from is None or created >= wanted.created_from)
+        and (wanted.created_until is None or created <= wanted.created_until)
+        and _has_run(job, wanted.least_seconds, wanted.most_seconds)
+    )
+
+
+def _has_run(job: JobRecord, least: float | None, most: float | None) -> bool:
+    """Whether it has run for so many seconds, or ran so long until it ended."""
+    if least is None and most is None:
+        return True
+    if job.started_at is None:
+        return False
+    seconds = ((job.finished_at or _now()) - job.started_at).total_seconds()
+    return (least or 0.0) <= seconds <= (inf if most is None else most)
 
 
 def _is_purgeable(job: JobRecord, age: timedelta) -> bool:

@@ -25,7 +25,16 @@ from core.models import (
     TaskMessage,
     TaskRecord,
 )
-from core.ports import Claim, ClaimOutcome, Completion, Done, HeldTask, JobCursor, RequestKey
+from core.ports import (
+    Claim,
+    ClaimOutcome,
+    Completion,
+    Done,
+    HeldTask,
+    JobCursor,
+    JobFilter,
+    RequestKey,
+)
 from infrastructure.database import patiently
 
 P = ParamSpec("P")
@@ -34,6 +43,7 @@ R = TypeVar("R")
 # A list shows no results: they may be large.
 JOB_HEAD = """job_id, job_type, version, parameters, status, run, stage, total_stages, error,
               created_at, updated_at, started_at, finished_at, discarded_at"""
+RUN_SECONDS = "extract(epoch FROM coalesce(finished_at, now()) - started_at)"
 LAST = JobCursor(datetime.max.replace(tzinfo=UTC), "")
 
 
@@ -82,24 +92,14 @@ class PostgresState:
         return JobRecord.model_validate(rows[0])
 
     @repeatable
-    def list_jobs(
-        self,
-        statuses: Sequence[JobStatus],
-        job_type: str | None,
-        after: JobCursor | None,
-        limit: int,
-    ) -> list[JobRecord]:
-        where, values = ["(created_at, job_id) < (%s, %s)"], list[Any](after or LAST)
-        if statuses:
-            where.append("status = ANY(%s)")
-            values.append(list(statuses))
-        if job_type is not None:
-            where.append("job_type = %s")
-            values.append(job_type)
+    def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:
+        conditions = _conditions(wanted)
+        where = ["(created_at, job_id) < (%s, %s)", *conditions]
         rows = self._rows(
             f"""SELECT {JOB_HEAD} FROM app.jobs WHERE {" AND ".join(where)}
                 ORDER BY created_at DESC, job_id DESC LIMIT %s""",
-            *values,
+            *(after or LAST),
+            *conditions.values(),
             limit,
         )
         return [JobRecord.model_validate(row) for row in rows]
@@ -369,6 +369,19 @@ class PostgresState:
     def _rows(self, query: str, *parameters: Any) -> list[DictRow]:
         with self.pool.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
             return cur.execute(query, parameters).fetchall()
+
+
+def _conditions(wanted: JobFilter) -> dict[str, Any]:
+    """The conditions that are stated, each with its value."""
+    every = {
+        "status = ANY(%s)": list(wanted.statuses) or None,
+        "job_type = ANY(%s)": list(wanted.job_types) or None,
+        "created_at >= %s": wanted.created_from,
+        "created_at <= %s": wanted.created_until,
+        f"{RUN_SECONDS} >= %s": wanted.least_seconds,
+        f"{RUN_SECONDS} <= %s": wanted.most_seconds,
+    }
+    return {condition: value for condition, value in every.items() if value is not None}
 
 
 def _jsonb(value: Json | BaseModel | None) -> Jsonb | None:

@@ -26,11 +26,11 @@ from triggers.looks import Looks
 from triggers.problems import problem
 from triggers.queries import (
     job_cursor,
+    job_filter,
     job_id,
     page_size,
     request_key,
     spell_cursor,
-    statuses,
     wait_seconds,
 )
 
@@ -83,7 +83,7 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
 
 def _page(machine: CoreMachine, req: func.HttpRequest) -> JobList:
     limit = page_size(req)
-    jobs = machine.list_jobs(statuses(req), req.params.get("job_type"), job_cursor(req), limit)
+    jobs = machine.list_jobs(job_filter(req), job_cursor(req), limit)
     return JobList(
         jobs=[JobSummary.model_validate(job_fields(job)) for job in jobs],
         next=spell_cursor(jobs[-1]) if len(jobs) == limit else None,

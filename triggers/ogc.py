@@ -1,117 +1,75 @@
 """OGC API - Processes, part 1 (OGC 18-062r2), on the same machine: core, job list, dismiss.
 
-Field names in camelCase are the standard's.
+Of core one thing is left out on purpose: an input that is a link is refused, for this server
+opens no address that a caller names.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from functools import wraps
-from typing import Any, Literal
+from typing import NamedTuple
+from urllib.parse import urlencode
 
 import azure.functions as func
-from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import GeolatheError, JobNotFound, StateConflict, UnknownJobType
-from core.job import JobBase
 from core.machine import CoreMachine
-from core.models import JobRecord, JobStatus, Json
+from core.models import JobRecord, JobStatus
+from core.ports import JobFilter
 from core.validation import validate_body
 from triggers.answers import Endpoint, json_answer, json_body
-from triggers.bodies import Body, JobId
-from triggers.problems import problem
-from triggers.queries import job_cursor, job_id, page_size, spell_cursor
+from triggers.ogc_bodies import (
+    DOCUMENT,
+    LARGEST_LIMIT,
+    LONGEST_RUN,
+    REL,
+    ROOT,
+    STATUS,
+    Conformance,
+    Execute,
+    Landing,
+    Link,
+    ProcessList,
+    RawResults,
+    Response,
+    Results,
+    StatusInfo,
+    StatusList,
+    Value,
+    describe_process,
+    describe_status,
+    execution_id,
+    link,
+    summarize,
+)
+from triggers.problems import failure_problem, problem
+from triggers.queries import (
+    LARGEST_PAGE,
+    job_cursor,
+    moment,
+    names,
+    read_job_id,
+    spell_cursor,
+    whole_number,
+    wrong,
+)
 
-ROOT = "/api/ogc"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
-REL = "http://www.opengis.net/def/rel/ogc/1.0"
-CLASSES = ("core", "ogc-process-description", "json", "oas30", "job-list", "dismiss")
+CLASSES = ("core", "ogc-process-description", "json", "job-list", "dismiss")
 CONFORMANCE = [f"http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/{c}" for c in CLASSES]
 EXCEPTION = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0"
 EXCEPTIONS: dict[type[GeolatheError], str] = {
     UnknownJobType: f"{EXCEPTION}/no-such-process",
     JobNotFound: f"{EXCEPTION}/no-such-job",
 }
-Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
-STATUS: dict[JobStatus, Status] = {
-    JobStatus.QUEUED: "accepted",
-    JobStatus.PROCESSING: "running",
-    JobStatus.COMPLETED: "successful",
-    JobStatus.COMPLETED_WITH_ERRORS: "successful",
-    JobStatus.FAILED: "failed",
-    JobStatus.CANCELLED: "dismissed",
-}
+FILTERS = ("type", "processID", "status", "datetime", "minDuration", "maxDuration", "limit")
 
 
-class Link(Body):
-    href: str
-    rel: str
-    type: str = "application/json"
+class Execution(NamedTuple):
+    """A job, and the form in which whoever executed it wants its results."""
 
-
-class Landing(Body):
-    title: str
-    description: str
-    links: list[Link]
-
-
-class Conformance(Body):
-    conformsTo: list[str]
-
-
-class ProcessSummary(Body):
-    id: str
-    title: str
-    description: str
-    version: str
-    jobControlOptions: tuple[str, ...] = ("async-execute", "dismiss")
-    outputTransmission: tuple[str, ...] = ("value",)
-    links: list[Link]
-
-
-class Process(ProcessSummary):
-    inputs: Json
-    outputs: Json
-
-
-class ProcessList(Body):
-    processes: list[ProcessSummary]
-    links: list[Link]
-
-
-class StatusInfo(Body):
-    jobID: JobId
-    processID: str
-    type: Literal["process"] = "process"
-    status: Status
-    message: str
-    created: str
-    updated: str
-    started: str | None = Field(None, exclude_if=lambda value: value is None)
-    finished: str | None = Field(None, exclude_if=lambda value: value is None)
-    progress: int = Field(ge=0, le=100)
-    links: list[Link]
-
-
-class StatusList(Body):
-    jobs: list[StatusInfo]
-    links: list[Link]
-
-
-class Value(Body):
-    """A value of an output, qualified as the standard wants it for objects."""
-
-    value: Json
-    mediaType: str = "application/json"
-
-
-class Results(Body):
-    result: Value
-
-
-class Execute(BaseModel):
-    """A request to run a process. It is always run asynchronously and answered as a document."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    inputs: Json = {}
+    job_id: str
+    response: Response
 
 
 def answering(endpoint: Endpoint) -> Endpoint:
@@ -141,12 +99,12 @@ def _add_pages(bp: func.Blueprint, machine: CoreMachine) -> None:
     @bp.route("ogc", methods=["GET"])
     def ogc_landing(req: func.HttpRequest) -> func.HttpResponse:
         links = [
-            _link("", "self"),
+            link("", "self"),
             Link(href="/api/openapi.json", rel="service-desc", type=OPENAPI),
             Link(href="/api/docs", rel="service-doc", type="text/html"),
-            _link("/conformance", f"{REL}/conformance"),
-            _link("/processes", f"{REL}/processes"),
-            _link("/jobs", f"{REL}/job-list"),
+            link("/conformance", f"{REL}/conformance"),
+            link("/processes", f"{REL}/processes"),
+            link("/jobs", f"{REL}/job-list"),
         ]
         about = "Rasters in blob storage become COGs, STAC items and maps."
         return json_answer(Landing(title="Geolathe", description=about, links=links))
@@ -160,128 +118,140 @@ def _add_processes(bp: func.Blueprint, machine: CoreMachine) -> None:
     @bp.route("ogc/processes", methods=["GET"])
     @answering
     def ogc_processes(req: func.HttpRequest) -> func.HttpResponse:
-        jobs = list(machine.registry.jobs.values())[: page_size(req)]
-        summaries = [_summary(job) for job in jobs]
-        return json_answer(ProcessList(processes=summaries, links=[_link("/processes", "self")]))
+        known, limit = list(machine.registry.jobs), _page_size(req)
+        start = _place(req, known)
+        shown = known[start : start + limit]
+        after = shown[-1] if start + limit < len(known) else None
+        summaries = [summarize(machine.registry.job(name)) for name in shown]
+        links = _page_links(req, "/processes", after)
+        return json_answer(ProcessList(processes=summaries, links=links))
 
     @bp.route("ogc/processes/{process}", methods=["GET"])
     @answering
     def ogc_process(req: func.HttpRequest) -> func.HttpResponse:
-        return json_answer(_describe(machine.registry.job(req.route_params["process"])))
+        return json_answer(describe_process(machine.registry.job(req.route_params["process"])))
 
     @bp.route("ogc/processes/{process}/execution", methods=["POST"])
     @answering
     def ogc_execute(req: func.HttpRequest) -> func.HttpResponse:
-        job = machine.registry.job(req.route_params["process"])
-        inputs = validate_body(Execute, json_body(req)).inputs
-        values = {name: _unwrapped(value) for name, value in inputs.items()}
-        record = machine.submit(job.job_type, values).job
-        headers = {
-            "Location": f"{ROOT}/jobs/{record.job_id}",
-            "Preference-Applied": "respond-async",
-        }
-        return json_answer(_status(machine, record.job_id), 201, headers)
+        process = machine.registry.job(req.route_params["process"])
+        wanted = validate_body(Execute, json_body(req))
+        job = machine.submit(process.job_type, wanted.values()).job
+        headers = {"Location": f"{ROOT}/jobs/{execution_id(job.job_id, wanted.response)}"}
+        if _prefers_async(req):
+            headers["Preference-Applied"] = "respond-async"
+        return json_answer(_status(machine, Execution(job.job_id, wanted.response)), 201, headers)
 
 
 def _add_jobs(bp: func.Blueprint, machine: CoreMachine) -> None:
     @bp.route("ogc/jobs", methods=["GET"])
     @answering
     def ogc_jobs(req: func.HttpRequest) -> func.HttpResponse:
-        limit = page_size(req)
-        jobs = machine.list_jobs([], None, job_cursor(req), limit)
-        links = [_link("/jobs", "self")]
-        if len(jobs) == limit:
-            links.append(_link(f"/jobs?limit={limit}&after={spell_cursor(jobs[-1])}", "next"))
-        return json_answer(StatusList(jobs=[_info(job, 0.0) for job in jobs], links=links))
+        limit = _page_size(req)
+        jobs = machine.list_jobs(_filter(req), job_cursor(req), limit)
+        after = spell_cursor(jobs[-1]) if len(jobs) == limit else None
+        links = _page_links(req, "/jobs", after)
+        return json_answer(StatusList(jobs=[describe_status(job) for job in jobs], links=links))
 
     @bp.route("ogc/jobs/{job_id}", methods=["GET"])
     @answering
     def ogc_job(req: func.HttpRequest) -> func.HttpResponse:
-        return json_answer(_status(machine, job_id(req)))
+        return json_answer(_status(machine, _execution(req)))
 
     @bp.route("ogc/jobs/{job_id}", methods=["DELETE"])
     @answering
     def ogc_dismiss(req: func.HttpRequest) -> func.HttpResponse:
-        return json_answer(_status(machine, machine.cancel(job_id(req)).job_id))
+        execution = _execution(req)
+        machine.cancel(execution.job_id)
+        return json_answer(_status(machine, execution))
 
     @bp.route("ogc/jobs/{job_id}/results", methods=["GET"])
     @answering
     def ogc_results(req: func.HttpRequest) -> func.HttpResponse:
-        try:
-            return json_answer(_results(machine.state.get_job(job_id(req))))
-        except StateConflict as error:
-            return problem(error, kind=f"{EXCEPTION}/result-not-ready", status=404)
+        job_id, response = _execution(req)
+        return _results(machine.state.get_job(job_id), response)
 
 
-def _summary(job: JobBase) -> ProcessSummary:
-    return ProcessSummary(
-        id=job.job_type,
-        title=job.job_type.replace("_", " ").capitalize(),
-        description=job.description,
-        version=str(job.version),
-        links=[
-            _link(f"/processes/{job.job_type}", "self"),
-            _link(f"/processes/{job.job_type}/execution", f"{REL}/execute"),
-        ],
-    )
+def _execution(req: func.HttpRequest) -> Execution:
+    """The execution in the path. Raises JobNotFound for what cannot be one."""
+    name = req.route_params["job_id"]
+    job_id = read_job_id(name.removesuffix(DOCUMENT))
+    return Execution(job_id, "raw" if name == job_id else "document")
 
 
-def _describe(job: JobBase) -> Process:
-    schema = job.parameters.model_json_schema()
-    required = schema.get("required", [])
-    inputs = {
-        name: {
-            "title": value.get("title", name),
-            "description": value.get("description", ""),
-            "minOccurs": int(name in required),
-            "maxOccurs": 1,
-            "schema": value,
-        }
-        for name, value in schema["properties"].items()
-    }
-    outputs = {"result": {"title": "The job's result", "schema": {"type": "object"}}}
-    return Process(**_summary(job).model_dump(), inputs=inputs, outputs=outputs)
+def _status(machine: CoreMachine, execution: Execution) -> StatusInfo:
+    view = machine.status(execution.job_id)
+    return describe_status(view.job, execution.response, view.progress)
 
 
-def _status(machine: CoreMachine, wanted: str) -> StatusInfo:
-    view = machine.status(wanted)
-    return _info(view.job, view.progress)
-
-
-def _info(job: JobRecord, progress: float) -> StatusInfo:
-    def moment(name: str) -> Any:
-        return value.isoformat() if (value := getattr(job, name)) else None
-
-    done = job.status in (JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_ERRORS)
-    links = [_link(f"/jobs/{job.job_id}", "self")]
-    if done:
-        links.append(_link(f"/jobs/{job.job_id}/results", f"{REL}/results"))
-    return StatusInfo(
-        jobID=job.job_id,
-        processID=job.job_type,
-        status=STATUS[job.status],
-        message=job.error.message if job.error else f"the job is {job.status}",
-        created=moment("created_at"),
-        updated=moment("updated_at"),
-        started=moment("started_at"),
-        finished=moment("finished_at"),
-        progress=100 if done else int(progress * 100),
-        links=links,
-    )
-
-
-def _results(job: JobRecord) -> Results:
-    """Raises StateConflict when there are none."""
+def _results(job: JobRecord, response: Response) -> func.HttpResponse:
+    """What the job made; otherwise why there is nothing: not yet, not any more, or the failure."""
+    if job.status is JobStatus.FAILED and job.error:
+        return failure_problem(job.error)
+    if job.status is JobStatus.CANCELLED:
+        gone = f"job {job.job_id} was dismissed and has no results: execute it again"
+        return problem(StateConflict(gone), status=410)
     if job.result is None:
-        why = job.error.message if job.error else "it has no result"
-        raise StateConflict(f"job {job.job_id} is {job.status}: {why}")
-    return Results(result=Value(value=job.result))
+        early = f"job {job.job_id} is {job.status}: its results are not ready"
+        return problem(StateConflict(early), kind=f"{EXCEPTION}/result-not-ready", status=404)
+    if response == "raw":
+        return json_answer(RawResults(job.result))
+    return json_answer(Results(result=Value(value=job.result)))
 
 
-def _unwrapped(value: Any) -> Any:
-    """A qualified value (section 7.11.2.3 of the standard) is the value and its format."""
-    return value["value"] if isinstance(value, dict) and "value" in value else value
+def _filter(req: func.HttpRequest) -> JobFilter:
+    """The standard's filters (section 11.2.2). Every job here is one of a process."""
+    names(req, "type", ["process"])
+    statuses = names(req, "status", list(STATUS.values()))
+    created_from, created_until = _interval(req)
+    return JobFilter(
+        statuses=[status for status, name in STATUS.items() if name in statuses],
+        job_types=names(req, "processID"),
+        created_from=created_from,
+        created_until=created_until,
+        least_seconds=_seconds(req, "minDuration"),
+        most_seconds=_seconds(req, "maxDuration"),
+    )
 
 
-def _link(path: str, rel: str) -> Link:
-    return Link(href=f"{ROOT}{path}", rel=rel)
+def _interval(req: func.HttpRequest) -> tuple[datetime | None, datetime | None]:
+    """`datetime`: a moment, or two of which one may be `..` or nothing, which is for ever."""
+    begin, slash, end = req.params.get("datetime", "").partition("/")
+    bounds = [begin, end] if slash else [begin, begin]
+    first, last = (None if slash and each == ".." else moment("datetime", each) for each in bounds)
+    return first, last
+
+
+def _seconds(req: func.HttpRequest, name: str) -> int | None:
+    return whole_number(req, name, 0, LONGEST_RUN) if name in req.params else None
+
+
+def _page_size(req: func.HttpRequest) -> int:
+    return min(whole_number(req, "limit", 100, LARGEST_LIMIT, least=1), LARGEST_PAGE)
+
+
+def _place(req: func.HttpRequest, known: Sequence[str]) -> int:
+    """Where the page begins: behind the process that `after` names."""
+    after = req.params.get("after")
+    if after is not None and after not in known:
+        raise wrong("after", after, "must be as in the link to the next page")
+    return known.index(after) + 1 if after is not None else 0
+
+
+def _page_links(req: func.HttpRequest, path: str, after: str | None) -> list[Link]:
+    """To this page and the next. Of the query only filters: it may hold the caller's key."""
+    asked = {name: req.params[name] for name in FILTERS if name in req.params}
+    here = asked | ({"after": req.params["after"]} if "after" in req.params else {})
+    links = [link(_with_query(path, here), "self")]
+    if after is not None:
+        links.append(link(_with_query(path, asked | {"after": after}), "next"))
+    return links
+
+
+def _with_query(path: str, query: dict[str, str]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _prefers_async(req: func.HttpRequest) -> bool:
+    preferred = req.headers.get("Prefer", "").split(",")
+    return "respond-async" in [each.partition(";")[0].strip() for each in preferred]

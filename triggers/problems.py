@@ -17,6 +17,7 @@ from core.errors import (
     Unavailable,
     UnknownJobType,
 )
+from core.models import Failure
 from triggers.bodies import Problem, WrongField
 
 MEDIA_TYPE = "application/problem+json"
@@ -34,22 +35,51 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
 }
 
 
+# A failed job's reason is that of its input, but for these and what no handler foresaw.
+OUR_FAULTS = {
+    "ERROR", "UNEXPECTED_ERROR", "STAGE_FAILED", "TASK_LOST", "WORKER_LOST", "UNKNOWN_TASK_TYPE",
+    "UNAVAILABLE", "SCRATCH_FULL", "NOT_STORABLE", "COG_INVALID", "COG_UNREADABLE",
+}  # fmt: skip
+
+
 def problem(
     error: GeolatheError, kind: str | None = None, status: int | None = None
 ) -> func.HttpResponse:
     """The response for an error of ours; `kind` and `status` where a standard has its own."""
     usual, title = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
-    status = status or usual
     wrong = error.errors if isinstance(error, InvalidRequest) else None
-    body = Problem(
-        type=kind or f"urn:geolathe:error:{error.code.lower().replace('_', '-')}",
-        title=title,
-        status=status,
-        code=error.code,
-        detail=error.message,
-        errors=[WrongField(**each._asdict()) for each in wrong] if wrong else None,
+    return _answer(
+        Problem(
+            type=kind or _kind(error.code),
+            title=title,
+            status=status or usual,
+            code=error.code,
+            detail=error.message,
+            errors=[WrongField(**each._asdict()) for each in wrong] if wrong else None,
+        )
     )
-    headers = {"Retry-After": "5"} if status == 503 else {}
+
+
+def failure_problem(failure: Failure) -> func.HttpResponse:
+    """The response of a job that failed to whoever asks for its results."""
+    ours = failure.code in OUR_FAULTS or not failure.code.isupper()
+    return _answer(
+        Problem(
+            type=_kind(failure.code),
+            title="The job failed",
+            status=500 if ours else 422,
+            code=failure.code,
+            detail=failure.message,
+        )
+    )
+
+
+def _kind(code: str) -> str:
+    return f"urn:geolathe:error:{code.lower().replace('_', '-')}"
+
+
+def _answer(body: Problem) -> func.HttpResponse:
+    headers = {"Retry-After": "5"} if body.status == 503 else {}
     # ASCII only: what a caller sent comes back in it, also half a surrogate pair.
     text = json.dumps(body.model_dump(), default=str)
-    return func.HttpResponse(text, status_code=status, mimetype=MEDIA_TYPE, headers=headers)
+    return func.HttpResponse(text, status_code=body.status, mimetype=MEDIA_TYPE, headers=headers)

@@ -1,23 +1,31 @@
 """Query parameters and headers, read or refused by name."""
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import azure.functions as func
 
 from core.errors import FieldError, InvalidRequest, JobNotFound
 from core.models import JobRecord, JobStatus
-from core.ports import JobCursor
+from core.ports import JobCursor, JobFilter
 
 LONGEST_WAIT = 30.0
 LARGEST_PAGE = 1000
+DATE_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
 def job_id(req: func.HttpRequest) -> str:
     """The id in the path. Raises JobNotFound for what cannot be one."""
-    text: str = req.route_params["job_id"]
+    return read_job_id(req.route_params["job_id"])
+
+
+def read_job_id(text: str) -> str:
+    """Raises JobNotFound for what cannot be an id."""
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise JobNotFound(f"there is no job {text[:100]!r}; an id is 64 hexadecimal digits")
     return text
@@ -45,13 +53,37 @@ def wait_seconds(req: func.HttpRequest) -> float:
     return seconds
 
 
-def statuses(req: func.HttpRequest) -> list[JobStatus]:
-    """`status`, one or several with commas between them."""
-    names = [name for name in req.params.get("status", "").split(",") if name]
-    for name in names:
-        if name not in set(JobStatus):
-            raise wrong("status", name, f"must be of {', '.join(JobStatus)}")
-    return [JobStatus(name) for name in names]
+def job_filter(req: func.HttpRequest) -> JobFilter:
+    """`status` and `job_type`, one or several with commas between; when a job was created."""
+    return JobFilter(
+        statuses=[JobStatus(name) for name in names(req, "status", list(JobStatus))],
+        job_types=names(req, "job_type"),
+        created_from=moment("created_from", req.params.get("created_from")),
+        created_until=moment("created_until", req.params.get("created_until")),
+    )
+
+
+def names(req: func.HttpRequest, parameter: str, known: Collection[str] = ()) -> list[str]:
+    """The names that a parameter lists, with commas between; all of them known, if any are."""
+    listed = [name for name in req.params.get(parameter, "").split(",") if name]
+    for name in listed if known else ():
+        if name not in known:
+            raise wrong(parameter, name, f"must be of {', '.join(known)}")
+    return listed
+
+
+def moment(parameter: str, text: str | None) -> datetime | None:
+    """A moment as RFC 3339 (section 5.6) writes it."""
+    if not text:
+        return None
+    try:
+        read = datetime.fromisoformat(text.upper()) if DATE_TIME.fullmatch(text) else None
+    except ValueError:
+        read = None
+    if read is None:
+        rule = "must be a date and time with its zone, such as 2026-11-23T18:30:00Z"
+        raise wrong(parameter, text, rule)
+    return read
 
 
 def task_cursor(req: func.HttpRequest) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """What every StateRepository promises: safe to repeat, one winner, nothing written late."""
 
+import time
+
 import pytest
 
 from core.errors import JobNotFound, KeyReused
@@ -12,7 +14,7 @@ from core.models import (
     TaskMessage,
     TaskStatus,
 )
-from core.ports import ClaimOutcome, Done, HeldTask, JobCursor, RequestKey
+from core.ports import ClaimOutcome, Done, HeldTask, JobCursor, JobFilter, RequestKey
 from tests.fixtures.records import MINUTE, NOW, claim, claimed, new_job, new_tasks, started_stage
 
 BROKEN = Failure(code="BROKEN", message="it cannot work")
@@ -442,7 +444,7 @@ def test_a_list_of_jobs_is_paged_newest_first(state):
     stored = [state.submit_job(new_job())[1] for _ in range(5)]
     newest_first = sorted(stored, key=lambda job: (job.created_at, job.job_id), reverse=True)
     seen, after = [], None
-    while page := state.list_jobs([], None, after, 2):
+    while page := state.list_jobs(JobFilter(), after, 2):
         assert len(page) <= 2
         seen += page
         after = JobCursor(page[-1].created_at, page[-1].job_id)
@@ -454,15 +456,45 @@ def test_a_list_of_jobs_is_filtered_and_shows_no_results(state):
     other = state.submit_job(new_job().model_copy(update={"job_type": "other"}))[1]
     state.finish_job(job, JobStatus.FAILED, {"large": True}, BROKEN)
 
-    def ids(statuses, job_type=None):
-        return [found.job_id for found in state.list_jobs(statuses, job_type, None, 10)]
+    def ids(*statuses, job_types=()):
+        return listed(state, statuses=statuses, job_types=job_types)
 
-    assert ids([JobStatus.FAILED]) == [job.job_id]
-    assert ids([JobStatus.QUEUED, JobStatus.COMPLETED]) == [other.job_id]
-    assert set(ids([JobStatus.QUEUED, JobStatus.FAILED])) == {job.job_id, other.job_id}
-    assert ids([], "other") == [other.job_id] and ids([JobStatus.FAILED], "other") == []
-    [listed] = state.list_jobs([JobStatus.FAILED], None, None, 10)
-    assert listed.error == BROKEN and listed.result is None
+    assert ids(JobStatus.FAILED) == [job.job_id]
+    assert ids(JobStatus.QUEUED, JobStatus.COMPLETED) == [other.job_id]
+    assert set(ids(JobStatus.QUEUED, JobStatus.FAILED)) == {job.job_id, other.job_id}
+    assert ids(job_types=["other"]) == [other.job_id]
+    assert set(ids(job_types=["other", job.job_type])) == {job.job_id, other.job_id}
+    assert ids(JobStatus.FAILED, job_types=["other"]) == []
+    [found] = state.list_jobs(JobFilter(statuses=[JobStatus.FAILED]), None, 10)
+    assert found.error == BROKEN and found.result is None
+
+
+def listed(state, **conditions):
+    return [job.job_id for job in state.list_jobs(JobFilter(**conditions), None, 10)]
+
+
+def test_jobs_are_listed_by_when_they_were_created(state):
+    first, second = (state.submit_job(new_job())[1] for _ in range(2))
+    assert first.created_at < second.created_at
+    assert listed(state, created_from=second.created_at) == [second.job_id]
+    assert listed(state, created_until=first.created_at) == [first.job_id]
+    both = {"created_from": first.created_at, "created_until": second.created_at}
+    assert listed(state, **both) == [second.job_id, first.job_id]
+    assert listed(state, created_from=second.created_at + MINUTE) == []
+
+
+def test_jobs_are_listed_by_how_long_they_run_or_ran(state):
+    state.submit_job(new_job())
+    running, _ = started_stage(state, 1)
+    ended, _ = started_stage(state, 0)
+    state.finish_job(ended, JobStatus.COMPLETED, {}, None)
+    found = state.get_job(ended.job_id)
+    took = (found.finished_at - found.started_at).total_seconds()
+    assert listed(state, least_seconds=0) == [ended.job_id, running.job_id]
+    assert ended.job_id in listed(state, least_seconds=took, most_seconds=took)
+    time.sleep(0.05)
+    assert listed(state, least_seconds=took + 0.04) == [running.job_id]
+    assert listed(state, most_seconds=took + 0.03) == [ended.job_id]
 
 
 def test_a_key_stands_for_one_job_whatever_becomes_of_it(state):

@@ -22,13 +22,31 @@ def test_jobs_are_listed_newest_first_in_pages(product):
     assert "result" not in newest and "result_data" not in newest
 
 
+def test_jobs_are_listed_by_when_they_were_created(product):
+    jobs = [product.run("hello_world", n=0, message=f"created {n}") for n in range(2)]
+    first, second = ({"id": job["job_id"], "at": job["created_at"]} for job in jobs)
+    with product.api as api:
+
+        def listed(**filters):
+            page = api.get("/jobs", params={"job_type": "hello_world,process_raster", **filters})
+            return [job["job_id"] for job in page.json()["jobs"]]
+
+        assert listed(created_from=first["at"], created_until=first["at"]) == [first["id"]]
+        both = listed(created_from=first["at"].replace("Z", "+00:00"))
+    assert both[-2:] == [second["id"], first["id"]]
+
+
 @pytest.mark.parametrize(
     ("query", "status", "field"),
     [
         ("status=done", 422, "status"),
+        ("status=completed,done", 422, "status"),
+        ("created_from=2026-11-23", 422, "created_from"),
+        ("created_until=2026-11-31T10:00:00Z", 422, "created_until"),
         ("after=1-x", 422, "after"),
         ("limit=1001", 422, "limit"),
         ("job_type=circles", 404, None),
+        ("job_type=hello_world,circles", 404, None),
     ],
 )
 def test_a_wrong_filter_is_named(product, query, status, field):
