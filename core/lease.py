@@ -9,7 +9,7 @@ from datetime import timedelta
 from core.errors import TaskLost, Unavailable
 from core.models import TaskRecord
 from core.ports import HeldTask, StateRepository
-from core.storable import storable_text
+from core.storable import short_text
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class HeldLease:
             raise TaskLost(f"attempt {self.attempt} of {self.task_id} lost its task")
         # max() drops NaN when it comes second; a `real` of PostgreSQL's cannot be 1e-50.
         kept = round(min(1.0, max(0.0, float(fraction))), 6)
-        self._progress = (kept, storable_text(message))
+        self._progress = (kept, short_text(message))
 
     def confirm(self) -> None:
         """Ask the state, not the last heartbeat, whether the task is ours. Raises TaskLost."""

@@ -55,6 +55,10 @@ from core.validation import validate_body
 
 logger = logging.getLogger(__name__)
 
+TOO_OFTEN = "MaxDeliveryCountExceeded"
+DEADLY = 3
+"""So many dead letters of one hint are the job's fault: an outage makes one, and no sweep runs."""
+
 
 class Submission(NamedTuple):
     """A submitted job: stored or started anew by this call, or found."""
@@ -112,12 +116,8 @@ class CoreMachine:
 
     def process_job_message(self, message: JobMessage) -> None:
         """Move a job to the stage the message names, if that is what comes next."""
-        try:
-            job = self.state.get_job(message.job_id)
-        except JobNotFound:
-            logger.info("job %s is gone; its message is dropped", message.job_id)
-            return
-        if message.run != job.run:
+        job = self._job_of(message)
+        if job is None:
             return
         if job.status is JobStatus.CANCELLED:
             self._discard(job)
@@ -183,9 +183,15 @@ class CoreMachine:
         return job
 
     def record_dead_letter(self, letter: DeadLetter) -> None:
-        """Keep a message that nobody could handle, with its reason."""
+        """Keep a message that nobody could handle, with its reason.
+
+        The sweep sends it again, to whoever may do better. But a job whose stage method kills or
+        breaks every worker must end some day.
+        """
         logger.error("dead letter in %s: %s %s", letter.queue, letter.reason, letter.description)
-        self.state.record_dead_letter(letter)
+        alike = self.state.record_dead_letter(letter)
+        if letter.job_id and letter.reason == TOO_OFTEN and alike >= DEADLY:
+            self._give_up(JobMessage.model_validate_json(letter.body), alike)
 
     def purge(self, age: timedelta, limit: int) -> int:
         """Delete jobs that ended longer ago than `age`. Returns how many."""
@@ -199,6 +205,15 @@ class CoreMachine:
         if record.status is JobStatus.QUEUED:
             self._request_stage(record, 1)
         return Submission(is_new, record)
+
+    def _job_of(self, message: JobMessage) -> JobRecord | None:
+        """None when the job, or the run that the message is of, is gone."""
+        try:
+            job = self.state.get_job(message.job_id)
+        except JobNotFound:
+            logger.info("job %s is gone; its message is dropped", message.job_id)
+            return None
+        return job if message.run == job.run else None
 
     def _discard(self, job: JobRecord) -> None:
         """Remove what a cancelled job made; again when its last worker must have noticed."""
@@ -278,6 +293,13 @@ class CoreMachine:
                 self._fail(job, failure)
             case Lost():
                 return
+
+    def _give_up(self, message: JobMessage, alike: int) -> None:
+        """Fail a job that no worker could move to its next stage."""
+        job = self._job_of(message)
+        if job is not None and message.stage == job.stage + 1:
+            words = f"no worker could get to stage {message.stage}: {alike} messages died of it"
+            self._fail(job, Failure(code="STAGE_FAILED", message=words))
 
     def _fail(self, job: JobRecord, failure: Failure | None) -> None:
         unknown = Failure(code="STAGE_FAILED", message=f"stage {job.stage} failed")

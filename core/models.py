@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from core.storable import StorableText
+from core.storable import ShortText, StorableText
 
 Json = dict[str, Any]
 
@@ -125,8 +125,8 @@ class Deployment(Record):
 class Failure(Record):
     """Why a task or a job failed, in a stable code and one sentence."""
 
-    code: StorableText
-    message: StorableText
+    code: ShortText
+    message: ShortText
 
 
 class JobRecord(Record):
@@ -227,7 +227,7 @@ class Event(Record):
 class JobMessage(Record):
     """A hint to look at a job: its stage may be due."""
 
-    job_id: str
+    job_id: str = Field(pattern="^[0-9a-f]{64}$")
     run: int = Field(ge=1)
     stage: int = Field(ge=1)
 
@@ -235,7 +235,7 @@ class JobMessage(Record):
 class TaskMessage(Record):
     """A hint to look at a task: it may be due."""
 
-    task_id: str
+    task_id: str = Field(pattern="^[0-9a-f]{32}(-[0-9]+){3}$")
     quick: bool = False
     """Which queue carries it: those of quick tasks are handed over many at a time."""
 
@@ -244,10 +244,10 @@ class DeadLetter(Record):
     """A message that ended in a dead-letter queue, readable or not."""
 
     queue: str
-    message_id: str
-    reason: str | None
-    description: str | None
-    body: str
+    message_id: ShortText
+    reason: ShortText | None
+    description: ShortText | None
+    body: StorableText
     job_id: str | None = None
     task_id: str | None = None
 

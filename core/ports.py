@@ -259,7 +259,7 @@ class StateRepository(Protocol):
     def finish_job(
         self, job: JobRecord, status: JobStatus, result: Json | None, error: Failure | None
     ) -> bool:
-        """End the job. True exactly once per run."""
+        """End the job, unless it has moved on since it was read. True exactly once per run."""
 
     def cancel_job(self, job_id: str) -> JobRecord:
         """Cancel at once. An ended job stays as it is. Raises JobNotFound."""
@@ -279,7 +279,8 @@ class StateRepository(Protocol):
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
         """What is overdue: the messages to send again."""
 
-    def record_dead_letter(self, letter: DeadLetter) -> None: ...
+    def record_dead_letter(self, letter: DeadLetter) -> int:
+        """Keep it, once. Returns how many of its queue died alike: same body, same reason."""
 
     def events(self, job_id: str, after: int, limit: int) -> list[Event]: ...
 

@@ -18,12 +18,18 @@ _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 def storable_text(text: str) -> str:
-    """The text with marks for what cannot be stored, and cut where nobody reads on."""
-    text = text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    """The text with marks for what cannot be stored."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def short_text(text: str) -> str:
+    """The text as it can be stored, cut where nobody reads on."""
+    text = storable_text(text)
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 StorableText = Annotated[str, AfterValidator(storable_text)]
+ShortText = Annotated[str, AfterValidator(short_text)]
 
 
 def why_not_storable(value: Any) -> str | None:

@@ -267,7 +267,7 @@ class MemoryState:
     ) -> bool:
         with self._lock:
             known = self.jobs[job.job_id]
-            if known.run != job.run or known.status.is_final:
+            if (known.run, known.stage) != (job.run, job.stage) or known.status.is_final:
                 return False
             self._set_job(known, status=status, result=result, error=error, finished_at=_now())
             self._tell(job.job_id, f"job_{status}")
@@ -344,15 +344,17 @@ class MemoryState:
                 *(TaskMessage(task_id=task.task_id) for task in late_tasks),
             ]
 
-    def record_dead_letter(self, letter: DeadLetter) -> None:
+    def record_dead_letter(self, letter: DeadLetter) -> int:
         with self._lock:
-            if (letter.queue, letter.message_id) in self.letters:
-                return
-            self.letters[letter.queue, letter.message_id] = letter
-            task = self.tasks.get(letter.task_id or "")
-            job_id = letter.job_id or (task.job_id if task else None)
-            if job_id in self.jobs:
-                self._tell(str(job_id), "dead_lettered", letter.task_id)
+            if (letter.queue, letter.message_id) not in self.letters:
+                self.letters[letter.queue, letter.message_id] = letter
+                task = self.tasks.get(letter.task_id or "")
+                job_id = letter.job_id or (task.job_id if task else None)
+                if job_id in self.jobs:
+                    self._tell(str(job_id), "dead_lettered", letter.task_id)
+            alike = (letter.queue, letter.body, letter.reason)
+            kept = self.letters.values()
+            return [(each.queue, each.body, each.reason) for each in kept].count(alike)
 
     def events(self, job_id: str, after: int, limit: int) -> list[Event]:
         mine = [e for e in self.timeline if e.job_id == job_id and e.event_id > after]

@@ -283,9 +283,10 @@ class PostgresState:
         self, job: JobRecord, status: JobStatus, result: Json | None, error: Failure | None
     ) -> bool:
         [row] = self._rows(
-            "SELECT app.finish_job(%s, %s, %s, %s, %s) AS finished",
+            "SELECT app.finish_job(%s, %s, %s, %s, %s, %s) AS finished",
             job.job_id,
             job.run,
+            job.stage,
             status,
             _jsonb(result),
             _jsonb(error),
@@ -334,7 +335,7 @@ class PostgresState:
         ]
 
     @repeatable
-    def record_dead_letter(self, letter: DeadLetter) -> None:
+    def record_dead_letter(self, letter: DeadLetter) -> int:
         self._rows(
             "SELECT app.record_dead_letter(%s, %s, %s, %s, %s, %s, %s)",
             letter.queue,
@@ -345,6 +346,14 @@ class PostgresState:
             letter.job_id,
             letter.task_id,
         )
+        [row] = self._rows(
+            """SELECT count(*) AS alike FROM app.dead_letters
+                WHERE queue = %s AND body = %s AND reason IS NOT DISTINCT FROM %s""",
+            letter.queue,
+            letter.body,
+            letter.reason,
+        )
+        return int(row["alike"])
 
     @repeatable
     def events(self, job_id: str, after: int, limit: int) -> list[Event]:

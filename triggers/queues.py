@@ -79,10 +79,11 @@ def _letter(queue: str, message: func.ServiceBusMessage, reason: str | None = No
     why = message.application_properties or {}
     return DeadLetter(
         queue=queue,
-        message_id=message.message_id or "",
+        # Only the sequence number is the broker's: messages of ours have no id of their own.
+        message_id=message.message_id or f"number {message.sequence_number}",
         reason=reason or why.get("DeadLetterReason"),
         description=why.get("DeadLetterErrorDescription"),
-        body=body.replace("\0", ""),
+        body=body,
         **_ids(body),
     )
 

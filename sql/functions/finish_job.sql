@@ -1,12 +1,15 @@
 -- End a job. The only writer of completed, completed_with_errors and failed. True exactly once per run.
+--
+-- Whoever ends it says at which stage he saw it: one that has moved on since is not ended.
 CREATE OR REPLACE FUNCTION app.finish_job(
-    p_job_id text, p_run int, p_status text, p_result jsonb, p_error jsonb
+    p_job_id text, p_run int, p_stage int, p_status text, p_result jsonb, p_error jsonb
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE app.jobs
        SET status = p_status, result = p_result, error = p_error,
            updated_at = now(), finished_at = now()
-     WHERE job_id = p_job_id AND run = p_run AND status IN ('queued', 'processing');
+     WHERE job_id = p_job_id AND run = p_run AND stage = p_stage
+       AND status IN ('queued', 'processing');
     IF NOT FOUND THEN
         RETURN false;
     END IF;

@@ -258,6 +258,13 @@ def test_a_job_of_an_old_run_does_not_end_the_new_one(state):
     assert state.get_job(job.job_id).status is JobStatus.QUEUED
 
 
+def test_a_job_that_has_moved_on_is_not_ended_by_who_saw_it_before(state):
+    _, seen = state.submit_job(new_job())
+    state.start_stage(seen, 1, "test", False, new_tasks(seen, 1, 1))
+    assert not state.finish_job(seen, JobStatus.FAILED, None, BROKEN)
+    assert state.get_job(seen.job_id).status is JobStatus.PROCESSING
+
+
 def test_cancel_takes_open_tasks_at_once_and_leaves_done_ones(state):
     job, [one, two, three] = started_stage(state, 3)
     state.complete_task(one.task_id, claimed(state, one.task_id).attempt, {}, None)
@@ -304,7 +311,7 @@ def test_retry_drops_stages_made_from_incomplete_results(state):
     state.start_stage(job, 2, "test", False, second)
     attempt = claimed(state, second[0].task_id).attempt
     state.complete_task(second[0].task_id, attempt, {}, None)
-    state.finish_job(job, JobStatus.COMPLETED_WITH_ERRORS, {}, None)
+    state.finish_job(state.get_job(job.job_id), JobStatus.COMPLETED_WITH_ERRORS, {}, None)
     retried, again = state.retry_job(job.job_id)
     assert retried and again.stage == 1
     assert [stage.stage for stage in state.get_stages(job.job_id)] == [1]
@@ -415,12 +422,12 @@ def test_a_dead_letter_is_kept_once_and_told_to_its_job(state):
         queue="tasks", message_id="m1", reason="MaxDeliveryCountExceeded", description=None,
         body="{}", task_id=task.task_id,
     )  # fmt: skip
-    state.record_dead_letter(letter)
-    state.record_dead_letter(letter)
+    assert state.record_dead_letter(letter) == state.record_dead_letter(letter) == 1
+    assert state.record_dead_letter(letter.model_copy(update={"message_id": "m3"})) == 2
     unreadable = letter.model_copy(update={"message_id": "m2", "task_id": None, "body": "\x01?"})
     state.record_dead_letter(unreadable)
-    assert kinds(state, job).count("dead_lettered") == 1
-    assert state.health().dead_letters == 2
+    assert kinds(state, job).count("dead_lettered") == 2
+    assert state.health().dead_letters == 3
 
 
 def test_events_are_paged_in_order(state):

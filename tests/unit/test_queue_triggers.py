@@ -5,7 +5,7 @@ import json
 import azure.functions as func
 import pytest
 
-from core.models import JobMessage, TaskMessage
+from core.models import JobMessage, JobStatus, TaskMessage
 from tests.fixtures.toys import Bench
 from triggers import queues
 
@@ -13,8 +13,13 @@ from triggers import queues
 class Message(func.ServiceBusMessage):
     """What the host hands to a queue function: a body and application properties."""
 
-    def __init__(self, body, message_id="m1", **properties):
+    def __init__(self, body, message_id="m1", number=None, **properties):
         self._body, self._id, self._properties = body, message_id, properties
+        self._number = number
+
+    @property
+    def sequence_number(self):
+        return self._number
 
     def get_body(self):
         return self._body
@@ -40,7 +45,12 @@ def functions(bench):
     return {f.get_function_name(): f.get_user_function() for f in app.get_functions()}
 
 
-@pytest.mark.parametrize("body", [b"", b"hello", b"{}", b"\xff\x00\x01", b'{"job_id": 3}', b"[]"])
+NUL = b'{"job_id": "a\\u0000b", "task_id": "a\\u0000b", "run": 1, "stage": 1}'
+UNREADABLE = [b"", b"hello", b"{}", b"\xff\x00\x01", b'{"job_id": 3}', b"[]", NUL]
+EXCEEDED = {"DeadLetterReason": "MaxDeliveryCountExceeded"}
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
 @pytest.mark.parametrize("name", ["process_job", "process_task"])
 def test_a_message_nobody_can_read_is_kept_and_counted_and_not_tried_again(
     functions, bench, name, body
@@ -73,6 +83,43 @@ def test_a_dead_letter_tells_its_job_why(functions, bench):
     assert (second.job_id, second.description) == (job.job_id, "10 times")
     kinds = [event.kind for event in bench.state.events(job.job_id, 0, 100)]
     assert kinds.count("dead_lettered") == 2
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_dead_letter_nobody_can_read_is_kept(functions, bench, body):
+    functions["record_dead_job"](Message(body, **EXCEEDED))
+    [letter] = bench.state.letters.values()
+    assert letter.job_id is None and "\0" not in letter.body
+
+
+def test_dead_letters_without_an_id_are_told_apart_by_their_number(functions, bench):
+    for number in (1, 2, 2):
+        functions["record_dead_task"](Message(b"{", message_id=None, number=number))
+    assert bench.state.health().dead_letters == 2
+
+
+def deliver_dead(functions, message, ids):
+    for message_id in ids:
+        body = message.model_dump_json().encode()
+        functions["record_dead_job"](Message(body, message_id, **EXCEEDED))
+
+
+def test_a_job_that_no_worker_can_move_ends_after_three_dead_letters(functions, bench):
+    job = bench.machine.submit("squares", {"n": 1}).job
+    deliver_dead(functions, bench.bus.messages.popleft(), ["1", "2", "2", "2"])
+    assert bench.state.get_job(job.job_id).status is JobStatus.QUEUED
+    deliver_dead(functions, JobMessage(job_id=job.job_id, run=1, stage=1), ["3"])
+    ended = bench.state.get_job(job.job_id)
+    assert ended.status is JobStatus.FAILED and ended.error.code == "STAGE_FAILED"
+    assert bench.machine.retry(job.job_id).run == 2
+
+
+def test_dead_letters_of_what_a_job_has_passed_do_not_end_it(functions, bench):
+    job = bench.machine.submit("squares", {"n": 1}).job
+    first = bench.bus.messages.popleft()
+    bench.machine.process_job_message(first)
+    deliver_dead(functions, first, ["1", "2", "3", "4"])
+    assert bench.state.get_job(job.job_id).status is JobStatus.PROCESSING
 
 
 def test_messages_carry_ids_only_and_are_small():
