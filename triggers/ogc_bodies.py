@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import LiteralSchema, NullableSchema
 
 from core.job import JobBase
 from core.models import JobRecord, JobStatus, Json
@@ -152,9 +154,21 @@ class Execute(BaseModel):
         return {name: _unqualified(value) for name, value in self.inputs.items()}
 
 
+class Dialect(GenerateJsonSchema):
+    """JSON Schema as OpenAPI 3.0 has it, which is what the standard's schema.yaml takes."""
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        return ({"allOf": [inner]} if "$ref" in inner else inner) | {"nullable": True}
+
+    def literal_schema(self, schema: LiteralSchema) -> JsonSchemaValue:
+        found = super().literal_schema(schema)
+        return {"enum": [found.pop("const")], **found} if "const" in found else found
+
+
 def describe_process(job: JobBase) -> Process:
     """A process with its inputs, each with a schema that stands by itself."""
-    schema = job.parameters.model_json_schema()
+    schema = job.parameters.model_json_schema(schema_generator=Dialect)
     required = schema.get("required", [])
     shared = {"$defs": schema["$defs"]} if "$defs" in schema else {}
     inputs = {

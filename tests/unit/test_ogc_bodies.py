@@ -1,0 +1,73 @@
+"""Processes as the published schemas of OGC API - Processes 1.0 take them."""
+
+from typing import Literal
+
+import jsonschema
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from core.job import JobBase, stage
+from core.registry import Registry
+from jobs import ALL_JOBS
+from services import ALL_HANDLERS
+from services.greet import Greet
+from triggers.ogc_bodies import describe_process
+
+# A schema is an object of OpenAPI 3.0: these words, and no others, of which `type` is one of six.
+WORDS = {
+    "title", "multipleOf", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
+    "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties",
+    "minProperties", "required", "enum", "type", "not", "allOf", "oneOf", "anyOf", "items",
+    "properties", "additionalProperties", "description", "format", "default", "nullable",
+    "readOnly", "writeOnly", "example", "deprecated", "contentMediaType", "contentEncoding",
+    "contentSchema",
+}  # fmt: skip
+TYPES = {"array", "boolean", "integer", "number", "object", "string"}
+
+
+def wrong_words(schema):
+    yield from set(schema) - WORDS
+    if "type" in schema and schema["type"] not in TYPES:
+        yield schema["type"]
+    inner = [schema["items"]] if "items" in schema else []
+    for part in (*schema.get("anyOf", ()), *schema.get("allOf", ()), *inner):
+        yield from wrong_words(part)
+
+
+@pytest.mark.parametrize(
+    "job", Registry(ALL_JOBS, ALL_HANDLERS).jobs.values(), ids=lambda job: job.job_type
+)
+def test_inputs_have_schemas_in_the_words_of_the_standard(job):
+    for name, described in describe_process(job).inputs.items():
+        assert list(wrong_words(described["schema"])) == [], name
+
+
+class Look(BaseModel):
+    colours: list[str]
+
+
+class Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    look: Look
+    kind: Literal["one"] = "one"
+    other: Look | None = None
+
+
+class Nested(JobBase):
+    job_type = "nested"
+    description = "has parameters within parameters"
+    parameters = Parameters
+
+    @stage("greet")
+    def greet(self, params: Parameters) -> list[Greet]:
+        return []
+
+
+def test_a_schema_stands_by_itself():
+    inputs = describe_process(Nested()).inputs
+    jsonschema.validate({"colours": ["red"]}, inputs["look"]["schema"])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"colours": [1]}, inputs["other"]["schema"])
+    assert inputs["kind"]["schema"]["enum"] == ["one"]
+    assert inputs["other"]["schema"]["nullable"] is True
