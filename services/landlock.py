@@ -88,8 +88,8 @@ def _readable() -> Iterator[Path]:
 def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return  # closed to us as it is
     try:
         rights = rights if path.is_dir() else rights & _OF_A_FILE
         rule = _PathBeneath(rights, beneath)
