@@ -63,8 +63,9 @@ class RetryPolicy:
 
     def delay(self, attempt: int) -> timedelta:
         """Exponential backoff with jitter: between half and all of base * 2^(attempt-1)."""
-        full = min(self.cap, self.base * float(2 ** (attempt - 1)))
-        return full * random.uniform(0.5, 1.0)
+        doublings = 2.0 ** min(attempt - 1, 60)
+        full = min(self.cap.total_seconds(), self.base.total_seconds() * doublings)
+        return timedelta(seconds=full * random.uniform(0.5, 1.0))
 
 
 Handler = Callable[[Any, TaskContext], BaseModel]

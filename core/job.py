@@ -72,7 +72,7 @@ class JobBase:
     def discard(self, params: Any, ports: Ports, owner: str) -> None:
         """Remove what the tasks of a cancelled job made and nobody uses. Safe to repeat.
 
-        `owner` is what the task ids of this job begin with.
+        `owner` is what the task ids of one of its runs begin with.
         """
 
     @classmethod

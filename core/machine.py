@@ -15,14 +15,12 @@ again, send again. A trigger settles its message only after the entry point retu
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
 from core.errors import JobNotFound, StateConflict, UnknownJobType
-from core.handler import BoundHandler, TaskContext
+from core.handler import BoundHandler, RetryPolicy, TaskContext
 from core.job import JobBase, Stage, needs
 from core.lease import HeldLease, Leases
 from core.models import (
@@ -38,6 +36,7 @@ from core.models import (
     TaskRecord,
 )
 from core.outcome import Lost, Outcome, Passing, Permanent, Success, call_plugin
+from core.plan import make_result, plan_stage, prefixes_of_tasks, stored_results
 from core.ports import (
     ClaimOutcome,
     Done,
@@ -50,12 +49,15 @@ from core.ports import (
 )
 from core.registry import Registry
 from core.status import JobView, view_job
-from core.storable import must_be_storable
 from core.validation import validate_body
 
 logger = logging.getLogger(__name__)
 
 TOO_OFTEN = "MaxDeliveryCountExceeded"
+TURNS, BETWEEN_TURNS = 10, timedelta(seconds=30)
+"""How often a job that this release does not know waits for a host that does."""
+ELSEWHERE = RetryPolicy(base=timedelta(minutes=1))
+"""How long a task whose handler this release does not know waits for a host that does."""
 DEADLY = 3
 """So many dead letters of one hint are the job's fault: an outage makes one, and no sweep runs."""
 
@@ -119,12 +121,17 @@ class CoreMachine:
         job = self._job_of(message)
         if job is None:
             return
-        if job.status is JobStatus.CANCELLED:
-            self._discard(job)
-        if job.status.is_final:
+        if job.status.is_final and not _leaves_something(job):
             return
-        if message.stage == job.stage + 1:
-            self._advance(job)
+        try:
+            definition = self._definition(job)
+        except UnknownJobType as error:
+            self._turn_away(job, message, error)
+            return
+        if job.status is JobStatus.CANCELLED:
+            self._discard(job, definition)
+        elif message.stage == job.stage + 1:
+            self._advance(job, definition)
         elif message.stage == job.stage:
             self._send_stage(job)
 
@@ -215,27 +222,42 @@ class CoreMachine:
             return None
         return job if message.run == job.run else None
 
-    def _discard(self, job: JobRecord) -> None:
+    def _definition(self, job: JobRecord) -> JobBase:
+        """The class of the job. Raises UnknownJobType when this release has another one."""
+        definition = self.registry.job(job.job_type)
+        if len(definition.stages) != job.total_stages:
+            raise UnknownJobType(
+                f"{job.job_type} has {len(definition.stages)} stages in this release,"
+                f" and this job was stored with {job.total_stages}: submit it again"
+            )
+        return definition
+
+    def _turn_away(self, job: JobRecord, message: JobMessage, error: UnknownJobType) -> None:
+        """During a deploy another host may know the job. When none did for long, it ends."""
+        if message.turned_away < TURNS:
+            again = message.model_copy(update={"turned_away": message.turned_away + 1})
+            self.bus.send_jobs([again], due=datetime.now(UTC) + BETWEEN_TURNS)
+        elif job.status.is_final:
+            self.state.mark_discarded(job, self.leases.lease)
+        else:
+            self._fail(job, Failure(code=error.code, message=error.message))
+
+    def _discard(self, job: JobRecord, definition: JobBase) -> None:
         """Remove what a cancelled job made; again when its last worker must have noticed."""
-        if job.discarded_at is not None or job.finished_at is None:
-            return
-        outcome = call_plugin(lambda: self._discard_leavings(job))
+        outcome = call_plugin(lambda: self._discard_leavings(job, definition))
         if isinstance(outcome, Passing):
             logger.warning("job %s: not discarded yet: %s", job.job_id, outcome.failure.message)
-            return
-        settled = job.finished_at + self.leases.lease
-        if datetime.now(UTC) < settled:
+        elif not self.state.mark_discarded(job, self.leases.lease) and job.finished_at:
             again = JobMessage(job_id=job.job_id, run=job.run, stage=job.stage + 1)
-            self.bus.send_jobs([again], due=settled)
-        else:
-            self.state.mark_discarded(job)
+            self.bus.send_jobs([again], due=job.finished_at + self.leases.lease)
 
-    def _discard_leavings(self, job: JobRecord) -> None:
-        definition = self.registry.job(job.job_type)
+    def _discard_leavings(self, job: JobRecord, definition: JobBase) -> None:
+        """Of the runs so far: the job may have been submitted again since it was read."""
         params = definition.prepared().model_validate(job.parameters)
-        definition.discard(params, self.ports, task_prefix(job))
+        for prefix in prefixes_of_tasks(job):
+            definition.discard(params, self.ports, prefix)
 
-    def _advance(self, job: JobRecord) -> None:
+    def _advance(self, job: JobRecord, definition: JobBase) -> None:
         """Fail, finish or start the next stage of a job whose stage is closed."""
         if job.stage:
             current = self.state.get_stage(job.job_id, job.stage)
@@ -244,11 +266,6 @@ class CoreMachine:
             if current.status in (StageStatus.FAILED, StageStatus.CANCELLED):
                 self._fail(job, self.state.first_failure(job.job_id, job.stage))
                 return
-        try:
-            definition = self.registry.job(job.job_type)
-        except UnknownJobType as error:
-            self._fail(job, Failure(code=error.code, message=error.message))
-            return
         if job.stage == len(definition.stages):
             self._finish(job, definition)
         else:
@@ -257,12 +274,8 @@ class CoreMachine:
     def _start(self, job: JobRecord, definition: JobBase, stage: Stage) -> None:
         """Store the stage with all its tasks, then send their messages."""
         handler = self.registry.handler_of(stage)
-        results = self._results(job, definition, stage.needs)
-        method = getattr(definition, stage.name)
-        planned = call_plugin(
-            lambda: _tasks(job, stage, handler, method(*self._typed(job, definition, results)))
-        )
-        match planned:
+        results = stored_results(self.state, job, definition, stage.needs)
+        match plan_stage(self.registry, job, definition, stage, results):
             case Success(tasks):
                 pass
             case Permanent(failure) | Passing(failure):
@@ -281,9 +294,9 @@ class CoreMachine:
 
     def _finish(self, job: JobRecord, definition: JobBase) -> None:
         """Make the job's result and end it."""
-        results = self._results(job, definition, needs(type(definition).finalize))
-        outcome = call_plugin(lambda: _result(definition, self._typed(job, definition, results)))
-        match outcome:
+        names = needs(type(definition).finalize)
+        results = stored_results(self.state, job, definition, names)
+        match make_result(self.registry, job, definition, results):
             case Success(result):
                 stages = self.state.get_stages(job.job_id)
                 clean = all(stage.status is StageStatus.COMPLETED for stage in stages)
@@ -311,23 +324,6 @@ class CoreMachine:
         if self.state.finish_job(job, status, result, error):
             logger.info("job %s: %s", job.job_id, status)
 
-    def _results(
-        self, job: JobRecord, definition: JobBase, names: Sequence[str]
-    ) -> list[tuple[Stage, list[Json]]]:
-        """The stored results of the stages that a stage method or finalize names."""
-        by_name = {stage.name: stage for stage in definition.stages}
-        stages = [by_name[name] for name in names]
-        return [(stage, self.state.results(job.job_id, stage.number)) for stage in stages]
-
-    def _typed(
-        self, job: JobRecord, definition: JobBase, results: list[tuple[Stage, list[Json]]]
-    ) -> Iterator[Any]:
-        """Parameters and results as the models the job's methods take."""
-        yield definition.prepared().model_validate(job.parameters)
-        for stage, rows in results:
-            model = self.registry.handler_of(stage).result
-            yield [model.model_validate(row) for row in rows]
-
     def _send_stage(self, job: JobRecord) -> None:
         """Send what the current stage needs to move: its queued tasks, or the next stage."""
         if job.status.is_final:
@@ -350,7 +346,7 @@ class CoreMachine:
         handler = self.registry.handlers.get(task.task_type)
         if handler is None:
             message = f"there is no handler {task.task_type!r} in this version"
-            return Permanent(Failure(code="UNKNOWN_TASK_TYPE", message=message))
+            return Passing(Failure(code="UNKNOWN_TASK_TYPE", message=message))
         context = TaskContext(task.task_id, task.attempt, self.ports, lease)
         return call_plugin(lambda: handler(task.parameters, context))
 
@@ -380,7 +376,9 @@ class CoreMachine:
                 self._come_late(task)
 
     def _retry_later(self, task: TaskRecord, failure: Failure) -> None:
-        delay = self.registry.handlers[task.task_type].retry.delay(task.attempt)
+        handler = self.registry.handlers.get(task.task_type)
+        policy = handler.retry if handler else ELSEWHERE
+        delay = policy.delay(task.attempt - task.spent_attempts)
         if self.state.retry_task_later(task.task_id, task.attempt, failure, delay):
             due = datetime.now(UTC) + delay
             self.bus.send_tasks([TaskMessage(task_id=task.task_id)], due=due)
@@ -427,44 +425,11 @@ class CoreMachine:
         return Failure(code="WORKER_LOST", message=message)
 
 
+def _leaves_something(job: JobRecord) -> bool:
+    return job.status is JobStatus.CANCELLED and job.discarded_at is None
+
+
 def _fingerprint(job_type: str, body: Any) -> str:
     """Equal for requests that ask for the same; key order and white space do not count."""
     text = json.dumps([job_type, body], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def task_prefix(job: JobRecord) -> str:
-    """What the ids of a job's tasks begin with, in every run."""
-    return f"{job.job_id[:32]}-"
-
-
-def _result(definition: JobBase, arguments: Iterable[Any]) -> Json:
-    """What finalize makes. Raises TaskFailed when that cannot be stored."""
-    result = definition.finalize(*arguments)
-    must_be_storable("the result of the job", result)
-    return result
-
-
-def _tasks(
-    job: JobRecord, stage: Stage, handler: BoundHandler, parameters: Iterable[BaseModel]
-) -> list[TaskRecord]:
-    """The rows of a stage. Raises TaskFailed when parameters cannot be stored."""
-    return [_task(job, stage, handler, index, each) for index, each in enumerate(parameters)]
-
-
-def _task(
-    job: JobRecord, stage: Stage, handler: BoundHandler, index: int, parameters: BaseModel
-) -> TaskRecord:
-    """One row. The run in its id keeps late workers of an old run away."""
-    stored = parameters.model_dump(mode="json")
-    must_be_storable(f"a parameter of {handler.name}, task {index},", stored)
-    return TaskRecord(
-        task_id=f"{task_prefix(job)}{job.run}-{stage.number}-{index}",
-        job_id=job.job_id,
-        run=job.run,
-        stage=stage.number,
-        task_index=index,
-        task_type=handler.name,
-        parameters=stored,
-        attempt_limit=handler.retry.attempts,
-    )

@@ -267,8 +267,8 @@ class StateRepository(Protocol):
     def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
         """Run the failed tasks again. False when the job's state forbids it. Raises JobNotFound."""
 
-    def mark_discarded(self, job: JobRecord) -> None:
-        """Note that nothing is left of a cancelled run."""
+    def mark_discarded(self, job: JobRecord, after: timedelta) -> bool:
+        """Note that nothing is left of a run that was cancelled at least `after` ago."""
 
     def reopen_discard(self, job_id: str) -> JobRecord | None:
         """Note that something may be left again. None unless the job is cancelled."""

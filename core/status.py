@@ -112,5 +112,5 @@ def _remaining(job: JobRecord, progress: float) -> float | None:
     """Time so far, stretched by what is left. None before anything has moved."""
     if job.status.is_final or job.started_at is None or progress <= 0.01:
         return None
-    elapsed = (datetime.now(UTC) - job.started_at).total_seconds()
+    elapsed = max(0.0, (datetime.now(UTC) - job.started_at).total_seconds())
     return round(elapsed * (1 - progress) / progress, 1)

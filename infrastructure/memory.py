@@ -99,7 +99,8 @@ class MemoryState:
             elif known.status in AGAIN:
                 self._drop_stages(job.job_id, 1)
                 fresh = {"status": JobStatus.QUEUED, "run": known.run + 1, "stage": 0}
-                stored = known.model_copy(update=fresh | _OPEN | {"started_at": None})
+                fresh |= {"total_stages": job.total_stages, "started_at": None}
+                stored = known.model_copy(update=fresh | _OPEN)
                 self._tell(job.job_id, "job_resubmitted")
             else:
                 return False, known
@@ -302,11 +303,15 @@ class MemoryState:
             again = {"status": status, "run": job.run + 1, "stage": stage}
             return True, self._set_job(job, **(again | _OPEN))
 
-    def mark_discarded(self, job: JobRecord) -> None:
+    def mark_discarded(self, job: JobRecord, after: timedelta) -> bool:
         with self._lock:
             known = self.jobs[job.job_id]
-            if known.run == job.run and known.status is JobStatus.CANCELLED:
-                self.jobs[job.job_id] = known.model_copy(update={"discarded_at": _now()})
+            if known.run != job.run or known.status is not JobStatus.CANCELLED:
+                return False
+            if known.finished_at is None or known.finished_at > _now() - after:
+                return False
+            self.jobs[job.job_id] = known.model_copy(update={"discarded_at": _now()})
+            return True
 
     def reopen_discard(self, job_id: str) -> JobRecord | None:
         with self._lock:

@@ -304,13 +304,16 @@ class PostgresState:
         return rows[0]["retried"], job
 
     @repeatable
-    def mark_discarded(self, job: JobRecord) -> None:
-        self._execute(
+    def mark_discarded(self, job: JobRecord, after: timedelta) -> bool:
+        rows = self._rows(
             """UPDATE app.jobs SET discarded_at = now()
-                WHERE job_id = %s AND run = %s AND status = 'cancelled'""",
+                WHERE job_id = %s AND run = %s AND status = 'cancelled'
+                  AND finished_at <= now() - %s RETURNING job_id""",
             job.job_id,
             job.run,
+            after,
         )
+        return bool(rows)
 
     @repeatable
     def reopen_discard(self, job_id: str) -> JobRecord | None:
@@ -370,10 +373,6 @@ class PostgresState:
         """Asked by people who wait: no patience here."""
         [row] = self._rows("SELECT * FROM app.health()")
         return StateHealth.model_validate(row)
-
-    def _execute(self, query: str, *parameters: Any) -> None:
-        with self.pool.connection() as conn:
-            conn.execute(query, parameters)
 
     def _rows(self, query: str, *parameters: Any) -> list[DictRow]:
         with self.pool.connection() as conn, conn.cursor(row_factory=dict_row) as cur:

@@ -370,9 +370,10 @@ def test_the_sweep_asks_for_a_cancelled_job_until_its_leavings_are_gone(state):
     job, _ = started_stage(state, 1)
     cancelled = state.cancel_job(job.job_id)
     assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]
-    state.mark_discarded(cancelled.model_copy(update={"run": 2}))
+    assert not state.mark_discarded(cancelled.model_copy(update={"run": 2}), NOW)
+    assert not state.mark_discarded(cancelled, MINUTE)
     assert state.get_job(job.job_id).discarded_at is None
-    state.mark_discarded(cancelled)
+    assert state.mark_discarded(cancelled, NOW)
     assert state.get_job(job.job_id).discarded_at is not None
     assert state.sweep(10, NOW) == []
 
@@ -546,7 +547,7 @@ def test_a_key_goes_with_its_job(state):
 def test_a_late_worker_has_the_discarding_of_a_cancelled_job_begin_again(state):
     job, _ = started_stage(state, 1)
     assert state.reopen_discard(job.job_id) is None and state.reopen_discard("nobody") is None
-    state.mark_discarded(state.cancel_job(job.job_id))
+    state.mark_discarded(state.cancel_job(job.job_id), NOW)
     again = state.reopen_discard(job.job_id)
     assert again is not None and again.discarded_at is None
     assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]

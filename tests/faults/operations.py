@@ -155,7 +155,7 @@ class Discarded:
 
     def bind(self, model: MemoryState) -> Act | None:
         job = _job(model, self.job, self.late)
-        return job and (lambda state: state.mark_discarded(job))
+        return job and (lambda state: state.mark_discarded(job, NOW))
 
 
 @dataclass(frozen=True)

@@ -128,4 +128,11 @@ def test_messages_carry_ids_only_and_are_small():
     for message in (job, task):
         text = message.model_dump_json()
         assert len(text) < 1024
-        assert set(json.loads(text)) <= {"job_id", "run", "stage", "task_id", "quick"}
+        assert set(json.loads(text)) <= {
+            "job_id",
+            "run",
+            "stage",
+            "turned_away",
+            "task_id",
+            "quick",
+        }

@@ -1,0 +1,88 @@
+"""What the code of a job makes: the tasks of a stage, and the result of the whole."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.handler import BoundHandler
+from core.job import JobBase, Stage
+from core.models import JobRecord, Json, TaskRecord
+from core.outcome import Outcome, call_plugin
+from core.ports import StateRepository
+from core.registry import Registry
+from core.storable import must_be_storable
+
+Results = list[tuple[Stage, list[Json]]]
+
+
+def stored_results(
+    state: StateRepository, job: JobRecord, definition: JobBase, names: Sequence[str]
+) -> Results:
+    """The results of the stages that a stage method or finalize names."""
+    by_name = {stage.name: stage for stage in definition.stages}
+    stages = [by_name[name] for name in names]
+    return [(stage, state.results(job.job_id, stage.number)) for stage in stages]
+
+
+def plan_stage(
+    registry: Registry, job: JobRecord, definition: JobBase, stage: Stage, results: Results
+) -> Outcome[list[TaskRecord]]:
+    """The rows of a stage's tasks."""
+    method, handler = getattr(definition, stage.name), registry.handler_of(stage)
+
+    def plan() -> list[TaskRecord]:
+        planned = method(*_arguments(registry, job, definition, results))
+        return [_task(job, stage, handler, index, each) for index, each in enumerate(planned)]
+
+    return call_plugin(plan)
+
+
+def make_result(
+    registry: Registry, job: JobRecord, definition: JobBase, results: Results
+) -> Outcome[Json]:
+    """What finalize returns."""
+
+    def make() -> Json:
+        result = definition.finalize(*_arguments(registry, job, definition, results))
+        must_be_storable("the result of the job", result)
+        return result
+
+    return call_plugin(make)
+
+
+def prefixes_of_tasks(job: JobRecord) -> Iterable[str]:
+    """What the ids of a job's tasks begin with, in each of its runs so far."""
+    return [_prefix(job, run) for run in range(1, job.run + 1)]
+
+
+def _prefix(job: JobRecord, run: int) -> str:
+    return f"{job.job_id[:32]}-{run}-"
+
+
+def _arguments(
+    registry: Registry, job: JobRecord, definition: JobBase, results: Results
+) -> Iterator[Any]:
+    """Parameters and results as the models that the methods of the job take."""
+    yield definition.prepared().model_validate(job.parameters)
+    for stage, rows in results:
+        model = registry.handler_of(stage).result
+        yield [model.model_validate(row) for row in rows]
+
+
+def _task(
+    job: JobRecord, stage: Stage, handler: BoundHandler, index: int, parameters: BaseModel
+) -> TaskRecord:
+    """One row. The run in its id keeps late workers of an old run away."""
+    stored = parameters.model_dump(mode="json")
+    must_be_storable(f"a parameter of {handler.name}, task {index},", stored)
+    return TaskRecord(
+        task_id=f"{_prefix(job, job.run)}{stage.number}-{index}",
+        job_id=job.job_id,
+        run=job.run,
+        stage=stage.number,
+        task_index=index,
+        task_type=handler.name,
+        parameters=stored,
+        attempt_limit=handler.retry.attempts,
+    )

@@ -1,0 +1,185 @@
+"""Hosts of two releases at once, and jobs that were stored by a release that is gone."""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core import machine
+from core.errors import TaskFailed
+from core.handler import RetryPolicy, TaskContext
+from core.job import stage
+from core.models import JobStatus, Json
+from core.registry import Registry
+from tests.fixtures.toys import Bench, Parameters, Square, Squared, Squares, Sum, Total, add, square
+
+
+class Longer(Squares):
+    """The next release adds up twice."""
+
+    @stage("square")
+    def squares(self, params: Parameters) -> list[Square]:
+        return [Square(number=number) for number in range(params.n)]
+
+    @stage("add")
+    def halves(self, params: Parameters, squares: list[Squared]) -> list[Total]:
+        return [Total(values=[squared.value for squared in squares])]
+
+    @stage("add")
+    def total(self, params: Parameters, halves: list[Sum]) -> list[Total]:
+        return [Total(values=[half.total for half in halves])]
+
+
+class Shorter(Squares):
+    """The next release adds nothing up."""
+
+    @stage("square")
+    def squares(self, params: Parameters) -> list[Square]:
+        return [Square(number=number) for number in range(params.n)]
+
+    def finalize(self, params: Parameters, squares: list[Squared]) -> Json:
+        return {"total": sum(squared.value for squared in squares)}
+
+
+def release(job_class, handler=square):
+    return Registry({"squares": job_class}, {"square": handler, "add": add})
+
+
+NOTHING = Registry({}, {})
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Nobody waits for a task's next host: this drain delivers at once what is due later."""
+    monkeypatch.setattr(machine, "ELSEWHERE", RetryPolicy(base=timedelta(0)))
+
+
+def deliver(bench, messages):
+    """Hand over the messages that wait now, or those and all that follow."""
+    for _ in range(messages):
+        waiting = [*bench.bus.messages, *(message for _, message in bench.bus.scheduled)]
+        bench.bus.messages.clear()
+        bench.bus.scheduled.clear()
+        bench.bus.messages.extend(waiting[1:])
+        if isinstance(waiting[0], machine.JobMessage):
+            bench.machine.process_job_message(waiting[0])
+        else:
+            bench.machine.process_tasks(waiting[:1])
+
+
+@pytest.mark.parametrize("delivered", [0, 1, 2, 3])
+@pytest.mark.parametrize("newer", [Longer, Shorter])
+def test_a_job_whose_stages_changed_ends_and_says_why(state, newer, delivered):
+    bench = Bench(state=state)
+    job = bench.machine.submit("squares", {"n": 1}).job
+    deliver(bench, delivered)
+    bench.machine.registry = release(newer)
+    bench.drain()
+    ended = state.get_job(job.job_id)
+    assert ended.status is JobStatus.FAILED and "stored with 2: submit it again" in (
+        ended.error.message
+    )
+    again = bench.run(n=1)
+    assert (again.status, again.run, again.result) == (JobStatus.COMPLETED, 2, {"total": 0})
+
+
+def test_a_host_that_does_not_know_a_job_leaves_it_to_those_that_do(state):
+    bench = Bench(state=state)
+    job = bench.machine.submit("squares", {"n": 2}).job
+    for delivered in range(3):
+        for registry in (NOTHING, release(Squares)):
+            bench.machine.registry = registry
+            deliver(bench, 1)
+        assert state.get_job(job.job_id).status is JobStatus.PROCESSING, delivered
+    bench.drain()
+    assert state.get_job(job.job_id).status is JobStatus.COMPLETED
+
+
+def test_a_job_that_no_host_knows_ends_and_says_why(state):
+    bench = Bench(state=state)
+    job = bench.machine.submit("squares", {"n": 2}).job
+    deliver(bench, 1)
+    bench.machine.registry = NOTHING
+    bench.drain()
+    ended = state.get_job(job.job_id)
+    assert ended.status is not JobStatus.COMPLETED and ended.status.is_final
+
+
+def test_a_cancelled_job_that_no_host_knows_does_not_come_back_for_ever(state):
+    bench = Bench(state=state, lease=timedelta(0))
+    job = bench.machine.submit("squares", {"n": 2}).job
+    bench.machine.cancel(job.job_id)
+    bench.machine.registry = NOTHING
+    bench.drain()
+    assert state.get_job(job.job_id).discarded_at is not None
+
+
+def test_what_is_discarded_of_a_cancelled_run_is_not_of_the_run_that_follows(state):
+    owners = []
+
+    class Leaving(Squares):
+        @stage("square")
+        def squares(self, params: Parameters) -> list[Square]:
+            return [Square(number=1)]
+
+        def discard(self, params: Parameters, ports, owner: str) -> None:
+            if bench.state.get_job(job.job_id).run == 1:
+                bench.machine.submit("squares", {})
+            owners.append(owner)
+
+        def finalize(self, params: Parameters) -> Json:
+            return {}
+
+    bench = Bench(state=state, jobs={"squares": Leaving})
+    job = bench.machine.submit("squares", {}).job
+    bench.machine.cancel(job.job_id)
+    bench.drain()
+    [task] = state.get_tasks(job.job_id, 1, 9)
+    assert state.get_job(job.job_id).status is JobStatus.COMPLETED
+    assert owners and not any(task.task_id.startswith(owner) for owner in owners)
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_worker_whose_clock_is_hours_wrong_waits_by_the_clock_of_the_database(
+    state, monkeypatch, hours
+):
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    monkeypatch.setattr(machine, "datetime", Wrong)
+    bench = Bench(state=state, lease=timedelta(minutes=1))
+    job = bench.machine.submit("squares", {}).job
+    bench.machine.cancel(job.job_id)
+    for _ in range(2):
+        bench.bus.drain(bench.machine.process_job_message, bench.machine.process_tasks)
+    cancelled = state.get_job(job.job_id)
+    assert cancelled.discarded_at is None
+    [due] = {due for due, _ in bench.bus.scheduled}
+    assert due == cancelled.finished_at + bench.lease > datetime.now(UTC)
+
+
+def test_many_attempts_do_not_overflow_the_backoff():
+    policy = RetryPolicy(attempts=math.inf)
+    assert all(policy.delay(attempt) <= policy.cap for attempt in (46, 60, 1025, 10**6))
+
+
+def test_the_backoff_of_a_retried_job_begins_anew(state):
+    broken = [True]
+
+    def square(params: Square, ctx: TaskContext) -> Squared:
+        if broken:
+            raise TaskFailed("NO", "not yet")
+        raise OSError("the disk blinked")
+
+    bench = Bench(handler=square, state=state)
+    failed = bench.run(n=1)
+    for _ in range(8):
+        bench.machine.retry(failed.job_id)
+        bench.drain()
+    broken.clear()
+    bench.machine.retry(failed.job_id)
+    bench.bus.drain(bench.machine.process_job_message, bench.machine.process_tasks)
+    [task] = state.get_tasks(failed.job_id, 1, 9)
+    assert task.due_at - datetime.now(UTC) < timedelta(seconds=5)
