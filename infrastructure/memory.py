@@ -251,11 +251,14 @@ class MemoryState:
         self, task_id: str, attempt: int, error: Failure, delay: timedelta
     ) -> bool:
         with self._lock:
-            if not self._holds(task_id, attempt):
-                if task_id in self.tasks:
-                    self._tell_late(self.tasks[task_id], attempt)
+            task = self.tasks.get(task_id)
+            if task is None:
                 return False
-            task = self.tasks[task_id]
+            if not self._holds(task_id, attempt):
+                if _was_given_back(task, attempt):
+                    return True
+                self._tell_late(task, attempt)
+                return False
             self._set_task(
                 task, status=TaskStatus.QUEUED, due_at=_now() + delay, lease_until=None, error=error
             )
@@ -528,6 +531,11 @@ def _has_run(job: JobRecord, least: float | None, most: float | None) -> bool:
 def _is_purgeable(job: JobRecord, age: timedelta) -> bool:
     settled = job.status is not JobStatus.CANCELLED or job.discarded_at is not None
     return settled and job.finished_at is not None and job.finished_at < _now() - age
+
+
+def _was_given_back(task: TaskRecord, attempt: int) -> bool:
+    is_queued = task.status is TaskStatus.QUEUED and task.attempt == attempt
+    return is_queued and task.spent_attempts < attempt
 
 
 def _lapsed(task: TaskRecord) -> bool:

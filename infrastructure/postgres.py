@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID, uuid4
 
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
@@ -217,11 +218,13 @@ class PostgresState:
         )
         return Failure.model_validate(rows[0]["error"]) if rows else None
 
-    @repeatable
     def claim_tasks(self, task_ids: Sequence[str], lease: timedelta) -> list[Claim]:
-        rows = self._rows(
-            "SELECT outcome, (task_row).* FROM app.claim_tasks(%s, %s)", list(task_ids), lease
-        )
+        return self._claim(list(task_ids), lease, uuid4())
+
+    @repeatable
+    def _claim(self, task_ids: list[str], lease: timedelta, claim_id: UUID) -> list[Claim]:
+        query = "SELECT outcome, (task_row).* FROM app.claim_tasks(%s, %s, %s)"
+        rows = self._rows(query, task_ids, lease, claim_id)
         return [Claim(ClaimOutcome(row["outcome"]), TaskRecord.model_validate(row)) for row in rows]
 
     @repeatable
@@ -297,9 +300,13 @@ class PostgresState:
     def cancel_job(self, job_id: str) -> JobRecord:
         return _one_job(self._rows("SELECT * FROM app.cancel_job(%s)", job_id), job_id)
 
-    @repeatable
     def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
-        rows = self._rows("SELECT retried, (job_row).* FROM app.retry_job(%s)", job_id)
+        return self._retry(job_id, uuid4())
+
+    @repeatable
+    def _retry(self, job_id: str, retry_id: UUID) -> tuple[bool, JobRecord]:
+        query = "SELECT retried, (job_row).* FROM app.retry_job(%s, %s)"
+        rows = self._rows(query, job_id, retry_id)
         job = _one_job(rows, job_id)
         return rows[0]["retried"], job
 

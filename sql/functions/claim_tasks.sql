@@ -7,8 +7,9 @@
 -- exhausted  no attempt is left and nobody holds it: it should be failed
 -- final      it is done
 -- No row: the task is unknown, or belonged to a run that is gone.
+-- Called again with its p_claim_id, because the answer was lost, it finds what it claimed.
 -- Rows are locked in one order everywhere, so that claims of many cannot deadlock.
-CREATE OR REPLACE FUNCTION app.claim_tasks(p_task_ids text[], p_lease interval)
+CREATE OR REPLACE FUNCTION app.claim_tasks(p_task_ids text[], p_lease interval, p_claim_id uuid)
 RETURNS TABLE (outcome text, task_row app.tasks) LANGUAGE plpgsql AS $$
 DECLARE
     v_task app.tasks;
@@ -18,6 +19,7 @@ BEGIN
     LOOP
         outcome := CASE
             WHEN v_task.status NOT IN ('queued', 'processing') THEN 'final'
+            WHEN v_task.status = 'processing' AND v_task.claim_id = p_claim_id THEN 'claimed'
             WHEN v_task.status = 'queued' AND v_task.due_at > now() + interval '1 second'
                 THEN 'early'
             WHEN v_task.status = 'processing' AND v_task.lease_until > now() THEN 'leased'
@@ -25,13 +27,13 @@ BEGIN
             WHEN v_task.attempt - v_task.spent_attempts >= v_task.attempt_limit THEN 'exhausted'
             WHEN v_task.status = 'processing' AND cardinality(p_task_ids) > 1 THEN 'alone'
             ELSE 'claimed' END;
-        IF outcome = 'claimed' THEN
+        IF outcome = 'claimed' AND v_task.claim_id IS DISTINCT FROM p_claim_id THEN
             IF v_task.status = 'processing' THEN
                 PERFORM app.record_lost_attempt(v_task);
             END IF;
             UPDATE app.tasks t
                SET status = 'processing', attempt = t.attempt + 1, lease_until = now() + p_lease,
-                   nudged_at = NULL, started_at = now(), progress = 0, progress_message = ''
+                   claim_id = p_claim_id, nudged_at = NULL, started_at = now(), progress = 0, progress_message = ''
              WHERE t.task_id = v_task.task_id
             RETURNING * INTO v_task;
         END IF;

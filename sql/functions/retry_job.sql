@@ -4,7 +4,8 @@
 -- incomplete results, are dropped. The new run number makes late messages and workers of the
 -- old run powerless. Returns the job; unchanged when it is not failed or completed_with_errors:
 -- what a cancelled job had made is gone, it is submitted again. No row: there is no such job.
-CREATE OR REPLACE FUNCTION app.retry_job(p_job_id text)
+-- Called again with its p_retry_id, because the answer was lost, it answers as before.
+CREATE OR REPLACE FUNCTION app.retry_job(p_job_id text, p_retry_id uuid)
 RETURNS TABLE (retried boolean, job_row app.jobs) LANGUAGE plpgsql AS $$
 DECLARE
     v_job   app.jobs;
@@ -13,6 +14,10 @@ DECLARE
 BEGIN
     SELECT * INTO v_job FROM app.jobs j WHERE j.job_id = p_job_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF v_job.retry_id = p_retry_id THEN
+        RETURN QUERY SELECT true, v_job;
         RETURN;
     END IF;
     IF v_job.status NOT IN ('failed', 'completed_with_errors') THEN
@@ -40,7 +45,7 @@ BEGIN
     END IF;
     UPDATE app.jobs j
        SET status = CASE WHEN j.stage = 0 THEN 'queued' ELSE 'processing' END,
-           run = j.run + 1, stage = coalesce(v_stage, j.stage), result = NULL, error = NULL,
+           retry_id = p_retry_id, run = j.run + 1, stage = coalesce(v_stage, j.stage), result = NULL, error = NULL,
            nudged_at = NULL, updated_at = now(), finished_at = NULL
      WHERE j.job_id = p_job_id
     RETURNING * INTO v_job;

@@ -1,6 +1,7 @@
 -- Give a claimed task back after a passing fault, due again after a delay.
 --
--- False when the claim is gone. The attempt and its error are kept.
+-- False when the claim is gone. The attempt and its error are kept. Called again for a task this
+-- attempt gave back, it changes nothing and gives the same answer.
 CREATE OR REPLACE FUNCTION app.retry_task_later(
     p_task_id text, p_attempt int, p_error jsonb, p_delay interval
 ) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -13,6 +14,12 @@ BEGIN
      WHERE task_id = p_task_id AND attempt = p_attempt AND status = 'processing'
     RETURNING * INTO v_task;
     IF NOT FOUND THEN
+        PERFORM FROM app.tasks
+          WHERE task_id = p_task_id AND attempt = p_attempt AND status = 'queued'
+            AND spent_attempts < p_attempt;
+        IF FOUND THEN
+            RETURN true;
+        END IF;
         PERFORM app.record_late_write(p_task_id, p_attempt);
         RETURN false;
     END IF;

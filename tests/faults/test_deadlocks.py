@@ -5,6 +5,7 @@ every race of a cancel with a completion.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -47,7 +48,8 @@ def made_ready(state, how):
 @pytest.mark.parametrize("how", ["cancel_job", "submit_job", "retry_job"])
 def test_a_task_that_ends_does_not_wait_for_who_ends_its_job(postgres_state, database_url, how):
     job, task_id, attempt = made_ready(postgres_state, how)
-    arguments = (job.job_id, "test", 1, "{}", 2) if how == "submit_job" else (job.job_id,)
+    more = {"submit_job": ("test", 1, "{}", 2), "retry_job": (uuid4(),)}
+    arguments = (job.job_id, *more.get(how, ()))
     marks = ", ".join(["%s"] * len(arguments))
     with psycopg.connect(database_url) as worker, ThreadPoolExecutor(1) as user:
         worker.execute("SELECT FROM app.stages WHERE job_id = %s FOR UPDATE", [job.job_id])
