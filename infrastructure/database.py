@@ -12,7 +12,24 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from infrastructure.identity import managed_identity
 from infrastructure.patience import persist
 
+# Whoever waits for a server that vanished without a word learns of it within half a minute: the
+# operating system would take a quarter of an hour, or two hours where nothing is under way.
+SILENCE: dict[str, int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
+
+_PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    PoolTimeout,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,10 +45,16 @@ def open_pool(database_url: str, max_size: int) -> ConnectionPool:
         timeout=10,
         max_idle=120,
         check=_check_after_a_rest,
+        configure=_configure,
         reset=_used,
         connection_class=_connection_class(database_url),
-        kwargs={"autocommit": True, "application_name": "geolathe"},
+        kwargs={"autocommit": True, "application_name": "geolathe", **SILENCE},
     )
+
+
+def _configure(connection: psycopg.Connection) -> None:
+    """A process that is frozen in the middle of a transaction must not keep its locks for ever."""
+    connection.execute("SET idle_in_transaction_session_timeout = '30s'")
 
 
 # A connection that worked a moment ago is not asked again: that was a sixth of an engine's time.
@@ -67,11 +90,11 @@ def _connection_class(database_url: str) -> type[psycopg.Connection]:
 def patiently(method: Callable[P, R]) -> Callable[P, R]:
     """Try a method that is safe to repeat again while the database is away.
 
-    A cut connection, a restart and a deadlock are all passing.
+    A cut connection, a restart, a deadlock and a server that is read-only, while it fails over or
+    its disk is full, are all passing.
     """
-    passing = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return persist("PostgreSQL", lambda: method(*args, **kwargs), passing)
+        return persist("PostgreSQL", lambda: method(*args, **kwargs), _PASSING)
 
     return call

@@ -1,0 +1,36 @@
+"""A database that is read-only, or gone without a word: waited for, and not for ever."""
+
+import os
+import socket
+import threading
+
+import psycopg
+
+from tests.fixtures.records import new_job
+
+OTHERS_OUT = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
+
+def test_the_state_outlives_a_server_that_is_read_only_for_a_while(postgres_state, database_url):
+    """As in a failover, or when its disk is full."""
+    options = "-c default_transaction_read_only=off"
+    with psycopg.connect(database_url, autocommit=True, options=options) as admin:
+
+        def switch(to):
+            name = admin.info.dbname
+            admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {to}")
+            admin.execute(OTHERS_OUT)
+
+        switch("on")
+        timer = threading.Timer(0.5, switch, ["off"])
+        timer.start()
+        assert postgres_state.submit_job(new_job())[0] is True
+        timer.join()
+
+
+def test_a_vanished_server_and_a_frozen_transaction_are_noticed_within_half_a_minute(pool):
+    with pool.connection() as conn, socket.socket(fileno=os.dup(conn.fileno())) as wire:
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert conn.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("30s",)
