@@ -4,16 +4,18 @@ import { h, show } from "./dom.js";
 import { formView } from "./form.js";
 import { jobView } from "./job.js";
 import { listView } from "./list.js";
+import { sorry } from "./words.js";
 
 const main = document.getElementById("main");
 const forget = document.getElementById("forget");
 let leaving = new AbortController();
+let shown = null;
 
 function route() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
-  const job = path.match(/^\/jobs\/([0-9a-f]{64})$/);
+  const job = path.match(/^\/jobs\/([^/]+)$/);
   const search = new URLSearchParams(query);
-  if (job) return { name: "", run: (place, signal) => jobView(place, job[1], signal) };
+  if (job) return { name: `#${path}`, run: (place, signal) => jobView(place, job[1], search, signal) };
   if (path === "/new") return { name: "#/new", run: (place, signal) => formView(place, search, signal) };
   return { name: "#/", run: (place, signal) => listView(place, search, signal) };
 }
@@ -29,23 +31,30 @@ async function visit() {
   }
   forget.hidden = !key.get();
   if (!key.get()) return askForKey();
-  show(main, h("p", { role: "status" }, "Loading …"));
+  if (view.name !== shown) show(main, h("p", { role: "status" }, "Loading …"));
+  shown = view.name;
   try {
     await view.run(main, signal);
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (error instanceof Problem && error.status === 401) askForKey("This key is not accepted. Check it, or ask whoever runs the service.");
-    else throw error;
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 401) askForKey(key.get() && "This key is not accepted. Check it, or ask whoever runs the service.");
+    else {
+      shown = null;
+      show(main, sorry(error, visit));
+    }
   }
 }
 
 function askForKey(wrong) {
   document.title = "Sign in · Geolathe";
-  const input = h("input", { id: "key", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "key-help", "aria-invalid": Boolean(wrong) });
+  shown = null;
+  forget.hidden = true;
+  const input = h("input", { id: "key", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "key-help", "aria-invalid": wrong ? "true" : null });
   show(main, h("form", { class: "card", onsubmit: (event) => { event.preventDefault(); key.set(input.value.trim()); visit(); } },
     h("h1", {}, "Function key"),
     h("div", { class: "field" }, h("label", { for: "key" }, "Key"), input,
-      h("p", { class: "help", id: "key-help" }, "It stays in this browser. On your own machine ", h("code", {}, "./dev status"), " shows it; in Azure it stands under App keys."),
+      h("p", { class: "help", id: "key-help" }, "It stays in this browser. On your own machine ", h("code", {}, "./dev status --json"), " shows it as ", h("code", {}, "function_key"), "; in Azure it stands under App keys."),
       wrong ? h("p", { class: "wrong", role: "alert" }, wrong) : null),
     h("button", { class: "primary" }, "Continue")));
   input.focus();

@@ -1,30 +1,34 @@
 // One job: how far it is, why it failed, what it made.
 import { ask, pause } from "./api.js";
-import { h, link, show } from "./dom.js";
-import { about, lasted, sorry, span, state, title, when } from "./words.js";
+import { h, link, refresh, show } from "./dom.js";
+import { about, count, failure, lasted, left, moment, sorry, state, title, when, ZONE } from "./words.js";
 
 const FINAL = ["completed", "completed_with_errors", "failed", "cancelled"];
 const TASKS = 100;
 
-export async function jobView(place, id, signal) {
-  const parts = { head: h("div", {}), work: h("div", {}), result: h("div", {}), tasks: h("div", {}), rest: h("div", {}), timeline: h("div", {}) };
-  const seen = { etag: "", result: "", tasksShown: TASKS };
+export async function jobView(place, id, search, signal) {
+  const parts = Object.fromEntries(["head", "trouble", "work", "result", "tasks", "rest", "timeline"].map((name) => [name, h("div", {})]));
+  const seen = { etag: "", known: search.has("known"), tasksShown: TASKS };
+  seen.redraw = () => seen.job && refresh(parts.head, head(seen.job, seen));
+  const clock = setInterval(seen.redraw, 1000);
+  signal.addEventListener("abort", () => clearInterval(clock), { once: true });
   let first = true;
   while (!signal.aborted) {
     try {
       const job = await ask(`/jobs/status/${id}?wait=${first ? 0 : 20}`, { signal, etag: seen.etag });
-      if (first) show(place, parts.head, parts.work, h("div", { class: "columns" }, parts.result, parts.rest), parts.tasks, parts.timeline);
+      if (first) show(place, parts.head, parts.trouble, parts.work, h("div", { class: "columns" }, parts.result, parts.rest), parts.tasks, parts.timeline);
+      refresh(parts.trouble);
       if (!job.unchanged) {
         seen.etag = job.etag;
         await draw(parts, job, seen, signal);
       }
       if (first) place.querySelector("h1").focus({ preventScroll: true });
       first = false;
-      if (FINAL.includes(seen.status)) await changed(seen, signal);
+      if (FINAL.includes(seen.job.status)) await changed(seen, signal);
       else await pause(0.5, signal);
     } catch (error) {
       if (error.name === "AbortError" || error.status === 401) throw error;
-      show(first ? place : parts.work, sorry(error), h("p", {}, h("a", { href: "#/" }, "All jobs")));
+      refresh(first ? place : parts.trouble, sorry(error), first ? h("p", {}, h("a", { href: "#/" }, "All jobs")) : null);
       if (error.status === 404) return;
       seen.etag = "";
       await pause(3, signal);
@@ -41,58 +45,69 @@ async function changed(seen, signal) {
 }
 
 async function draw(parts, job, seen, signal) {
-  if (seen.status && seen.status !== job.status) document.getElementById("news").textContent = `The job is ${job.status.replaceAll("_", " ")}.`;
-  seen.status = job.status;
+  if (seen.job && seen.job.status !== job.status) document.getElementById("news").textContent = `The job is ${job.status.replaceAll("_", " ")}.`;
+  seen.job = job;
+  seen.types ??= (await ask("/job-types", { signal })).job_types;
   document.title = `${job.status.replaceAll("_", " ")}: ${about(job)} · Geolathe`;
-  show(parts.head, head(job, seen));
-  show(parts.work, stages(job));
-  const made = JSON.stringify(job.result_data ?? null);
-  if (made !== seen.result) show(parts.result, result(job));
-  seen.result = made;
-  show(parts.rest, parameters(job));
-  await history(parts, job, seen, signal);
+  seen.redraw();
+  refresh(parts.work, stages(job));
+  refresh(parts.result, result(job));
+  refresh(parts.rest, parameters(job, seen.types));
+  await history(parts, seen, signal);
 }
 
-function head(job, seen) {
-  const act = (verb, question) => async (event) => {
+function act(job, seen, verb, question) {
+  return async () => {
     if (question && !confirm(question)) return;
-    event.target.disabled = true;
+    Object.assign(seen, { acting: true, refused: null, known: false });
+    seen.redraw();
     try {
       await ask(`/jobs/${job.job_id}/${verb}`, { method: "POST" });
     } catch (error) {
-      document.getElementById("acted").replaceChildren(sorry(error));
+      seen.refused = error;
     }
-    event.target.disabled = false;
+    seen.acting = false;
+    seen.redraw();
     seen.etag = "";
     seen.wake?.();
   };
+}
+
+function head(job, seen) {
   const open = !FINAL.includes(job.status);
+  const button = (verb, text, question) => h("button", { type: "button", id: verb, disabled: seen.acting, onclick: act(job, seen, verb, question) }, text);
+  const again = job.error ? "Change parameters and submit" : job.status === "cancelled" ? "Submit again" : "Submit with other parameters";
   return [
     h("p", {}, h("a", { href: "#/" }, "← All jobs")),
     h("div", { class: "row spread" }, h("h1", { tabindex: -1 }, about(job)), h("span", { id: "state" }, state(job.status))),
-    h("div", { id: "acted" }),
-    job.error ? h("div", { class: "problem", role: "alert" }, h("p", {}, h("strong", {}, title(job.error.code.toLowerCase())), " ", h("code", { class: "quiet" }, job.error.code)), h("p", {}, job.error.message)) : null,
-    h("div", { class: "row" },
-      open ? h("button", { type: "button", id: "cancel", onclick: act("cancel", "Stop this job and remove what it made?") }, "Cancel") : null,
-      ["failed", "completed_with_errors"].includes(job.status) ? h("button", { type: "button", id: "retry", onclick: act("retry") }, "Retry what failed") : null,
-      h("a", { class: "button", id: "again", href: `#/new?from=${job.job_id}` }, job.error ? "Change parameters and submit" : "Submit with other parameters")),
-    h("p", { class: "quiet" }, `${job.job_type} · submitted `, when(job.created_at), job.started_at ? ` · ${open ? "running for" : "took"} ${lasted(job)}` : "",
-      job.run > 1 ? ` · run ${job.run}` : "", " · ", h("code", {}, job.job_id)),
+    seen.known ? h("p", { id: "known", class: "problem mild" }, "The same was submitted before: this is that job.") : null,
+    job.error ? h("div", { id: "error", class: "problem", role: "alert" }, h("p", {}, h("strong", {}, title(job.error.code)), " ", h("code", { class: "quiet" }, job.error.code)), h("p", {}, job.error.message)) : null,
+    seen.refused ? h("div", { id: "refused" }, sorry(seen.refused)) : null,
+    h("div", { id: "actions", class: "row" },
+      open ? button("cancel", "Cancel", "Stop this job and remove what it made?") : null,
+      ["failed", "completed_with_errors"].includes(job.status) ? button("retry", "Retry what failed") : null,
+      h("a", { class: "button", id: "again", href: `#/new?from=${job.job_id}` }, again)),
+    h("p", { id: "times", class: "quiet" }, `${title(job.job_type)} · submitted `, when(job.created_at), job.started_at ? ` · ${open ? "running for" : "took"} ${lasted(job)}` : "",
+      job.run > 1 ? ` · run ${job.run}` : ""),
   ];
 }
 
 function stages(job) {
-  const left = job.remaining_seconds;
   return h("section", { class: "card", "aria-labelledby": "stages" },
-    h("div", { class: "row spread" }, h("h2", { id: "stages" }, "Stages"), left === null ? null : h("span", { class: "quiet" }, `about ${span(left)} left`)),
-    h("div", { class: "scroll" }, h("table", { class: "cards" },
+    h("div", { class: "row spread" }, h("h2", { id: "stages" }, "Stages"), job.remaining_seconds === null ? null : h("span", { class: "quiet" }, left(job.remaining_seconds))),
+    h("div", { class: "scroll" }, h("table", { class: "cards stages" },
       h("thead", {}, h("tr", {}, ["Stage", "State", "Tasks", "Progress"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, job.stages.map((stage) => h("tr", {},
         h("th", { scope: "row" }, title(stage.name)),
         h("td", { class: "short" }, state(stage.status)),
-        h("td", { class: "short" }, stage.status === "pending" ? "" : `${stage.completed_tasks} of ${stage.total_tasks}${stage.failed_tasks ? `, ${stage.failed_tasks} failed` : ""}`),
-        h("td", { class: "wide" }, h("progress", { max: 1, value: stage.progress, "aria-label": `progress of ${title(stage.name)}` }),
+        h("td", { class: "short" }, stage.status === "pending" ? "" : `${stage.completed_tasks.toLocaleString()} of ${stage.total_tasks.toLocaleString()}${stage.failed_tasks ? `, ${stage.failed_tasks.toLocaleString()} failed` : ""}`),
+        h("td", { class: "wide" }, h("progress", { max: 1, value: share(stage), "aria-label": `progress of ${title(stage.name)}` }),
           stage.message ? h("div", { class: "quiet" }, stage.message) : null)))))));
+}
+
+// What failed or was cancelled is over, but not done.
+function share(stage) {
+  return FINAL.includes(stage.status) && stage.total_tasks ? stage.completed_tasks / stage.total_tasks : stage.progress;
 }
 
 function result(job) {
@@ -112,50 +127,66 @@ function result(job) {
 function facts(made) {
   if (!made.cog) return Object.entries(made).filter(([, value]) => typeof value !== "object").map(([name, value]) => [title(name), String(value)]);
   return [
-    ["Kind", made.validation.raster_type], ["CRS", `${made.validation.source_crs} → ${made.cog.target_crs}`],
+    ["Kind", title(made.validation.raster_type)], ["CRS", `${made.validation.source_crs} → ${made.cog.target_crs}`],
     ["COG", (made.cogs ?? [made.cog]).map((cog) => h("div", {}, h("code", {}, `${cog.cog_container}/${cog.cog_blob}`), ` ${cog.size_mb} MB, ${cog.compression}`))],
     ["STAC item", `${made.stac.collection_id} / ${made.stac.item_id}`],
   ];
 }
 
-function parameters(job) {
-  const rows = Object.entries(job.parameters).filter(([, value]) => value !== null && value !== "" && JSON.stringify(value) !== "{}");
-  return h("section", { class: "card", "aria-labelledby": "parameters" }, h("h2", { id: "parameters" }, "Parameters"),
-    h("dl", {}, rows.map(([name, value]) => [h("dt", {}, title(name)), h("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value))])));
+// What was asked for, as the form has it; then what the service added.
+function parameters(job, types) {
+  const asked = Object.keys(types.find((type) => type.job_type === job.job_type)?.parameters.properties ?? job.parameters);
+  const added = Object.keys(job.parameters).filter((name) => !asked.includes(name));
+  const told = ([, value]) => value !== null && value !== undefined && JSON.stringify(value) !== "{}";
+  const list = (rows) => h("dl", {}, rows.filter(told).map(([name, value]) => [h("dt", {}, title(name)), h("dd", {}, plain(value))]));
+  const row = (name) => [name, job.parameters[name]];
+  return h("section", { class: "card", "aria-labelledby": "parameters" }, h("h2", { id: "parameters" }, "Parameters"), list(asked.map(row)),
+    h("details", { id: "added" }, h("summary", {}, "Job id and what was learnt at submission"), list([["job_id", job.job_id], ...added.map(row)])));
 }
 
-async function history(parts, job, seen, signal) {
+function plain(value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+async function history(parts, seen, signal) {
+  const { job } = seen;
   const [tasks, timeline] = await Promise.all([
     ask(`/jobs/${job.job_id}/tasks?limit=${seen.tasksShown}`, { signal }),
     ask(`/jobs/${job.job_id}/events?limit=200`, { signal }),
   ]);
-  show(parts.tasks, taskTable(tasks, async () => {
+  refresh(parts.tasks, taskTable(tasks, job, async () => {
     seen.tasksShown = Math.min(1000, seen.tasksShown + 300);
-    await history(parts, job, seen, signal);
+    await history(parts, seen, signal);
   }));
-  const opened = parts.timeline.querySelector("details")?.open;
-  show(parts.timeline, h("section", { class: "card" }, h("details", { open: opened ?? true }, h("summary", {}, h("h2", {}, "Timeline")),
-    h("ol", { class: "timeline" }, timeline.events.map((event) => h("li", {}, h("time", { class: "quiet", datetime: event.at, title: event.at }, new Date(event.at).toLocaleTimeString()), h("span", {}, happened(event))))),
-    timeline.next ? h("p", { class: "quiet" }, "The first 200 are shown.") : null)));
+  refresh(parts.timeline, h("section", { class: "card", "aria-labelledby": "timeline" },
+    h("div", { class: "row spread" }, h("h2", { id: "timeline" }, "Timeline"), h("span", { class: "quiet" }, `times in ${ZONE}`)),
+    h("ol", { class: "timeline" }, timeline.events.map((event) => h("li", {}, h("span", { class: "quiet" }, moment(event.at)), h("span", {}, happened(event, job))))),
+    timeline.next ? h("p", { class: "quiet" }, "The first 200 are shown.") : null));
 }
 
-function happened(event) {
-  const detail = event.detail ?? {};
-  const more = [detail.stage ? `stage ${detail.stage}` : "", detail.tasks !== undefined ? `${detail.tasks} tasks` : "", detail.code ?? detail.error?.code ?? "", detail.run ? `run ${detail.run}` : ""].filter(Boolean);
-  return title(event.kind) + (more.length ? ` (${more.join(", ")})` : "");
+function happened({ kind, detail }, job) {
+  const stage = kind.startsWith("stage_") && job.stages[detail.stage - 1];
+  const text = stage ? `Stage ${detail.stage} (${title(stage.name)}) ${kind.replace("stage_", "").replaceAll("_", " ")}` : title(kind);
+  const more = [detail.tasks === undefined ? "" : count(detail.tasks, "task"), detail.failed ? `${detail.failed.toLocaleString()} failed` : "", detail.code ? title(detail.code) : "", detail.run ? `run ${detail.run}` : ""].filter(Boolean);
+  return more.length ? `${text}: ${more.join(", ")}` : text;
 }
 
-function taskTable(page, more) {
-  return h("section", { class: "card", "aria-labelledby": "tasks" }, h("h2", { id: "tasks" }, "Tasks"),
-    page.tasks.length ? h("div", { class: "scroll" }, h("table", { class: "cards" },
-      h("thead", {}, h("tr", {}, ["Task", "State", "Attempt", "Took"].map((name) => h("th", { scope: "col" }, name)))),
+function taskTable(page, job, more) {
+  const total = job.stages.reduce((sum, stage) => sum + stage.total_tasks, 0);
+  const name = (task) => title(task.task_type) + (job.stages[task.stage - 1]?.total_tasks > 1 ? ` ${(task.task_index + 1).toLocaleString()}` : "");
+  return h("section", { class: "card", "aria-labelledby": "tasks" },
+    h("div", { class: "row spread" }, h("h2", { id: "tasks" }, "Tasks"), page.next ? h("span", { class: "quiet" }, `${page.tasks.length.toLocaleString()} of ${total.toLocaleString()}`) : null),
+    page.tasks.length ? h("div", { class: "scroll" }, h("table", { class: "cards tasks" },
+      h("thead", {}, h("tr", {}, ["Task", "State", "Attempt", "Took"].map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, page.tasks.map((task) => h("tr", {},
-        h("th", { scope: "row" }, `${title(task.task_type)} ${task.task_index + 1}`,
-          task.error ? h("div", {}, `${task.error.code}: ${task.error.message}`) : null,
+        h("th", { scope: "row" }, name(task),
+          task.status === "processing" && task.progress_message ? h("div", { class: "quiet" }, task.progress_message) : null,
+          task.error ? h("div", {}, failure(task.error)) : null,
           task.attempts.map((attempt) => h("div", { class: "quiet" }, `Attempt ${attempt.attempt}: ${attempt.error.message}`))),
         h("td", { class: "short" }, state(task.status)),
         h("td", { class: "short" }, task.attempt || ""),
         h("td", { class: "short quiet" }, lasted(task))))))) : h("p", { class: "quiet" }, "None yet."),
     page.next && page.tasks.length < 1000 ? h("button", { type: "button", id: "more", onclick: more }, "Show more") : null,
-    page.next && page.tasks.length >= 1000 ? h("p", { class: "quiet" }, "The first 1000 are shown; the API has them all.") : null);
+    page.next && page.tasks.length >= 1000 ? h("p", { class: "quiet" }, "The first 1,000 are shown; the API has them all.") : null);
 }

@@ -1,18 +1,18 @@
 // The list of jobs: live, filtered, a page at a time.
 import { ask, pause } from "./api.js";
-import { h, show } from "./dom.js";
-import { about, lasted, sorry, state, when } from "./words.js";
+import { h, refresh, show } from "./dom.js";
+import { about, lasted, sorry, state, title, when } from "./words.js";
 
 const STATES = ["queued,processing", "completed", "completed_with_errors", "failed", "cancelled"];
 const PAGE = 25;
 
 export async function listView(place, search, signal) {
   document.title = "Jobs · Geolathe";
-  const table = h("div", {});
+  const [trouble, table] = [h("div", {}), h("div", {})];
   const { job_types: types } = await ask("/job-types", { signal });
   show(place,
     h("div", { class: "row spread" }, h("h1", {}, "Jobs"), h("a", { class: "button primary", href: "#/new" }, "New job")),
-    filters(search, types), table);
+    filters(search, types), trouble, table);
   while (!signal.aborted) {
     const query = new URLSearchParams({ limit: PAGE });
     for (const name of ["status", "job_type", "after"]) if (search.get(name)) query.set(name, search.get(name));
@@ -20,10 +20,11 @@ export async function listView(place, search, signal) {
     try {
       const page = await ask(`/jobs?${query}`, { signal });
       open = page.jobs.some((job) => !job.finished_at);
-      show(table, page.jobs.length ? rows(page.jobs) : empty(search), pages(search, page));
+      refresh(trouble);
+      refresh(table, page.jobs.length ? rows(page.jobs) : empty(search), pages(search, page));
     } catch (error) {
       if (error.name === "AbortError" || error.status === 401) throw error;
-      show(table, sorry(error));
+      refresh(trouble, sorry(error));
     }
     await pause(open ? 1 : 4, signal);
     while (document.hidden) await pause(1, signal);
@@ -40,17 +41,17 @@ function filters(search, types) {
   };
   const choice = (id, name, text, options) => h("div", { class: "field" }, h("label", { for: id }, text),
     h("select", { id, onchange: go(name) }, h("option", { value: "" }, "All"),
-      options.map((value) => h("option", { value, selected: search.get(name) === value }, value === STATES[0] ? "open" : value.replaceAll("_", " ")))));
+      options.map((value) => h("option", { value, selected: search.get(name) === value }, value === STATES[0] ? "Open" : title(value)))));
   return h("div", { class: "row card" }, choice("status", "status", "State", STATES), choice("type", "job_type", "Type", types.map((type) => type.job_type)));
 }
 
 function rows(jobs) {
-  return h("div", { class: "card scroll" }, h("table", { class: "cards" },
+  return h("div", { class: "card scroll" }, h("table", { class: "cards jobs" },
     h("caption", { class: "hidden" }, "Jobs, newest first"),
     h("thead", {}, h("tr", {}, ["Job", "State", "Stage", "Created", "Took"].map((head) => h("th", { scope: "col" }, head)))),
-    h("tbody", {}, jobs.map((job) => h("tr", { "data-job": job.job_id },
+    h("tbody", {}, jobs.map((job) => h("tr", { id: `row-${job.job_id}`, "data-job": job.job_id },
       h("th", { scope: "row" }, h("a", { href: `#/jobs/${job.job_id}`, id: `job-${job.job_id}` }, about(job)),
-        h("div", { class: "quiet" }, job.job_type),
+        h("div", { class: "quiet" }, title(job.job_type)),
         job.error ? h("div", {}, job.error.message) : null),
       h("td", { class: "short" }, state(job.status)),
       h("td", { class: "short" }, job.finished_at ? "" : h("span", { "aria-label": `stage ${job.stage} of ${job.total_stages}` }, `${job.stage} of ${job.total_stages}`)),
