@@ -78,7 +78,7 @@ def test_a_raster_is_dropped_watched_and_opened_as_a_map(signed_in, ui, tmp_path
             const content = Uint8Array.from(atob(bytes), (char) => char.charCodeAt(0));
             data.items.add(new File([content], name));
             const event = new DragEvent("drop", {dataTransfer: data, bubbles: true});
-            document.querySelector(".drop").dispatchEvent(event);
+            document.body.dispatchEvent(event);
         }""",
         [name, base64.b64encode(SAMPLE.read_bytes()).decode()],
     )
@@ -105,7 +105,7 @@ def test_a_failed_raster_tells_why_and_is_submitted_again_with_what_it_missed(si
     expect(page.get_by_role("alert")).to_contain_text("set input_crs")
     page.get_by_role("link", name="Change parameters and submit").click()
     expect(page.get_by_label("Blob name")).to_have_value(bare.name)
-    page.locator("summary").click()
+    expect(page.get_by_role("alert")).to_contain_text("set input_crs")
     page.get_by_label("Input CRS").fill("EPSG:32618")
     page.get_by_role("button", name="Submit").click()
     state_is(page, "completed")
@@ -120,6 +120,90 @@ def test_a_wrong_field_is_named_where_it_stands(signed_in, ui):
     expect(field).to_be_focused()
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#wrong-n")).to_contain_text("greater than or equal to 0")
+    field.fill("")
+    field.press_sequentially("1e")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator("#wrong-n")).to_have_text("This is not a number")
+
+
+def test_what_was_submitted_before_is_told_and_the_way_back_keeps_what_was_typed(signed_in, ui):
+    page, message = signed_in, uuid.uuid4().hex
+    for known in (0, 1):
+        page.goto(f"{ui}#/new?type=hello_world")
+        page.get_by_label("Message").fill(message)
+        page.get_by_role("button", name="Submit").click()
+        state_is(page, "completed")
+        expect(page.locator("#known")).to_have_count(known)
+        page.go_back()
+        expect(page.get_by_label("Message")).to_have_value(message)
+
+
+def test_a_slow_upload_asks_again_before_its_address_expires(signed_in, ui, tmp_path):
+    page, asked = signed_in, []
+
+    def expiring(route):
+        answer = route.fetch()
+        asked.append(answer)
+        route.fulfill(json={**answer.json(), "expires_at": "2026-01-01T00:00:00Z"})
+
+    page.route("**/api/uploads", expiring)
+    path = tmp_path / f"slow-{uuid.uuid4().hex[:8]}.tif"
+    path.write_bytes(SAMPLE.read_bytes())
+    page.goto(f"{ui}#/new")
+    page.get_by_label("Drop a raster here").set_input_files(path)
+    expect(page.locator("#upload")).to_contain_text("is in storage", timeout=30_000)
+    assert len(asked) == 2
+
+
+def test_a_refused_action_stays_told(signed_in, ui, product, bare):
+    page = signed_in
+    failed = product.run("process_raster", **product.upload(bare, bare.name))["job_id"]
+    page.goto(f"{ui}#/jobs/{failed}")
+    detail = "the job cannot be retried"
+    page.route("**/retry", lambda route: route.fulfill(status=409, json={"detail": detail}))
+    page.get_by_role("button", name="Retry what failed").click()
+    page.wait_for_timeout(2000)
+    expect(page.locator("#refused")).to_contain_text(detail)
+
+
+def test_a_poll_changes_only_what_differs(signed_in, ui, product):
+    page = signed_in
+    job_id = product.run("hello_world", n=1, message=uuid.uuid4().hex)["job_id"]
+    page.goto(f"{ui}#/")
+    page.wait_for_selector(f"#row-{job_id}")
+    page.evaluate("id => { window.kept = document.getElementById(id); }", f"row-{job_id}")
+    page.locator(f"#job-{job_id}").focus()
+    newer = product.run("hello_world", n=2, message=uuid.uuid4().hex)["job_id"]
+    page.wait_for_selector(f"#row-{newer}")
+    assert page.evaluate("window.kept.isConnected")
+    expect(page.locator(f"#job-{job_id}")).to_be_focused()
+    page.get_by_label("State").focus()
+    page.get_by_label("State").select_option("completed")
+    page.wait_for_function("location.hash.includes('status=completed')")
+    expect(page.get_by_label("State")).to_be_focused()
+
+
+def test_a_running_job_s_time_goes_on_between_answers(signed_in, ui, product):
+    page = signed_in
+    running = product.submit("hello_world", n=100_000, message=uuid.uuid4().hex)["job_id"]
+    page.goto(f"{ui}#/jobs/{running}")
+    expect(page.locator("#times")).to_contain_text("running for")
+    page.route("**/api/jobs/**", lambda route: None)
+    before = page.locator("#times").inner_text()
+    expect(page.locator("#times")).not_to_have_text(before, timeout=4000)
+    page.unroute("**/api/jobs/**")
+    with product.api as api:
+        api.post(f"/jobs/{running}/cancel")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "less than 1 s"), (59.7, "1 min 0 s"), (119.8, "2 min 0 s"), (7190, "2 h 0 min"),
+     (200_000, "2 d 7 h")],
+)  # fmt: skip
+def test_durations_are_rounded_whole(signed_in, seconds, words):
+    script = "seconds => import('/api/ui/words.js').then(({ span }) => span(seconds))"
+    assert signed_in.evaluate(script, seconds).replace("\xa0", " ") == words
 
 
 def test_a_running_job_is_cancelled_and_a_failed_one_retried(signed_in, ui, product, bare):
@@ -129,6 +213,7 @@ def test_a_running_job_is_cancelled_and_a_failed_one_retried(signed_in, ui, prod
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
     state_is(page, "cancelled", seconds=5)
+    assert page.locator("progress").first.evaluate("bar => bar.value") < 1
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     failed = product.run("process_raster", **product.upload(bare, bare.name))["job_id"]
     page.goto(f"{ui}#/jobs/{failed}")
@@ -171,6 +256,14 @@ def test_states_without_content_are_told(signed_in, ui):
     page = signed_in
     page.goto(f"{ui}#/jobs/{'0' * 64}")
     expect(page.get_by_role("alert")).to_contain_text("there is no job")
+    page.goto(f"{ui}#/jobs/0123abcd")
+    expect(page.get_by_role("alert")).to_contain_text("an id is 64 hexadecimal digits")
+    page.route("**/api/job-types", lambda route: route.abort())
+    page.goto(f"{ui}#/new")
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    page.unroute("**/api/job-types")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_label("Job type")).to_be_visible()
     page.route("**/api/jobs?*", lambda route: route.fulfill(json={"jobs": []}))
     page.goto(f"{ui}#/?status=cancelled")
     expect(page.locator("main")).to_contain_text("No job is like that")

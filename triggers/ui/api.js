@@ -1,6 +1,7 @@
 // The API, with the function key that was given once.
 
 const KEY = "geolathe-key";
+const SOON = 5 * 60_000; // ms in which a slow line may not get the next block through
 
 export const key = {
   get: () => localStorage.getItem(KEY) ?? "",
@@ -42,33 +43,42 @@ export function pause(seconds, signal) {
   });
 }
 
-// Sends a file straight to storage, block by block; `onprogress` gets a share from 0 to 1.
+// Sends a file straight to storage, block by block; `onprogress` gets the bytes that have left.
 export async function upload(file, name, onprogress, signal) {
-  const grant = await ask("/uploads", { method: "POST", body: { name, size: file.size }, signal });
+  const wanted = { method: "POST", body: { name, size: file.size }, signal };
+  let grant = await ask("/uploads", wanted);
   const ids = [];
   for (let start = 0; start < file.size; start += grant.block_size) {
     ids.push(btoa(String(ids.length).padStart(6, "0")));
+    if (Date.parse(grant.expires_at) < Date.now() + SOON) grant = await ask("/uploads", wanted);
     const block = file.slice(start, start + grant.block_size);
-    await put(`${grant.upload_url}&comp=block&blockid=${encodeURIComponent(ids.at(-1))}`, block, signal);
-    onprogress(Math.min(1, (start + grant.block_size) / file.size));
+    await put(`${grant.upload_url}&comp=block&blockid=${encodeURIComponent(ids.at(-1))}`, block, signal, (sent) => onprogress(start + sent));
   }
   const list = ids.map((id) => `<Latest>${id}</Latest>`).join("");
-  await put(`${grant.upload_url}&comp=blocklist`, `<?xml version="1.0" encoding="utf-8"?><BlockList>${list}</BlockList>`, signal);
+  await put(`${grant.upload_url}&comp=blocklist`, `<?xml version="1.0" encoding="utf-8"?><BlockList>${list}</BlockList>`, signal, () => {});
   return grant;
 }
 
-async function put(url, body, signal) {
+async function put(url, body, signal, onprogress) {
   for (let attempt = 1; ; attempt += 1) {
-    let answer;
-    try {
-      answer = await fetch(url, { method: "PUT", body, signal });
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-    }
-    if (answer?.ok) return;
-    if (attempt === 3 || (answer && answer.status < 500)) {
-      throw new Problem(answer?.status ?? 0, { detail: answer ? `Storage refused the upload (HTTP ${answer.status}). Try again.` : "Storage cannot be reached from this browser: its CORS rules must allow PUT from this page." });
+    const status = await send(url, body, signal, onprogress);
+    if (status >= 200 && status < 300) return;
+    if (attempt === 3 || (status && status < 500)) {
+      throw new Problem(status, { detail: status ? `Storage refused the upload (HTTP ${status}). Try again.` : "Storage cannot be reached from this browser: is the network there, and do its CORS rules allow PUT from this page?" });
     }
     await pause(attempt, signal);
   }
+}
+
+// The HTTP status; 0 without an answer. fetch does not tell how much of a body has left.
+function send(url, body, signal, onprogress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("PUT", url);
+    request.upload.onprogress = (event) => onprogress(event.loaded);
+    request.onloadend = () => resolve(request.status);
+    request.onabort = () => reject(new DOMException("left", "AbortError"));
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.send(body);
+  });
 }

@@ -1,7 +1,7 @@
 // A form made of a job type's JSON Schema, with upload by drag and drop.
 import { ask, upload } from "./api.js";
 import { h, show } from "./dom.js";
-import { sorry, title } from "./words.js";
+import { bytes, sentence, sorry, title } from "./words.js";
 
 const RASTER = /\.(tiff?|gtiff|jp2|j2k|png|img|nc)$/i;
 
@@ -12,33 +12,33 @@ export async function formView(place, search, signal) {
   const wanted = search.get("type") ?? before?.job_type ?? "process_raster";
   const type = types.find((each) => each.job_type === wanted) ?? types[0];
   const values = before?.job_type === type.job_type ? before.parameters : {};
-  const fields = readSchema(type.parameters, values);
+  const fields = readSchema(type, values);
   const problems = h("div", {});
   const button = h("button", { class: "primary", id: "submit" }, "Submit");
   const form = h("form", { class: "card", novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(type, fields, problems, button); } },
-    problems,
+    before?.error ? sorry(before.error) : null,
     fields.some((field) => field.name === "blob_name") ? dropZone(fields, button, signal) : null,
     fields.filter((field) => field.required).map(draw),
-    h("details", { open: fields.every((field) => !field.required) || undefined }, h("summary", {}, "Options"), h("div", { class: "columns" }, fields.filter((field) => !field.required).map(draw))),
-    h("p", {}, button));
+    h("details", { open: Boolean(before) || fields.every((field) => !field.required) }, h("summary", {}, "Options"), h("div", { class: "columns" }, fields.filter((field) => !field.required).map(draw))),
+    problems, button);
   show(place, h("h1", { tabindex: -1 }, before ? "Submit again" : "New job"),
     h("div", { class: "field" }, h("label", { for: "job-type" }, "Job type"),
       h("select", { id: "job-type", onchange: (event) => { location.hash = `#/new?type=${event.target.value}`; } },
-        types.map((each) => h("option", { value: each.job_type, selected: each === type }, each.job_type))),
-      h("p", { class: "help" }, type.description)),
+        types.map((each) => h("option", { value: each.job_type, selected: each === type }, title(each.job_type)))),
+      h("p", { class: "help" }, sentence(type.description))),
     form);
 }
 
-function readSchema(schema, values) {
+function readSchema({ parameters: schema, example }, values) {
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {}).map(([name, whole]) => {
     const options = whole.anyOf?.filter((option) => option.type !== "null") ?? [whole];
     const shape = { ...whole, ...(options.length === 1 ? options[0] : { type: "json" }) };
-    return { name, shape, required: required.has(name), input: control(name, shape, values[name] ?? whole.default ?? null) };
+    return { name, shape, required: required.has(name), input: control(name, shape, values[name] ?? whole.default ?? null, example[name]) };
   });
 }
 
-function control(name, shape, value) {
+function control(name, shape, value, example) {
   const base = { id: `field-${name}`, name, "aria-describedby": `help-${name} wrong-${name}` };
   if (shape.enum) return h("select", base, shape.enum.map((option) => h("option", { value: option, selected: option === value }, option)));
   if (shape.type === "boolean") {
@@ -47,14 +47,14 @@ function control(name, shape, value) {
   }
   if (shape.type === "integer" || shape.type === "number") return h("input", { ...base, type: "number", step: shape.type === "integer" ? 1 : "any", min: shape.minimum, max: shape.maximum, value: value ?? "" });
   if (shape.type === "array" || shape.type === "object" || shape.type === "json") return h("textarea", { ...base, rows: 3, value: value === null ? "" : JSON.stringify(value) });
-  const hint = shape.format === "date-time" ? "2026-01-31T12:00:00Z" : "";
+  const hint = shape.format === "date-time" ? "2026-01-31T12:00:00Z" : example ? `such as ${example}` : "";
   return h("input", { ...base, type: "text", value: value ?? "", placeholder: hint, autocomplete: "off", spellcheck: "false" });
 }
 
 function draw({ name, shape, required, input }) {
   input.required = required;
   return h("div", { class: "field" }, h("label", { for: input.id }, title(name), required ? h("span", { class: "quiet" }, " (required)") : null), input,
-    h("p", { class: "help", id: `help-${name}` }, shape.description ?? ""),
+    h("p", { class: "help", id: `help-${name}` }, sentence(shape.description ?? "")),
     h("p", { class: "wrong", id: `wrong-${name}` }));
 }
 
@@ -70,13 +70,17 @@ function read({ name, shape, input }) {
 }
 
 async function submit(type, fields, problems, button) {
+  const garbled = fields.filter(({ input }) => input.validity.badInput).map(({ name }) => ({ field: name, message: "this is not a number" }));
+  if (garbled.length) return mark(fields, garbled);
   const body = Object.fromEntries(fields.map((field) => [field.name, read(field)]).filter(([, value]) => value !== undefined));
   mark(fields, []);
   problems.replaceChildren();
   button.disabled = true;
   try {
     const answer = await ask(`/jobs/submit/${type.job_type}`, { method: "POST", body });
-    location.hash = `#/jobs/${answer.job_id}`;
+    // The way back leads to what was typed.
+    window.history.replaceState(null, "", `#/new?from=${answer.job_id}`);
+    location.hash = `#/jobs/${answer.job_id}${answer.idempotent ? "?known" : ""}`;
   } catch (error) {
     const elsewhere = mark(fields, error.errors ?? []);
     if (elsewhere || !error.errors?.length) problems.replaceChildren(sorry(error));
@@ -90,7 +94,7 @@ function mark(fields, errors) {
     const mine = errors.find((error) => error.field.split(".")[0] === name);
     input.toggleAttribute("aria-invalid", false);
     if (mine) input.setAttribute("aria-invalid", "true");
-    document.getElementById(`wrong-${name}`)?.replaceChildren(mine ? mine.message : "");
+    document.getElementById(`wrong-${name}`)?.replaceChildren(mine ? sentence(mine.message) : "");
     if (mine) input.closest("details")?.setAttribute("open", "");
   }
   fields.find(({ input }) => input.hasAttribute("aria-invalid"))?.input.focus();
@@ -104,22 +108,26 @@ function dropZone(fields, button, signal) {
     h("p", { class: "quiet", id: "file-help" }, "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE or NetCDF. Files beside it (.tfw, .aux.xml, .prj) may come with it. Or name a blob below."), told);
   const send = (files) => sendFiles([...files], fields, told, button, signal);
   picker.addEventListener("change", () => send(picker.files));
-  for (const kind of ["dragenter", "dragover"]) zone.addEventListener(kind, (event) => { event.preventDefault(); zone.classList.add("over"); });
-  for (const kind of ["dragleave", "drop"]) zone.addEventListener(kind, (event) => { event.preventDefault(); zone.classList.remove("over"); });
-  zone.addEventListener("drop", (event) => send(event.dataTransfer.files));
+  // A file that misses the zone would take the browser away from the page.
+  const everywhere = (kind, then) => document.addEventListener(kind, (event) => { event.preventDefault(); then(event); }, { signal });
+  for (const kind of ["dragenter", "dragover"]) everywhere(kind, () => zone.classList.add("over"));
+  everywhere("dragleave", (event) => { if (!event.relatedTarget) zone.classList.remove("over"); });
+  everywhere("drop", (event) => { zone.classList.remove("over"); send(event.dataTransfer.files); });
   return zone;
 }
 
 async function sendFiles(files, fields, told, button, signal) {
   const raster = files.find((file) => RASTER.test(file.name));
-  if (!raster) return show(told, sorry(new Error(`${files.map((file) => file.name).join(", ") || "Nothing"} is not a raster that is read here.`)));
+  if (!raster) return show(told, sorry(new Error(`${files.map((file) => file.name).join(", ") || "That"} is no raster: choose a .tif, .jp2, .png, .img or .nc file.`)));
   button.disabled = true;
   try {
     // Sidecars first: the raster is looked at together with them.
     for (const file of [...files.filter((each) => each !== raster), raster]) {
-      const bar = h("progress", { max: 1, value: 0, "aria-label": `upload of ${file.name}` });
-      show(told, h("p", {}, `Sending ${file.name} …`), bar);
-      const grant = await upload(file, file.name, (share) => { bar.value = share; }, signal);
+      const bar = h("progress", { max: file.size, value: 0, "aria-label": `upload of ${file.name}` });
+      const sent = h("p", { class: "quiet", "aria-hidden": "true" });
+      const onprogress = (size) => { bar.value = size; sent.textContent = `${bytes(size)} of ${bytes(file.size)}`; };
+      show(told, h("p", {}, `Sending ${file.name} …`), bar, sent);
+      const grant = await upload(file, file.name, onprogress, signal);
       if (file === raster) fill(fields, grant);
     }
     show(told, h("p", {}, `✓ ${raster.name} is in storage.`));
