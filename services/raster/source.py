@@ -16,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
+from services.raster import subdatasets
 from services.raster.gdal import MAX_BANDS, failing_as
 
 MAX_SIDE = 2_000_000
@@ -170,56 +171,31 @@ def _chosen(
     subdataset: str | None,
     stored_bytes: int,
 ) -> Iterator[Source]:
-    choices = _subdatasets(outer)
-    if outer.count > 0 and not (subdataset and subdataset in choices):
-        _refuse_unknown(subdataset, (), name)
+    choices = subdatasets.named(outer)
+    if outer.count > 0 and subdataset is None:
         source = Source(outer, path, name, driver, None, tuple(choices))
         _check_limits(source, stored_bytes)
         yield source
         return
-    inner_path = _pick(choices, subdataset, name)
+    if outer.count > 0:
+        subdatasets.refuse_unknown(subdataset, choices, name)
+    chosen = subdatasets.pick(choices, subdataset, name, driver)
     with (
-        failing_as("NOT_A_RASTER", f"{name}, variable {subdataset!r}, cannot be opened"),
-        rasterio.open(inner_path, driver=driver) as inner,
+        failing_as("NOT_A_RASTER", f"{name}, raster {chosen!r}, cannot be opened"),
+        rasterio.open(choices[chosen], driver=driver) as inner,
     ):
-        chosen = subdataset or next(iter(choices))
-        source = Source(inner, inner_path, name, driver, chosen, tuple(choices))
+        source = Source(inner, choices[chosen], name, driver, chosen, tuple(choices))
         _check_limits(source, stored_bytes)
         yield source
 
 
-def _subdatasets(dataset: DatasetReader) -> dict[str, str]:
-    """Names of the raster variables and how to open each."""
-    return {path.rsplit(":", 1)[-1]: path for path in dataset.subdatasets}
-
-
-def _pick(choices: dict[str, str], subdataset: str | None, name: str) -> str:
-    if not choices:
-        raise TaskFailed("NOT_A_RASTER", f"{name} holds no raster band")
-    if subdataset is None:
-        if len(choices) == 1:
-            return next(iter(choices.values()))
-        raise TaskFailed(
-            "SUBDATASET_REQUIRED",
-            f"{name} holds {len(choices)} rasters: name one in subdataset. "
-            f"It has {', '.join(choices)}",
-        )
-    _refuse_unknown(subdataset, tuple(choices), name)
-    return choices[subdataset]
-
-
-def _refuse_unknown(subdataset: str | None, choices: tuple[str, ...], name: str) -> None:
-    if subdataset is not None and subdataset not in choices:
-        listed = ", ".join(choices) or "none: leave subdataset out"
-        raise TaskFailed(
-            "SUBDATASET_UNKNOWN", f"{name} has no raster {subdataset!r}. It has {listed}"
-        )
-
-
 def _check_references(dataset: DatasetReader, name: str) -> None:
-    """A GeoTIFF's metadata can tell GDAL to look for overviews or coordinates elsewhere."""
+    """A GeoTIFF's metadata can tell GDAL to look for overviews or coordinates elsewhere.
+
+    In a NetCDF file GEOLOCATION is GDAL's word for the file's own variables.
+    """
     for domain in ("OVERVIEWS", "GEOLOCATION", "xml:VRT"):
-        if dataset.tags(ns=domain):
+        if dataset.tags(ns=domain) and (domain, dataset.driver) != ("GEOLOCATION", "netCDF"):
             raise TaskFailed(
                 "EXTERNAL_REFERENCE",
                 f"{name} has metadata ({domain}) that points outside the file: remove it",

@@ -1,0 +1,73 @@
+"""The rasters within one file: the variables of a NetCDF file, the pages of a TIFF."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from core.errors import TaskFailed
+from services.raster import crs
+
+_LISTED = 50
+
+
+def named(dataset: DatasetReader) -> dict[str, str]:
+    """The names of the rasters, and how GDAL opens each."""
+    tags = dataset.tags(ns="SUBDATASETS")
+    count = sum(key.endswith("_NAME") for key in tags)
+    paths = [tags[f"SUBDATASET_{number}_NAME"] for number in range(1, count + 1)]
+    return {_name(path): path for path in paths}
+
+
+def _name(path: str) -> str:
+    """GDAL opens a page as `GTIFF_DIR:2:file` and a variable as `NETCDF:"file":"its name"`."""
+    if path.startswith("GTIFF_DIR:"):
+        return path.split(":")[1]
+    return path.partition('":')[2].strip('"')
+
+
+def pick(choices: Mapping[str, str], wanted: str | None, name: str, driver: str) -> str:
+    """The wanted raster. Without a wish the only one, or the only one that lies on the globe.
+
+    Raises TaskFailed SUBDATASET_REQUIRED or SUBDATASET_UNKNOWN.
+    """
+    if not choices:
+        raise TaskFailed("NOT_A_RASTER", f"{name} holds no raster band")
+    refuse_unknown(wanted, choices, name)
+    if wanted is not None:
+        return wanted
+    placed = _placed(choices, driver) if len(choices) > 1 else list(choices)
+    if len(placed) == 1:
+        return placed[0]
+    raise TaskFailed(
+        "SUBDATASET_REQUIRED",
+        f"{name} holds {len(placed or choices)} rasters: name one in subdataset. "
+        f"It has {_list(placed or choices)}",
+    )
+
+
+def _placed(choices: Mapping[str, str], driver: str) -> list[str]:
+    """Those with a CRS and coordinates, or else with coordinates: bounds of cells have neither."""
+    found = {}
+    for key, path in choices.items():
+        with suppress(RasterioError), rasterio.open(path, driver=driver) as dataset:
+            if not dataset.transform.is_identity:
+                found[key] = crs.of(dataset) is not None
+    return [key for key, named in found.items() if named] or list(found)
+
+
+def refuse_unknown(wanted: str | None, choices: Mapping[str, str], name: str) -> None:
+    if wanted is not None and wanted not in choices:
+        raise TaskFailed(
+            "SUBDATASET_UNKNOWN",
+            f"{name} has no raster {wanted!r}. "
+            f"It has {_list(choices) or 'none: leave subdataset out'}",
+        )
+
+
+def _list(names: Mapping[str, str] | list[str]) -> str:
+    listed = list(names)
+    rest = len(listed) - _LISTED
+    return ", ".join(listed[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
