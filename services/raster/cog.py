@@ -13,7 +13,7 @@ from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
 from services.create_cog import CreateCog, MadeCog, MakeCog
-from services.raster import crs, facts, gdal, nodata, place, profiles, unpack, writer
+from services.raster import crs, gdal, georeference, nodata, place, profiles, unpack, writer
 from services.raster import source as sources
 from services.raster.grid import Grid, grid_for
 from services.raster.progress import Stretch
@@ -88,7 +88,7 @@ def plan(source: Source, params: CreateCog) -> Plan:
     kind = known.raster_type.applied_type
     if reason := profiles.why_not(params.tier, kind, source.dtype):
         raise TaskFailed("TIER_NOT_APPLICABLE", f"{source.name}: {reason}")
-    own = facts.source_crs(source) or crs.parse(known.source_crs, "source_crs")
+    own = georeference.source_crs(source) or crs.parse(known.source_crs, "source_crs")
     target = None
     if params.target_crs != "native":
         target = crs.parse(params.target_crs, "target_crs")

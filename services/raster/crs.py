@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
 
@@ -33,6 +34,12 @@ def parse(text: str, field: str) -> CRS:
     if not is_placed(crs):
         raise TaskFailed("CRS_UNKNOWN", f"{field} {text!r} is not a CRS of places on Earth")
     return horizontal(crs)
+
+
+def of(dataset: DatasetReader) -> CRS | None:
+    """The CRS of an open raster. None for a local grid, which says nothing of the globe."""
+    found = dataset.crs or dataset.gcps[1]
+    return found if is_placed(found) else None
 
 
 def is_placed(crs: CRS | None) -> bool:

@@ -1,16 +1,21 @@
 """The facts of a raster, read from its header and from samples of its pixels."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
-
-from rasterio.crs import CRS
 
 from core.errors import TaskFailed
-from services.raster import bit_depth, crs, gdal, nodata, place, profiles, raster_type, samples
+from services.raster import (
+    bit_depth,
+    crs,
+    gdal,
+    georeference,
+    nodata,
+    profiles,
+    raster_type,
+    samples,
+)
 from services.raster import source as sources
 from services.raster.acquired import acquired
-from services.raster.place import Globe, Place
+from services.raster.notes import Notes
 from services.raster.raster_type import Detection
 from services.raster.source import Source
 from services.validate_raster import (
@@ -20,7 +25,6 @@ from services.validate_raster import (
     InspectRaster,
     RasterFacts,
     RasterType,
-    RasterWarning,
     Tier,
     ValidateRaster,
     Validity,
@@ -42,22 +46,6 @@ _NEEDS = {
 """How many bands besides alpha a type can have."""
 
 
-@dataclass
-class Notes:
-    """Warnings as they come up. In strict mode the grave ones are errors."""
-
-    strict: bool
-    warnings: list[RasterWarning]
-
-    def warn(self, code: str, message: str) -> None:
-        self.warnings.append(RasterWarning(code=code, message=message))
-
-    def object(self, code: str, message: str) -> None:
-        if self.strict:
-            raise TaskFailed(code, f"{message} (strict_mode)")
-        self.warn(code, message)
-
-
 def inspect(request: InspectRaster, report: Report) -> RasterFacts:
     """Read the facts. Raises TaskFailed for what can never become a good COG."""
     params = request.params
@@ -77,9 +65,9 @@ def inspect(request: InspectRaster, report: Report) -> RasterFacts:
 def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     params = request.params
     notes = Notes(params.strict_mode, [])
-    where, crs_source = _place(source, params, notes)
-    globe = _globe(where, source, notes)
-    _check_target(params, where)
+    where, crs_source = georeference.placed(source, params, notes)
+    globe = georeference.globe(where, source, notes)
+    _check_target(params)
     bands = _bands_to_sample(source)
     sampled = samples.read(source, bands)
     found = raster_type.detect(_layout(source), sampled)
@@ -132,77 +120,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     )
 
 
-def _place(
-    source: Source, params: ValidateRaster, notes: Notes
-) -> tuple[Place, Literal["file_metadata", "user_override"]]:
-    """Where the raster lies. The file's own CRS wins over input_crs, and says so."""
-    own = source_crs(source)
-    if own is None and params.input_crs is None:
-        raise TaskFailed(
-            "CRS_MISSING",
-            f"{source.name} says no CRS and none was given: "
-            "set input_crs, for example EPSG:32618, if you know it",
-        )
-    given = crs.parse(params.input_crs, "input_crs") if params.input_crs else None
-    used = own or given
-    if not place.has_affine(source.dataset) and not source.dataset.gcps[0]:
-        raise TaskFailed(
-            "NOT_GEOREFERENCED",
-            f"{source.name} has neither a geotransform nor control points: "
-            "add them to the file or put a world file beside it",
-        )
-    where = place.of(source.dataset, used)
-    if own and given:
-        _compare(own, given, where, source.name, notes)
-    return where, "file_metadata" if own else "user_override"
-
-
-def source_crs(source: Source) -> CRS | None:
-    """The file's CRS, without heights; a local grid is none. TaskFailed for other planets."""
-    found = source.dataset.crs or source.dataset.gcps[1]
-    if not crs.is_placed(found):
-        return None
-    if not crs.is_earth(found):
-        raise TaskFailed(
-            "CRS_NOT_EARTH",
-            f"{source.name} is not on Earth ({found.to_wkt()[:60]}...): "
-            "STAC and the map know only the Earth",
-        )
-    return crs.horizontal(found)
-
-
-def _compare(own: CRS, given: CRS, where: Place, name: str, notes: Notes) -> None:
-    xs, ys = where.xy(*place.outline(where.width, where.height, 3))
-    tolerance = max(abs(where.transform.a), abs(where.transform.b)) / 100
-    if not crs.same(own, given, xs.tolist(), ys.tolist(), tolerance):
-        notes.object(
-            "CRS_MISMATCH",
-            f"{name} says {crs.label(own)[:80]}, input_crs says {crs.label(given)[:80]}: "
-            "the file's own was used",
-        )
-
-
-def _globe(where: Place, source: Source, notes: Notes) -> Globe:
-    globe = place.globe(where)
-    if globe is None:
-        raise TaskFailed(
-            "BOUNDS_IMPOSSIBLE",
-            f"{source.name}: no part of {where.bounds} lies on the globe in "
-            f"{crs.label(where.crs)[:80]}: check the CRS",
-        )
-    _, south, _, north = where.bounds
-    if where.crs.is_geographic and (south < -90.1 or north > 90.1):
-        raise TaskFailed(
-            "BOUNDS_IMPOSSIBLE",
-            f"{source.name} has latitudes from {south:g} to {north:g} in a geographic CRS: "
-            "its CRS or geotransform is wrong",
-        )
-    if where.crs.is_geographic and (where.bounds[0] < -360 or where.bounds[2] > 540):
-        notes.object("SUSPICIOUS_BOUNDS", f"{source.name} has longitudes far outside -180..360")
-    return globe
-
-
-def _check_target(params: ValidateRaster, where: Place) -> None:
+def _check_target(params: ValidateRaster) -> None:
     """An impossible target is known before the long work begins."""
     if params.target_crs != "native":
         target = crs.parse(params.target_crs, "target_crs")
@@ -311,9 +229,9 @@ def _nodata(source: Source) -> float | None:
 def _validity(source: Source, found: Detection) -> Validity:
     if found.alpha_band:
         return "alpha"
-    if _nodata(source) is not None:
-        return "nodata"
-    return "mask" if source.has_mask_band else "all"
+    if source.has_mask_band:
+        return "mask"  # as GDAL has it: a mask goes before a nodata value
+    return "all" if _nodata(source) is None else "nodata"
 
 
 _LOST = ("STATISTICS_", "OVR_", "OVERVIEW_", "NETCDF_", "TIFFTAG_", "XML_", "NC_GLOBAL#")

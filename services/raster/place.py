@@ -1,6 +1,7 @@
 """Where a raster lies: its georeference, its outline and its bounds on the globe."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -92,8 +93,20 @@ class Place:
 
 def of(dataset: DatasetReader, crs: CRS) -> Place:
     """The place of an open raster. An affine goes before control points."""
-    gcps = () if has_affine(dataset) else tuple(dataset.gcps[0])
+    gcps = () if has_affine(dataset) else _continuous(dataset.gcps[0], crs)
     return Place(crs, dataset.width, dataset.height, dataset.transform, gcps)
+
+
+def _continuous(points: Sequence[GroundControlPoint], crs: CRS) -> tuple[GroundControlPoint, ...]:
+    """Each control point once, longitudes counted on where they go over the antimeridian."""
+    each = list({(p.row, p.col): p for p in points}.values())
+    longitudes = [p.x for p in each]
+    if not crs.is_geographic or max(longitudes) - min(longitudes) <= 180:
+        return tuple(each)
+    return tuple(
+        GroundControlPoint(row=p.row, col=p.col, x=p.x + 360 * (p.x < 0), y=p.y, z=p.z)
+        for p in each
+    )
 
 
 def has_affine(dataset: DatasetReader) -> bool:
@@ -166,14 +179,17 @@ def _holds(place: Place, latitude: int) -> bool:
 def _longitudes(lons: Points) -> tuple[float, float]:
     """West and east: west is greater when the shorter way goes over the antimeridian."""
     west, east = float(lons.min()), float(lons.max())
-    if west >= -180 and east <= 180 and east - west <= 180:
+    usual = west >= -180 and east <= 180
+    if usual and east - west <= 180:
         return west, east
+    if not usual and east - west >= 359:
+        return -180.0, 180.0
     wrapped = np.sort((lons + 180) % 360 - 180)
     gaps = np.diff(wrapped)
     widest = int(gaps.argmax()) if gaps.size else 0
-    if gaps.size == 0 or gaps[widest] < _GAP:
-        return max(west, -180.0), min(east, 180.0)
-    if gaps[widest] <= 360 - (wrapped[-1] - wrapped[0]):
+    if usual and (gaps.size == 0 or gaps[widest] < _GAP):
+        return west, east
+    if gaps.size == 0 or gaps[widest] <= 360 - (wrapped[-1] - wrapped[0]):
         return float(wrapped[0]), float(wrapped[-1])
     return float(wrapped[widest + 1]), float(wrapped[widest])
 
@@ -191,7 +207,8 @@ def unrolled(place: Place) -> tuple[Place, int]:
         return place, 0
     if abs(place.width * step - 360) <= step:
         columns = round((180 - west) / step) % place.width
-        return _moved(place, west + columns * step - 360), columns
+        start = west + columns * step
+        return _moved(place, start - 360 * round((start + 180) / 360)), columns
     if west >= 180 or east <= -180:
         return _moved(place, west - 360 * math.copysign(1, west)), 0
     return place, 0

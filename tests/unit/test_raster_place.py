@@ -41,6 +41,15 @@ def test_the_whole_world_is_the_whole_world():
 
 
 @pytest.mark.parametrize(
+    ("west", "width", "bounds"),
+    [(0, 360, (-180, 180)), (300, 50, (-60, -10)), (350, 20, (-10, 10)), (170, 20, (170, -170))],
+)
+def test_bounds_on_the_globe_count_from_greenwich(west, width, bounds):
+    globe = place.globe(at(4326, west, 45, 1, width, 30))
+    assert (globe.bounds[0], globe.bounds[2]) == pytest.approx(bounds)
+
+
+@pytest.mark.parametrize(
     ("west", "width", "expected", "rolled"),
     [
         (0, 360, -180, 180),
@@ -48,6 +57,7 @@ def test_the_whole_world_is_the_whole_world():
         (200, 60, -160, 0),
         (170, 30, 170, 0),
         (-180, 360, -180, 0),
+        (-270, 360, -180, 90),
         (10, 60, 10, 0),
     ],
 )
