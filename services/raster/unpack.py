@@ -30,6 +30,8 @@ def unpack(source: Source, path: str, report: Report) -> None:
         for row in range(0, image.height, BLOCK):
             window = Window(0, row, image.width, min(BLOCK, image.height - row))
             copy.write(image.read(window=window).astype(source.dtype, copy=False), window=window)
+            if source.has_mask_band:
+                copy.write_mask(image.read_masks(1, window=window), window=window)
             report(row / image.height, "decoding")
 
 
