@@ -1,39 +1,79 @@
 """When a raster's pixels were taken, as far as its file says."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from rasterio.io import DatasetReader
 
-_UNITS = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
-_SINCE = re.compile(r"(seconds|minutes|hours|days) since (\d{4})-(\d{1,2})-(\d{1,2})([T ]\S+)?")
 _TIFF = "%Y:%m:%d %H:%M:%S"
+_SECONDS = {"millisecond": 0.001, "second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+_SINCE = re.compile(
+    r"(?P<unit>[a-z]+?)s? since (?P<date>\d{4}-\d{1,2}-\d{1,2})"
+    r"(?:[T ](?P<clock>\d{1,2}(?::\d{1,2}){1,2})(?:\.\d*)?)?"
+    r" ?(?:Z|UTC|(?P<zone>[+-]\d{1,2}(?::?\d{2})?))?",
+    re.IGNORECASE,
+)
+# Where days are counted as we count them. 360-day years have no dates of ours.
+_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+# Before, the standard calendar is the Julian one.
+_FIRST_YEAR = 1583
 
 
 def acquired(dataset: DatasetReader) -> datetime | None:
-    """TIFFTAG_DATETIME (TIFF 6.0, page 31) or the first NetCDF time (CF conventions, 4.4)."""
-    tags = dataset.tags()
-    return _tiff_time(tags.get("TIFFTAG_DATETIME", "")) or _netcdf_time(tags)
+    """The time that the file's tags tell."""
+    return told(dataset.tags())
 
 
-def _tiff_time(text: str) -> datetime | None:
-    for form in (_TIFF, "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"):
+def told(tags: Mapping[str, str]) -> datetime | None:
+    """TIFFTAG_DATETIME (TIFF 6.0, page 31), the first NetCDF time (CF conventions, 4.4) or
+    time_coverage_start (ACDD 1.3)."""
+    return (
+        _moment(tags.get("TIFFTAG_DATETIME", ""))
+        or _netcdf_time(tags)
+        or _moment(tags.get("NC_GLOBAL#time_coverage_start", ""))
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """A time as TIFF writes it, or as ISO 8601 does. Without a zone it is UTC."""
+    for read in (lambda word: datetime.strptime(word, _TIFF), datetime.fromisoformat):
         try:
-            return datetime.strptime(text.strip().removesuffix("Z"), form).replace(tzinfo=UTC)
+            at = read(text.strip())
         except ValueError:
             continue
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     return None
 
 
-def _netcdf_time(tags: dict[str, str]) -> datetime | None:
-    match = _SINCE.match(tags.get("time#units", ""))
-    values = tags.get("NETCDF_DIM_time_VALUES") or tags.get("NETCDF_DIM_time", "")
-    first = values.strip("{} ").split(",")[0]
-    if not match or not first:
+def _netcdf_time(tags: Mapping[str, str]) -> datetime | None:
+    """The first value of the first dimension that counts time, whatever its name."""
+    for key, unit in tags.items():
+        name = key.removesuffix("#units")
+        since = _SINCE.fullmatch(unit.strip()) if name != key else None
+        values = tags.get(f"NETCDF_DIM_{name}_VALUES") or tags.get(f"NETCDF_DIM_{name}")
+        if since and values:
+            calendar = tags.get(f"{name}#calendar", "standard").lower()
+            return _counted(since, values.strip("{} ").split(",")[0], calendar)
+    return None
+
+
+def _counted(since: re.Match[str], value: str, calendar: str) -> datetime | None:
+    year, month, day = map(int, since["date"].split("-"))
+    hour, minute, second, *_ = [*map(int, (since["clock"] or "0:0").split(":")), 0]
+    if calendar not in _CALENDARS or (year < _FIRST_YEAR and calendar != _CALENDARS[-1]):
         return None
-    unit, year, month, day = match.group(1, 2, 3, 4)
     try:
-        start = datetime(int(year), int(month), int(day), tzinfo=UTC)
-        return start + timedelta(seconds=float(first) * _UNITS[unit])
-    except (ValueError, OverflowError):
+        start = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        step = timedelta(seconds=float(value) * _SECONDS[since["unit"].lower()])
+        return start + step - _zone(since["zone"] or "0")
+    except (KeyError, ValueError, OverflowError):
         return None
+
+
+def _zone(text: str) -> timedelta:
+    """+02, +2:00 and +0200 are two hours."""
+    digits = text.lstrip("+-").replace(":", "")
+    hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, "0")
+    ahead = timedelta(hours=int(hours), minutes=int(minutes))
+    return -ahead if text.startswith("-") else ahead
