@@ -25,10 +25,11 @@ class ServiceBus:
     def __init__(
         self, namespace: str, jobs_queue: str, tasks_queue: str, quick_tasks_queue: str
     ) -> None:
+        # We try again ourselves: the SDK would hold a sender for eleven seconds with each attempt.
         if "Endpoint=" in namespace:
-            client = ServiceBusClient.from_connection_string(namespace)
+            client = ServiceBusClient.from_connection_string(namespace, retry_total=0)
         else:
-            client = ServiceBusClient(namespace, managed_identity())
+            client = ServiceBusClient(namespace, managed_identity(), retry_total=0)
         self._jobs = Outbox(lambda: client.get_queue_sender(jobs_queue))
         self._tasks = Outbox(lambda: client.get_queue_sender(tasks_queue))
         self._quick_tasks = Outbox(lambda: client.get_queue_sender(quick_tasks_queue))
@@ -67,11 +68,13 @@ class Outbox:
         self._lock = threading.Lock()
 
     def send(self, messages: Iterable[ServiceBusMessage]) -> None:
-        """Send in as few batches as fit. Raises Unavailable after half a minute of trying."""
+        """Send in as few batches as fit. Raises Unavailable after half a minute of trying.
+
+        The sender is one at a time's, but nobody waits for another's patience.
+        """
         rest = list(messages)
-        with self._lock:
-            while rest:
-                rest = persist("Service Bus", partial(self._send_some, rest), _PASSING)
+        while rest:
+            rest = persist("Service Bus", partial(self._send_some, rest), _PASSING)
 
     def check(self) -> None:
         """Raises Unavailable when the queue cannot be reached."""
@@ -93,11 +96,12 @@ class Outbox:
 
     def _send_some(self, messages: list[ServiceBusMessage]) -> list[ServiceBusMessage]:
         """As `_send`; a sender that broke is opened anew."""
-        try:
-            return _send(self._open(), messages)
-        except _PASSING:
-            self._drop()
-            raise
+        with self._lock:
+            try:
+                return _send(self._open(), messages)
+            except _PASSING:
+                self._drop()
+                raise
 
     def _drop(self) -> None:
         sender, self._sender = self._sender, None
