@@ -337,8 +337,8 @@ class MemoryState:
 
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
         with self._lock:
-            late = [*self._late_jobs(grace)][:limit]
-            late_tasks = [*self._late_tasks(grace)][:limit]
+            late = sorted(self._late_jobs(grace), key=self._waiting_since)[:limit]
+            late_tasks = sorted(self._late_tasks(grace), key=self._due_since)[:limit]
             for task in late_tasks:
                 self.nudged[task.task_id] = _now()
                 self._tell(task.job_id, "repaired")
@@ -459,6 +459,12 @@ class MemoryState:
             del self.stages[key]
         for task in [t for t in self.tasks.values() if t.job_id == job_id and t.stage >= first]:
             del self.tasks[task.task_id]
+
+    def _waiting_since(self, job: JobRecord) -> datetime:
+        return self.nudged.get(job.job_id) or job.updated_at or _now()
+
+    def _due_since(self, task: TaskRecord) -> datetime:
+        return self.nudged.get(task.task_id) or task.due_at or _now()
 
     def _late_jobs(self, grace: timedelta) -> Iterator[JobRecord]:
         for job in self.jobs.values():

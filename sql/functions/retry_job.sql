@@ -25,6 +25,8 @@ BEGIN
         RETURN;
     END IF;
 
+    -- In the order in which late workers and messages lock them: stages, then tasks.
+    PERFORM FROM app.stages s WHERE s.job_id = p_job_id ORDER BY s.stage FOR UPDATE;
     SELECT min(s.stage) INTO v_stage FROM app.stages s
      WHERE s.job_id = p_job_id AND s.failed_tasks + s.cancelled_tasks > 0;
     IF v_stage IS NOT NULL THEN
@@ -33,6 +35,10 @@ BEGIN
         SELECT t.task_id, t.attempt, t.started_at, t.finished_at, t.error FROM app.tasks t
          WHERE t.job_id = p_job_id AND t.stage = v_stage AND t.status = 'failed'
             ON CONFLICT DO NOTHING;
+        PERFORM FROM app.tasks t
+          WHERE t.job_id = p_job_id AND t.stage = v_stage AND t.status IN ('failed', 'cancelled')
+          ORDER BY t.task_id
+            FOR UPDATE;
         UPDATE app.tasks t
            SET status = 'queued', spent_attempts = t.attempt, due_at = now(),
                nudged_at = NULL, error = NULL, finished_at = NULL, progress = 0

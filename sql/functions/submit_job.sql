@@ -24,11 +24,14 @@ BEGIN
         RETURN;
     END IF;
 
+    -- In the order in which late workers and messages of the old run lock them.
+    PERFORM FROM app.stages s WHERE s.job_id = p_job_id ORDER BY s.stage FOR UPDATE;
+    PERFORM FROM app.tasks t WHERE t.job_id = p_job_id ORDER BY t.task_id FOR UPDATE;
     DELETE FROM app.stages s WHERE s.job_id = p_job_id;
     UPDATE app.jobs j
        SET status = 'queued', run = j.run + 1, stage = 0, total_stages = p_total_stages,
-           result = NULL, error = NULL,
-           nudged_at = NULL, discarded_at = NULL, updated_at = now(), started_at = NULL, finished_at = NULL
+           result = NULL, error = NULL, nudged_at = NULL, discarded_at = NULL,
+           updated_at = now(), started_at = NULL, finished_at = NULL
      WHERE j.job_id = p_job_id
     RETURNING * INTO v_job;
     PERFORM app.record_event(p_job_id, 'job_resubmitted', jsonb_build_object('run', v_job.run));

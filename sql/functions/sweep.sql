@@ -2,8 +2,9 @@
 --
 -- Overdue is: a job that waits for its next stage, and a queued task that was due, both for
 -- longer than p_grace without a message having moved them; a claimed task whose lease ran out;
--- and a cancelled job whose leavings were not discarded. State moves only when the message is handled; here each found row just remembers that
--- it was nudged, so that it is not nudged again at once. Concurrent sweeps share the work.
+-- and a cancelled job whose leavings were not discarded. State moves only when the message is
+-- handled; here each found row just remembers that it was nudged, so that it is not nudged again at
+-- once, nor before others that wait as long. Concurrent sweeps share the work.
 -- A row without task_id asks for a job message, the others for task messages.
 CREATE OR REPLACE FUNCTION app.sweep(p_limit int, p_grace interval)
 RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
@@ -13,7 +14,7 @@ RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
          WHERE (j.status IN ('queued', 'processing') AND (j.stage = 0 OR s.open_tasks = 0)
                 OR j.status = 'cancelled' AND j.discarded_at IS NULL)
            AND coalesce(j.nudged_at, s.finished_at, j.updated_at) < now() - p_grace
-         ORDER BY j.updated_at
+         ORDER BY coalesce(j.nudged_at, j.updated_at)
          LIMIT p_limit
            FOR NO KEY UPDATE OF j SKIP LOCKED
     ), nudged_jobs AS (
@@ -27,7 +28,7 @@ RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
            AND (t.status = 'queued' AND coalesce(t.nudged_at, t.due_at) < now() - p_grace
                 OR t.status = 'processing' AND t.lease_until < now()
                    AND coalesce(t.nudged_at, '-infinity') < now() - p_grace)
-         ORDER BY t.due_at
+         ORDER BY coalesce(t.nudged_at, t.due_at)
          LIMIT p_limit
            FOR UPDATE OF t SKIP LOCKED
     ), nudged_tasks AS (

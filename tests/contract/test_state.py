@@ -351,6 +351,17 @@ def test_the_sweep_finds_waiting_tasks_and_lapsed_leases_within_its_limit(state)
     assert len(state.sweep(2, NOW)) == 2
 
 
+def test_the_sweep_comes_round_to_everyone_however_few_it_may_find(state):
+    _, tasks = started_stage(state, 5)
+    waiting = {state.submit_job(new_job())[1].job_id for _ in range(5)}
+    found = [message for _ in range(5) for message in state.sweep(1, NOW)]
+    nudged = {each.job_id for each in found if isinstance(each, JobMessage)}
+    assert nudged == waiting and len(found) == 10
+    assert {each.task_id for each in found if isinstance(each, TaskMessage)} == {
+        task.task_id for task in tasks
+    }
+
+
 def test_the_sweep_does_not_nudge_twice_within_its_grace(state):
     _, [task] = started_stage(state, 1)
     claimed(state, task.task_id, NOW)

@@ -15,6 +15,7 @@ from tests.fixtures.records import NOW, claimed, started_stage
 
 BROKEN = Failure(code="BROKEN", message="no")
 COMPLETE = 'SELECT * FROM app.complete_task_and_check_stage(%s, %s, NULL, \'{"code": "BROKEN"}\')'
+COMPLETE_MANY = "SELECT * FROM app.complete_tasks(ARRAY[%s], ARRAY[%s], ARRAY['{}'::jsonb])"
 SWEPT = "SELECT * FROM app.sweep(100, '0')"
 
 
@@ -45,18 +46,45 @@ def made_ready(state, how):
     return job, tasks[1].task_id, attempt
 
 
-@pytest.mark.parametrize("how", ["cancel_job", "submit_job", "retry_job"])
-def test_a_task_that_ends_does_not_wait_for_who_ends_its_job(postgres_state, database_url, how):
-    job, task_id, attempt = made_ready(postgres_state, how)
+def call(how, job):
+    """The statement, and what it is given."""
     more = {"submit_job": ("test", 1, "{}", 2), "retry_job": (uuid4(),)}
     arguments = (job.job_id, *more.get(how, ()))
     marks = ", ".join(["%s"] * len(arguments))
+    return f"SELECT * FROM app.{how}({marks})", *arguments
+
+
+@pytest.mark.parametrize("how", ["submit_job", "retry_job"])
+def test_a_job_begins_anew_while_late_messages_of_its_tasks_are_claimed(
+    postgres_state, database_url, how
+):
+    """Claims lock by id, and the eleventh comes before the third."""
+    job, tasks = started_stage(postgres_state, 12)
+    postgres_state.complete_task(
+        tasks[0].task_id, claimed(postgres_state, tasks[0].task_id).attempt, None, BROKEN
+    )
+    postgres_state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    with psycopg.connect(database_url) as worker, ThreadPoolExecutor(1) as user:
+        lock = "SELECT FROM app.tasks WHERE task_id = %s FOR UPDATE"
+        worker.execute(lock, [tasks[10].task_id])
+        beginning = user.submit(run, database_url, *call(how, job))
+        wait_for_a_waiter(worker)
+        worker.execute(lock, [tasks[2].task_id])
+        worker.commit()
+        assert len(beginning.result()) == 1
+
+
+@pytest.mark.parametrize("how", ["cancel_job", "submit_job", "retry_job"])
+@pytest.mark.parametrize("complete", [COMPLETE, COMPLETE_MANY], ids=["alone", "in a batch"])
+def test_a_task_that_ends_does_not_wait_for_who_ends_its_job(
+    postgres_state, database_url, how, complete
+):
+    job, task_id, attempt = made_ready(postgres_state, how)
     with psycopg.connect(database_url) as worker, ThreadPoolExecutor(1) as user:
         worker.execute("SELECT FROM app.stages WHERE job_id = %s FOR UPDATE", [job.job_id])
-        call = f"SELECT * FROM app.{how}({marks})"
-        ending = user.submit(run, database_url, call, *arguments)
+        ending = user.submit(run, database_url, *call(how, job))
         wait_for_a_waiter(worker)
-        assert worker.execute(COMPLETE, (task_id, attempt)).fetchone() is not None
+        assert worker.execute(complete, (task_id, attempt)).fetchone() is not None
         worker.commit()
         assert len(ending.result()) == 1
 
