@@ -20,6 +20,8 @@ _MERCATOR_EDGE = 20_037_508.342789244
 _MERCATOR_LATITUDE = 85.051128779806589
 # A warp may not blow a raster up to more than this many times its pixels.
 _MOST_GROWTH = 30
+# Pixels by which GDAL's grid may end before the outline: it samples the edge at 21 places.
+_MISSED = 1
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,48 @@ def _suggested(place: Place, crs: CRS, globe: Globe, name: str) -> tuple[Affine,
         ) from None
     transform = Affine.translation(shift, 0.0) @ transform
     if turned.is_geographic:
-        return _within(transform, width, height, _world(globe, (-180.0, -90.0, 180.0, 90.0)))
+        grid = _unsquashed(place, globe, transform) or _covering(globe, transform, width, height)
+        return _within(*grid, _world(globe, (-180.0, -90.0, 180.0, 90.0)))
     if crs == crss.WEB_MERCATOR:
         edge = _MERCATOR_EDGE
         return _within(transform, width, height, _world(globe, (-edge, -edge, edge, edge)))
     return transform, width, height
+
+
+def _unsquashed(place: Place, globe: Globe, transform: Affine) -> tuple[Affine, int, int] | None:
+    """A grid of pixels wider than high, where square ones would lose half of the rows or more.
+
+    Near a pole a degree of longitude is short: square pixels made one row of a hundred kilometres.
+    None elsewhere.
+    """
+    west, south, east, north = _counted_on(globe)
+    step = places.ground_step(place)
+    if not 0 < step <= -transform.e / 2:
+        return None
+    nearest = 0.0 if south <= 0 <= north else min(abs(south), abs(north))
+    width = int(np.ceil((east - west) * np.cos(np.radians(nearest)) / step))
+    height = int(np.ceil((north - south) / step))
+    across, down = (east - west) / max(1, width), (north - south) / max(1, height)
+    return Affine(across, 0.0, west, 0.0, -down, north), max(1, width), max(1, height)
+
+
+def _covering(globe: Globe, transform: Affine, width: int, height: int) -> tuple[Affine, int, int]:
+    """The grid, widened where GDAL's few samples missed a part: a full disk ends between them."""
+    west, south, east, north = _counted_on(globe)
+    t = transform
+    left, right = (t.c - west) / t.a, (east - t.c) / t.a - width
+    top, bottom = (north - t.f) / -t.e, (t.f - south) / -t.e - height
+    more = [
+        int(np.ceil(missed)) if missed > _MISSED else 0 for missed in (left, top, right, bottom)
+    ]
+    moved = t @ Affine.translation(-more[0], -more[1])
+    return moved, width + more[0] + more[2], height + more[1] + more[3]
+
+
+def _counted_on(globe: Globe) -> Bounds:
+    """Bounds whose east is greater than their west."""
+    west, south, east, north = globe.bounds
+    return west, south, east + 360 * (east < west), north
 
 
 def _georeference(place: Place) -> dict[str, object]:

@@ -19,6 +19,7 @@ Georeference = Literal["affine", "rotated", "gcps"]
 
 _EDGE = 65
 _INSIDE = 17
+_FINE = 257
 # Degrees without a point of the lattice: what is wider was left out, not skipped over.
 _GAP = 30.0
 # Thin plate splines cost the cube of the number of points.
@@ -123,9 +124,9 @@ def outline(width: int, height: int, steps: int = _EDGE) -> tuple[Points, Points
     )
 
 
-def lattice(width: int, height: int) -> tuple[Points, Points]:
+def lattice(width: int, height: int, steps: int = _INSIDE) -> tuple[Points, Points]:
     """Points on the edge and inside."""
-    columns, rows = np.meshgrid(np.linspace(0, width, _INSIDE), np.linspace(0, height, _INSIDE))
+    columns, rows = np.meshgrid(np.linspace(0, width, steps), np.linspace(0, height, steps))
     edge = outline(width, height)
     return np.append(edge[0], columns.ravel()), np.append(edge[1], rows.ravel())
 
@@ -143,7 +144,12 @@ class Globe:
 
 def globe(place: Place) -> Globe | None:
     """Bounds of the valid part in EPSG:4326. None when no point has a latitude."""
-    lons, lats = geographic(place.crs, *place.xy(*lattice(place.width, place.height)))
+    points = lattice(place.width, place.height)
+    lons, lats = geographic(place.crs, *place.xy(*points))
+    if lons.size < points[0].size:
+        # The outline is inside the image, as of a full disk: it is looked for more closely.
+        fine = lattice(place.width, place.height, min(_FINE, max(place.width, place.height) + 1))
+        lons, lats = geographic(place.crs, *place.xy(*fine))
     if lons.size == 0:
         return None
     south, north = float(lats.min()), float(lats.max())
@@ -154,6 +160,19 @@ def globe(place: Place) -> Globe | None:
         return Globe((-180.0, south, 180.0, north), False, poles)
     west, east = _longitudes(lons)
     return Globe((west, south, east, north), west > east, ())
+
+
+def ground_step(place: Place) -> float:
+    """The side of a pixel in the middle, in degrees of a great circle. 0 off the globe."""
+    column, row = place.width / 2, place.height / 2
+    columns, rows = np.array([column, column + 1, column]), np.array([row, row, row + 1])
+    lons, lats = geographic(place.crs, *place.xy(columns, rows))
+    if lons.size < 3:
+        return 0.0
+    lons, lats = np.radians(lons), np.radians(lats)
+    corners = np.stack([np.cos(lats) * np.cos(lons), np.cos(lats) * np.sin(lons), np.sin(lats)])
+    sides = np.linalg.norm(corners[:, 1:] - corners[:, :1], axis=0)
+    return float(np.degrees(np.sqrt(sides.prod())))
 
 
 def geographic(crs: CRS, xs: Points, ys: Points) -> tuple[Points, Points]:

@@ -159,3 +159,27 @@ def test_network_and_disk_are_not_the_rasters_fault(message, kind):
     with pytest.raises(kind) as raised, gdal.failing_as("PIXELS_UNREADABLE", "x.tif"):
         raise ValueError(message)
     assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize(("west", "north"), [(-100_000, 100_000), (300_000, -1_500_000)])
+def test_near_a_pole_no_row_is_lost(west, north):
+    source = at(3413, west, north, 1_000, 200, 200)
+    grid = grid_for(source, WGS84, "x.tif")
+    metres = 111_320 * abs(grid.transform.e)
+    assert metres == pytest.approx(1_000, rel=0.05)
+    assert grid.transform.a > abs(grid.transform.e)
+    assert grid.width * grid.height < 5 * 200 * 200
+
+
+def test_far_from_the_poles_pixels_are_square():
+    grid = grid_for(at(32633, 500_000, 7_000_000, 10), WGS84, "x.tif")
+    assert grid.transform.a == pytest.approx(-grid.transform.e)
+
+
+def test_a_full_disk_is_seen_to_its_edge():
+    seen = CRS.from_proj4("+proj=geos +lon_0=-75 +h=35786023 +ellps=GRS80 +sweep=x")
+    disk = Place(seen, 271, 271, Affine(40_000, 0, -5_420_000, 0, -40_000, 5_420_000))
+    west, south, east, north = place.globe(disk).bounds
+    assert north > 75 and south < -75 and east - west > 155
+    made = grid_for(disk, WGS84, "x.tif").place.bounds
+    assert made[1] < -75 and made[3] > 75
