@@ -1,5 +1,6 @@
 """The facts of a raster, read from its header and from samples of its pixels."""
 
+import re
 from collections.abc import Callable
 
 from core.errors import TaskFailed
@@ -33,6 +34,7 @@ from services.validate_raster import (
 Report = Callable[[float, str], None]
 
 _SAMPLED_BANDS = 8
+_SPECTRAL = re.compile("band|wavelength|channel|spectral", re.IGNORECASE)
 _WIDE = ("float64", "int64", "uint64", "complex128")
 _NEEDS = {
     RasterType.RGB: (3, 3),
@@ -136,8 +138,20 @@ def _bands_to_sample(source: Source) -> list[int]:
 
 
 def _layout(source: Source) -> raster_type.Layout:
-    colors = tuple(color.name for color in source.dataset.colorinterp)
-    return raster_type.Layout(colors, source.dtype, has_palette(source), source.alpha_band)
+    return raster_type.Layout(
+        colors=tuple(color.name for color in source.dataset.colorinterp),
+        dtype=source.dtype,
+        has_palette=has_palette(source),
+        alpha_band=source.alpha_band,
+        is_series=_is_series(source),
+        unit=source.dataset.units[0],
+    )
+
+
+def _is_series(source: Source) -> bool:
+    """Whether the bands of a NetCDF variable are times or levels, not parts of the spectrum."""
+    dimensions = source.dataset.tags().get("NETCDF_DIM_EXTRA", "").strip("{}")
+    return bool(dimensions) and not _SPECTRAL.search(dimensions)
 
 
 def has_palette(source: Source) -> bool:

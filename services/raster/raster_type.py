@@ -1,5 +1,6 @@
 """What the pixels mean, told from bands, colours and samples of the whole image."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,8 @@ CLASS_SPAN = 2_000
 ELEVATIONS = (-12_000.0, 9_000.0)
 _SMOOTH = 0.1
 _PATCHY = 0.35
+_GRADED = 0.08
+_LENGTH = re.compile(r"(us survey )?(m|met(re|er)s?|ft|foot|feet)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class Layout:
     has_palette: bool
     alpha_band: int | None
     """The band tagged alpha."""
+    is_series: bool = False
+    """Whether the bands are one variable at several times or levels."""
+    unit: str | None = None
+    """Of the first band."""
 
     @property
     def bands(self) -> int:
@@ -66,13 +73,15 @@ class Texture:
     """Mean difference of neighbours, over the range from p2 to p98."""
     unit_steps: float
     """Share of differing neighbours that differ by one."""
+    leap: float = 1.0
+    """Median difference of differing neighbours, over the span."""
 
 
 def detect(layout: Layout, samples: Sequence[Sample]) -> Detection:
     """The type of the raster. `samples` hold the first band and, if tagged so, alpha last."""
     alpha, opaque, evidence = _real_alpha(layout, samples)
     colors = layout.bands - (1 if alpha else 0)
-    if colors == 1:
+    if colors == 1 or layout.is_series:
         kind, confidence, why = _single_band(layout, samples)
     else:
         kind, confidence, why = _several_bands(layout, colors, alpha)
@@ -148,7 +157,7 @@ def _single_band(
         return RasterType.CONTINUOUS, "LOW", (f"every sampled pixel is {texture.low:g}",)
     if _is_classes(texture):
         return RasterType.CATEGORICAL, _class_confidence(texture), _class_evidence(texture)
-    return _surface(layout.dtype, texture)
+    return _surface(layout, texture)
 
 
 def _is_classes(texture: Texture) -> bool:
@@ -158,7 +167,10 @@ def _is_classes(texture: Texture) -> bool:
         return True
     patchy = texture.equal_neighbours >= _PATCHY
     stepwise = texture.unit_steps >= 0.8 and texture.distinct > 6
-    return patchy and not stepwise
+    # Shares of forest and coarse elevations lie in patches too, but from patch to patch they
+    # change little; the numbers of classes jump.
+    graded = texture.leap < _GRADED and texture.distinct > 8
+    return patchy and not stepwise and not graded
 
 
 def _class_confidence(texture: Texture) -> Confidence:
@@ -172,8 +184,11 @@ def _class_evidence(texture: Texture) -> tuple[str, ...]:
     )
 
 
-def _surface(dtype: str, texture: Texture) -> tuple[RasterType, Confidence, tuple[str, ...]]:
+def _surface(layout: Layout, texture: Texture) -> tuple[RasterType, Confidence, tuple[str, ...]]:
     """Elevations are signed or float, smooth, and lie between sea floor and summit."""
+    dtype = layout.dtype
+    if layout.unit and not _LENGTH.fullmatch(layout.unit.strip()):
+        return RasterType.CONTINUOUS, "HIGH", (f"1 {dtype} band in {layout.unit}",)
     smooth = texture.step < _SMOOTH
     plausible = ELEVATIONS[0] <= texture.low and texture.high <= ELEVATIONS[1]
     tall = texture.high - texture.low >= 2
@@ -205,6 +220,7 @@ def measure(samples: Sequence[Sample]) -> Texture | None:
         equal_neighbours=float(np.mean(steps == 0)) if steps.size else 1.0,
         step=float(np.mean(steps)) / spread if steps.size and spread > 0 else 0.0,
         unit_steps=float(np.mean(differing == 1)) if differing.size else 0.0,
+        leap=float(np.median(differing) / np.ptp(wide)) if differing.size else 1.0,
     )
 
 

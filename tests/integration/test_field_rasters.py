@@ -117,6 +117,14 @@ def test_the_one_variable_that_lies_somewhere_is_taken(desk, tmp_path):
     assert desk.make(several, subdataset="pr: 1h", input_crs="EPSG:4326").band_count == 1
 
 
+def test_times_of_one_variable_are_shown_one_at_a_time(desk, tmp_path):
+    axes = DEGREES | {"time": (np.arange(3), "hours since 2020-05-06 12:00")}
+    path = write_netcdf(tmp_path / "series.nc", axes, {"tas": warmth(3)})
+    facts = desk.validate(desk.put(path), input_crs="EPSG:4326")
+    assert facts.band_count == 3 and facts.raster_type.detected_type == "continuous"
+    assert facts.acquired.isoformat() == "2020-05-06T12:00:00+00:00"
+
+
 def latitudes_of_each_pixel() -> dict:
     rows, columns = np.mgrid[0:20, 0:30]
     dimensions = ("y", "x")

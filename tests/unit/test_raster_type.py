@@ -14,8 +14,8 @@ from tests.fixtures.made_rasters import classes, hills, photo
 RGB = ("red", "green", "blue")
 
 
-def told(pixels, colors=("gray",), *, palette=False, alpha=None, valid=None) -> Detection:
-    layout = Layout(tuple(colors), str(pixels.dtype), palette, alpha)
+def told(pixels, colors=("gray",), *, palette=False, alpha=None, valid=None, **known) -> Detection:
+    layout = Layout(tuple(colors), str(pixels.dtype), palette, alpha, **known)
     valid = np.ones(pixels.shape, dtype=bool) if valid is None else valid
     return detect(layout, [Sample(pixels, valid)])
 
@@ -45,6 +45,36 @@ def test_type_follows_the_pixels(pixels, colors, kind, confidence):
     found = told(pixels, colors)
     assert (found.kind, found.confidence) == (kind, confidence)
     assert found.evidence
+
+
+def shares_of_forest():
+    """Patches of 0 and 100 with slopes between."""
+    return np.clip(hills(top=300) - 100, 0, 100).astype("uint8")
+
+
+def test_numbers_that_change_little_from_patch_to_patch_are_no_classes():
+    assert told(shares_of_forest()).kind == "continuous"
+    assert told((hills() // 30 * 30).astype("int16")).kind == "dem"
+
+
+@pytest.mark.parametrize(
+    ("unit", "kind"),
+    [
+        (None, "dem"),
+        ("m", "dem"),
+        ("US survey foot", "dem"),
+        ("K", "continuous"),
+        ("%", "continuous"),
+    ],
+)
+def test_a_unit_that_is_no_length_is_no_elevation(unit, kind):
+    assert told(hills(), unit=unit).kind == kind
+
+
+def test_times_of_one_variable_are_no_spectrum():
+    series = hills(bands=7)
+    assert told(series[:1], ("gray",) * 7, is_series=True, unit="K").kind == "continuous"
+    assert told(series, ("gray",) * 7).kind == "multispectral"
 
 
 def test_a_colour_table_goes_before_everything():
