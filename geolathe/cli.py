@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,46 +16,62 @@ from rich.console import Console
 
 from geolathe import display
 from geolathe.client import Client
-from geolathe.errors import Error, Refused, Unreachable
+from geolathe.errors import Error, Refused, Unreachable, as_json
 from geolathe.job import Job
 from geolathe.sending import find_sidecars
 
 EXIT_CODES = {"completed": 0, "failed": 1, "cancelled": 4, "completed_with_errors": 5}
-REFUSED, UNREACHABLE, INTERRUPTED, OTHER = 3, 6, 130, 1
+REFUSED, UNREACHABLE, INTERRUPTED, NO_READER, OTHER = 3, 6, 130, 141, 1
 EPILOG = """GEOLATHE_URL names the API, such as https://name.azurewebsites.net/api; GEOLATHE_KEY
 is its function key. Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 refused by the API,
-4 cancelled, 5 completed with errors, 6 the API does not answer."""
+4 cancelled, 5 completed with errors, 6 the API does not answer, 130 interrupted, 141 nobody
+reads the output."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code."""
     options = _parser().parse_args(arguments)
-    console = Console(stderr=options.json)
-    problems = Console(stderr=True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(options)
+        print(end="", flush=True)
+    except BrokenPipeError:
+        _let_go_of_output()
+        return NO_READER
+    except OSError as error:
+        _let_go_of_output()
+        return _sorry(options, Error(f"cannot write: {error.strerror}"), OTHER)
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    """The command's exit code, with what went wrong told."""
     try:
         with Client(options.url, options.key) as client:
             run: Callable[..., int] = options.run
-            return run(client, options, console)
+            return run(client, options, display.terminal(stderr=options.json))
     except Refused as error:
-        return _sorry(problems, error, REFUSED)
+        return _sorry(options, error, REFUSED)
     except Unreachable as error:
-        return _sorry(problems, error, UNREACHABLE)
+        return _sorry(options, error, UNREACHABLE)
     except Error as error:
-        return _sorry(problems, error, OTHER)
+        return _sorry(options, error, OTHER)
     except KeyboardInterrupt:
-        return _sorry(problems, "interrupted; the job goes on", INTERRUPTED)
+        return _sorry(options, Error("interrupted; a job goes on without us"), INTERRUPTED)
 
 
 def submit(client: Client, options: argparse.Namespace, console: Console) -> int:
     """Upload a raster when one is named, start the job, follow it."""
-    parameters: dict[str, Any] = {}
     words = list(options.words)
-    if words and "=" not in words[0]:
-        file = Path(words.pop(0))
+    file = Path(words.pop(0)) if words and _is_file(words[0]) else None
+    parameters = parse_parameters(words)
+    if file is not None:
         for sidecar in find_sidecars(file) if file.is_file() else ():
             display.upload(client, sidecar, None, console)
-        parameters |= display.upload(client, file, None, console)
-    job = client.submit(options.type, parameters | parse_parameters(words))
+        parameters = display.upload(client, file, None, console) | parameters
+    job = client.submit(options.type, parameters)
     display.say(console, f"job {job.id}" + ("" if job.is_new else " (known already)"))
     if options.no_wait:
         return _tell(job, options, console, code=0)
@@ -110,11 +128,24 @@ def parse_parameters(words: Sequence[str]) -> dict[str, Any]:
         key, separator, value = word.partition("=")
         if not separator or not key:
             raise Error(f"{word!r} is not key=value, such as output_tier=visualization")
-        try:
-            parameters[key] = json.loads(value)
-        except json.JSONDecodeError:
-            parameters[key] = value
+        if key in parameters:
+            raise Error(f"{key} is given twice")
+        parameters[key] = _value(value)
     return parameters
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        return text
+    return value
+
+
+def _is_file(word: str) -> bool:
+    """A word with = in it is a parameter, unless there is a file of that name."""
+    return "=" not in word or Path(word).is_file()
 
 
 def _find(client: Client, name: str) -> Job:
@@ -141,18 +172,33 @@ def _tell(job: Job, options: argparse.Namespace, console: Console, code: int | N
 
 
 def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    print(json.dumps(value, indent=2))
 
 
-def _sorry(console: Console, what: object, code: int) -> int:
-    display.say(console, f"geolathe: {what}")
+def _sorry(options: argparse.Namespace, error: Error, code: int) -> int:
+    """Tell what went wrong: people on stderr, programs that asked for JSON on stdout, too."""
+    display.say(display.terminal(stderr=True), f"geolathe: {error}")
+    if options.json:
+        _print_json({"error": as_json(error)})
     return code
+
+
+def _let_go_of_output() -> None:
+    """Nothing can be written there any more, also not when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+    common.add_argument(
+        "--json", action="store_true", help="print JSON, and nothing else, also of an error"
+    )
     common.add_argument("--url", help="the API (GEOLATHE_URL)")
     common.add_argument("--key", help="its function key (GEOLATHE_KEY)")
     parser = argparse.ArgumentParser(
@@ -172,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add(jobs, "list jobs, newest first")
     command.add_argument("--status", help="of one status or several, with commas")
     command.add_argument("--type", help="of one type")
-    command.add_argument("--limit", type=int, default=20, help="how many at most (20)")
+    command.add_argument("--limit", type=_count, default=20, help="how many at most (20)")
     for run, text in (
         (watch, "follow a job to its end"),
         (show, "a job with its parameters, stages and failed tasks"),

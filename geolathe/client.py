@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -30,13 +33,11 @@ class Client:
     def __init__(
         self, base_url: str | None = None, key: str | None = None, *, patience: float = PATIENCE
     ) -> None:
-        url = base_url or os.environ.get("GEOLATHE_URL", "")
-        if not url.startswith(("http://", "https://")):
-            raise Unreachable(
-                "no API is named: set GEOLATHE_URL, such as https://name.azurewebsites.net/api"
-            )
+        url = _address(base_url or os.environ.get("GEOLATHE_URL", ""))
         key = key or os.environ.get("GEOLATHE_KEY", "")
-        local = httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
+        if not re.fullmatch(r"[\x21-\x7e]*", key):
+            raise Error("the function key is none: it has only visible ASCII characters")
+        local = url.host in ("127.0.0.1", "localhost", "::1")
         self.patience = patience
         # A proxy has no business between two programs of one machine.
         self._api = httpx.Client(
@@ -70,7 +71,7 @@ class Client:
         """Start a job, or find the one that does the same. Raises Refused."""
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         body = {**(parameters or {}), **more}
-        answer = self.post(f"/jobs/submit/{job_type}", body, key)
+        answer = self.post(f"/jobs/submit/{quote(job_type, safe='')}", body, key)
         job = self.show(answer["job_id"])
         job.is_new = not answer["idempotent"]
         return job
@@ -84,7 +85,8 @@ class Client:
     def status(self, job_id: str, wait: float = 0.0, etag: str = "") -> Job | None:
         """A job, as soon as its ETag is another or `wait` is over; None when it is the same."""
         headers = {"If-None-Match": etag} if etag else {}
-        answer = self._ask("GET", f"/jobs/status/{job_id}", params={"wait": wait}, headers=headers)
+        path = f"/jobs/status/{quote(job_id, safe='')}"
+        answer = self._ask("GET", path, params={"wait": wait}, headers=headers)
         if answer.status_code == 304:
             return None
         return Job(self, answer.json(), answer.headers.get("etag", ""))
@@ -123,7 +125,12 @@ class Client:
         self, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """The answer to a POST. Raises Refused."""
-        answer: dict[str, Any] = self._ask("POST", path, json=body, headers=headers or {}).json()
+        try:
+            content = json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+        except ValueError as error:
+            raise Error(f"this cannot be sent as JSON: {error}") from None
+        said = {"content-type": "application/json", **(headers or {})}
+        answer: dict[str, Any] = self._ask("POST", path, content=content, headers=said).json()
         return answer
 
     def pages(self, path: str, name: str, **filters: Any) -> Iterator[dict[str, Any]]:
@@ -153,3 +160,17 @@ class Client:
             if time.monotonic() > until:
                 raise trouble
             time.sleep(1)
+
+
+def _address(text: str) -> httpx.URL:
+    """The API's address. Raises Unreachable when it can be none."""
+    example = "set GEOLATHE_URL, such as https://name.azurewebsites.net/api"
+    if not text:
+        raise Unreachable(f"no API is named: {example}")
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise Unreachable(f"{text!r} is no address of an API ({error}): {example}") from None
+    if url.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", url.host):
+        raise Unreachable(f"{text!r} is no address of an API: {example}")
+    return url

@@ -25,6 +25,8 @@ from rich.text import Text
 from geolathe.client import Client
 from geolathe.job import Job
 
+WIDE = 1000
+ID_BEGINNING = 12
 STYLES = {
     "completed": "green",
     "completed_with_errors": "yellow",
@@ -32,6 +34,21 @@ STYLES = {
     "cancelled": "magenta",
     "processing": "cyan",
 }
+
+
+class Terminal(Console):
+    """A console whose reader may go away: whoever prints learns of it."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def terminal(stderr: bool = False) -> Console:
+    """Where people read. What is no terminal has no width: a row stays one line there."""
+    console = Terminal(stderr=stderr)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
 
 
 def follow(job: Job, console: Console) -> Job:
@@ -114,10 +131,11 @@ def job_table(jobs: Iterable[Job]) -> Table:
     """A list of jobs. An id's beginning is enough for every command."""
     table = Table(box=None, pad_edge=False)
     for column in ("job", "type", "status", "stage", "created", "about"):
-        table.add_column(column, no_wrap=column != "about")
+        least = ID_BEGINNING if column == "job" else None
+        table.add_column(column, no_wrap=column != "about", min_width=least)
     for job in jobs:
         table.add_row(
-            job.id[:12],
+            job.id[:ID_BEGINNING],
             _plain(job.type),
             _plain(job.status, style=STYLES.get(job.status, "")),
             f"{job.data['stage']}/{job.data['total_stages']}",

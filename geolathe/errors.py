@@ -24,6 +24,14 @@ class Unreachable(Error):
     """Nobody answers."""
 
 
+def as_json(error: Error) -> dict[str, Any]:
+    """An error for programs: what was said, and of a refusal its status, code and fields."""
+    said = {"message": str(error)}
+    if not isinstance(error, Refused):
+        return said
+    return said | {"status": error.status, "code": error.code, "errors": error.errors}
+
+
 def refusal(answer: httpx.Response) -> Refused:
     """An answer that is no success: application/problem+json (RFC 9457), or whatever it is."""
     status = answer.status_code
@@ -35,12 +43,19 @@ def refusal(answer: httpx.Response) -> Refused:
         problem = None
     if not isinstance(problem, dict):
         text = answer.text.strip()[:500]
-        return Refused(f"HTTP {status}: {text or 'no reason given'}", status)
+        return Refused(f"HTTP {status}: {text or _guess(answer)}", status)
     errors = problem.get("errors") or []
     said = [problem.get("title"), None if errors else problem.get("detail")]
     head = ": ".join(str(part) for part in said if part)
     lines = [f"HTTP {status}: {head}", *(f"  {_line(error)}" for error in errors)]
     return Refused("\n".join(lines), status, str(problem.get("code", "")), errors)
+
+
+def _guess(answer: httpx.Response) -> str:
+    """What may be wrong when nothing is said."""
+    if answer.status_code != 404:
+        return "no reason given"
+    return f"there is nothing at {answer.url.copy_with(query=None)}: GEOLATHE_URL must end in /api"
 
 
 def _line(error: Any) -> str:

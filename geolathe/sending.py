@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import httpx
 
-from geolathe.errors import Error, Unreachable, refusal
+from geolathe.errors import Error, Refused, Unreachable, refusal
 
 Progress = Callable[[int, int], object]
+PIECE = 2**16
 WORLD_SUFFIXES = {".tif": ".tfw", ".tiff": ".tfw", ".jp2": ".j2w", ".png": ".pgw", ".img": ".igw"}
 
 
@@ -29,18 +32,40 @@ def send_file(
     client: Poster, storage: httpx.Client, file: Path, name: str | None, progress: Progress | None
 ) -> dict[str, str]:
     """Send the file unless its bytes are there. Returns the parameters that name it."""
+    try:
+        return _send(client, storage, file, name, progress)
+    except OSError as error:
+        raise Error(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _send(
+    client: Poster, storage: httpx.Client, file: Path, name: str | None, progress: Progress | None
+) -> dict[str, str]:
+    with _opened(file) as content:
+        size = os.fstat(content.fileno()).st_size
+        if not size:
+            raise Error(f"the file {file} is empty")
+        md5 = base64.b64encode(hashlib.file_digest(content, "md5").digest()).decode()
+        grant = client.post(
+            "/uploads", {"name": name or file.name, "size": size, "content_md5": md5}
+        )
+        if not grant["is_there"]:
+            content.seek(0)
+            sent = _send_blocks(storage, grant, content, size, progress)
+            if sent != md5:
+                raise Error(f"the file {file} changed while it was sent: send it again")
+            _show_blocks(storage, grant, size, md5)
+        elif progress:
+            progress(size, size)
+    return {key: grant[key] for key in ("container_name", "blob_name")}
+
+
+def _opened(file: Path) -> BufferedReader:
+    if file.is_dir():
+        raise Error(f"{file} is a folder: name a file in it")
     if not file.is_file():
         raise Error(f"there is no file {file}")
-    size = file.stat().st_size
-    with file.open("rb") as content:
-        md5 = base64.b64encode(hashlib.file_digest(content, "md5").digest()).decode()
-    wanted = {"name": name or file.name, "size": size, "content_md5": md5}
-    grant = client.post("/uploads", wanted)
-    if not grant["is_there"]:
-        _send_blocks(storage, grant, file, md5, progress or (lambda sent, total: None))
-    elif progress:
-        progress(size, size)
-    return {key: grant[key] for key in ("container_name", "blob_name")}
+    return file.open("rb")
 
 
 def find_sidecars(file: Path) -> list[Path]:
@@ -61,34 +86,61 @@ def sidecar_names(name: str) -> set[str]:
 
 
 def _send_blocks(
-    storage: httpx.Client, grant: dict[str, Any], file: Path, md5: str, progress: Progress
-) -> None:
-    """The blocks, and then their list, which shows the blob at once and whole."""
-    url, total, sent = grant["upload_url"], file.stat().st_size, 0
-    ids: list[str] = []
-    with file.open("rb") as content:
-        while block := content.read(grant["block_size"]):
-            ids.append(base64.b64encode(f"{len(ids):06}".encode()).decode())
-            query = httpx.QueryParams(comp="block", blockid=ids[-1])
-            _put(storage, f"{url}&{query}", block, {})
-            sent += len(block)
-            progress(sent, total)
-    listed = "".join(f"<Latest>{block_id}</Latest>" for block_id in ids)
+    storage: httpx.Client,
+    grant: dict[str, Any],
+    content: BufferedReader,
+    size: int,
+    progress: Progress | None,
+) -> str:
+    """The blocks, which nobody sees yet. Returns the MD5 of what was sent."""
+    digest, sent = hashlib.md5(usedforsecurity=False), 0
+    for block_id in _block_ids(grant, size):
+        block = content.read(grant["block_size"])
+        if not block:
+            break
+        digest.update(block)
+        query = httpx.QueryParams(comp="block", blockid=block_id)
+        _put(storage, f"{grant['upload_url']}&{query}", block, {})
+        sent += len(block)
+        if progress:
+            progress(sent, size)
+    digest.update(content.read(1))
+    return base64.b64encode(digest.digest()).decode()
+
+
+def _show_blocks(storage: httpx.Client, grant: dict[str, Any], size: int, md5: str) -> None:
+    """Their list, which shows the blob at once and whole."""
+    listed = "".join(f"<Latest>{block_id}</Latest>" for block_id in _block_ids(grant, size))
     body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'
     headers = {"x-ms-blob-content-md5": md5, "content-type": "text/plain"}
-    _put(storage, f"{url}&comp=blocklist", body.encode(), headers)
+    _put(storage, f"{grant['upload_url']}&comp=blocklist", body.encode(), headers)
+
+
+def _block_ids(grant: dict[str, Any], size: int) -> Iterator[str]:
+    for number in range(-(-size // grant["block_size"])):
+        yield base64.b64encode(f"{number:06}".encode()).decode()
 
 
 def _put(storage: httpx.Client, url: str, body: bytes, headers: dict[str, str]) -> None:
     """PUT, three times at most: the same block twice is one block."""
+    headers = headers | {"content-length": str(len(body))}
     for attempt in range(3):
         try:
-            answer = storage.put(url, content=body, headers=headers)
+            answer = storage.put(url, content=_pieces(body), headers=headers)
         except httpx.TransportError as error:
             if attempt == 2:
                 raise Unreachable(f"storage does not answer: {error}") from None
             continue
         if answer.is_success:
             return
+        if answer.status_code == 403:
+            late = "storage does not take the file any more: the permission for it has ended"
+            raise Refused(f"{late}; send it again, for what has arrived is kept", 403)
         if answer.status_code < 500 or attempt == 2:
             raise refusal(answer)
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """A request lives until garbage is collected; what it was made of should not."""
+    for start in range(0, len(body), PIECE):
+        yield body[start : start + PIECE]

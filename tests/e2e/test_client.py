@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,12 +31,13 @@ def geolathe(product):
         "GEOLATHE_KEY": product.environment.keys.function_key,
     }
 
-    def run(*words, **environment):
+    def run(*words, output=subprocess.PIPE, **environment):
         return subprocess.run(
             [sys.executable, "-m", "geolathe", *map(str, words)],
             env={**os.environ, **told, **environment},
             cwd=ROOT,
-            capture_output=True,
+            stdout=output,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=120,
             check=False,
@@ -79,6 +82,25 @@ def test_a_large_file_goes_in_blocks(client, product, tmp_path):
     again = []
     client.upload(path, "client/large.tif", lambda sent, total: again.append(sent))
     assert again == [path.stat().st_size]
+
+
+def test_a_file_of_any_size_takes_no_more_memory(product, tmp_path):
+    path = tmp_path / "sparse.tif"
+    with path.open("wb") as file:
+        file.write(os.urandom(32))
+        file.truncate(200 * 2**20)
+    program = """
+import re, sys
+from pathlib import Path
+from geolathe import Client
+Client(*sys.argv[1:3]).upload(sys.argv[3], "client/sparse.tif")
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+    told = product.environment.api, product.environment.keys.function_key, str(path)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *told], cwd=ROOT, capture_output=True, check=True
+    )
+    assert int(done.stdout) < 80 * 2**10
 
 
 def test_a_failed_job_says_why(client, bare):
@@ -161,13 +183,99 @@ def test_the_reason_of_a_failure_is_told_and_the_exit_code_too(geolathe, bare):
         (["submit", "--type", "circles", "n=1"], {}, 3, "circles"),
         (["submit", "--type", "hello_world", "n=-1"], {}, 3, "n: Input should be"),
         (["types"], {"GEOLATHE_KEY": "wrong"}, 3, "the function key is missing or wrong"),
+        (["types"], {"GEOLATHE_KEY": "k\u00e9y"}, 1, "visible ASCII"),
         (["types"], {"GEOLATHE_URL": ""}, 6, "GEOLATHE_URL"),
+        (["types"], {"GEOLATHE_URL": "http://"}, 6, "'http://' is no address"),
+        (["types"], {"GEOLATHE_URL": "http://::1"}, 6, "'http://::1' is no address"),
         (["paint"], {}, 2, "invalid choice"),
+        (["jobs", "--limit", "-1"], {}, 2, "must be a whole number from 1"),
+        (["submit", "/tmp"], {}, 1, "/tmp is a folder"),
+        (["submit", "/dev/null"], {}, 1, "there is no file /dev/null"),
+        (["submit", "samples/bahamas_landsat7.tif", "gold"], {}, 1, "'gold' is not key=value"),
+        (["submit", "--type", "hello_world", "n=1", "n=2"], {}, 1, "n is given twice"),
+        (["submit", "--type", "hello_world", "n=1e400"], {}, 3, "n: Input should be"),
+        (["submit", "--type", "hello_world", "n=NaN"], {}, 3, "n: Input should be"),
+        (["submit", "--type", "hello_world", "message=\udcff"], {}, 1, "cannot be sent as JSON"),
+        (["submit", "--type", "../health", "n=1"], {}, 3, "there is no job type '..%2Fhealth'"),
+        (["show", "../" * 22], {}, 3, "there is no job '..%2F"),
     ],
 )
 def test_what_is_wrong_is_said_and_told_by_the_exit_code(geolathe, words, environment, code, said):
     done = geolathe(*words, **environment)
     assert (done.returncode, done.stdout) == (code, "") and said in done.stderr
+
+
+def test_an_address_that_is_not_the_api_is_told(geolathe, product):
+    root = product.environment.api.removesuffix("/api")
+    done = geolathe("types", GEOLATHE_URL=root)
+    assert done.returncode == 3 and f"nothing at {root}/job-types" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "status"),
+    [
+        (["show", "0" * 64], 3, 404),
+        (["submit", "--type", "hello_world", "n=-1"], 3, 422),
+        (["submit", "missing.tif"], 1, None),
+        (["types", "--url", "nowhere"], 6, None),
+    ],
+)
+def test_programs_are_told_what_is_wrong_in_json(geolathe, words, code, status):
+    done = geolathe(*words, "--json")
+    error = json.loads(done.stdout)["error"]
+    assert done.returncode == code and error["message"] in done.stderr
+    assert error.get("status") == status
+
+
+@pytest.mark.parametrize("words", ["jobs", "jobs --json", "types", "submit --type hello_world n=1"])
+def test_a_reader_that_goes_away_is_no_fault(geolathe, words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as output:
+        done = geolathe(*words.split(), output=output)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("words", ["jobs", "jobs --json"])
+def test_output_that_cannot_be_written_is_told(geolathe, words):
+    with Path("/dev/full").open("w") as output:
+        done = geolathe(*words.split(), output=output)
+    assert done.returncode == 1 and "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_whoever_stops_watching_is_told_that_the_job_goes_on(product):
+    told = ["--url", product.environment.api, "--key", product.environment.keys.function_key]
+    inputs = ["--type", "hello_world", "n=50000", "message=interrupt"]
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "geolathe", "submit", *told, *inputs],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    job_id = watching.stdout.readline().split()[1]
+    watching.send_signal(signal.SIGINT)
+    _, said = watching.communicate(timeout=30)
+    assert watching.returncode == 130 and "goes on" in said and "Traceback" not in said
+    with product.api as api:
+        assert api.post(f"/jobs/{job_id}/cancel").status_code == 202
+
+
+def test_what_is_no_terminal_gets_a_line_for_each_job(geolathe):
+    message = "long " * 39 + "end"
+    geolathe("submit", "--type", "hello_world", "n=1", f"message={message}", "--no-wait")
+    listed = geolathe("jobs", "--limit", "1", COLUMNS="40").stdout.splitlines()
+    assert len(listed) == 2 and listed[1].rstrip().endswith(message)
+
+
+def test_letters_that_the_output_lacks_are_spelled(geolathe):
+    done = geolathe(
+        "submit", "--type", "hello_world", "n=1", "message=\u00e9", PYTHONIOENCODING="ascii"
+    )
+    assert done.returncode == 0 and "\\xe9, number 0" in done.stdout
+
+
+def test_a_file_may_have_an_equals_sign_in_its_name(geolathe, bare):
+    named = bare.rename(bare.with_name("a=b.tif"))
+    assert "CRS_MISSING" in geolathe("submit", named).stdout
 
 
 def test_text_of_others_does_not_drive_the_terminal(geolathe):

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from rich.console import Console
 
-from geolathe import display
+from geolathe import Client, Error, Job, Refused, display
 from geolathe.errors import refusal
-from geolathe.sending import find_sidecars, sidecar_names
+from geolathe.sending import find_sidecars, send_file, sidecar_names
 
 
 def told(status, text):
@@ -66,6 +66,71 @@ def test_answer_that_is_no_problem_document_is_told_as_it_is(text):
 
 def test_a_missing_key_is_told_with_its_cure():
     assert "GEOLATHE_KEY" in told(401, "")
+
+
+class Desk:
+    """Grants addresses of blocks of 64 kB."""
+
+    def post(self, path, body):
+        name = body["name"]
+        where = {"container_name": "bronze", "blob_name": name, "is_there": False}
+        return where | {"upload_url": f"https://storage/{name}?sig=x", "block_size": 2**16}
+
+
+def sent(file, during=lambda: None, status=201):
+    """What reaches storage of a file to which something happens while it is sent."""
+    arrived = []
+
+    def take(request):
+        during()
+        arrived.append(request.read())
+        return httpx.Response(status)
+
+    with httpx.Client(transport=httpx.MockTransport(take)) as storage:
+        send_file(Desk(), storage, file, None, None)
+    return arrived
+
+
+def test_a_file_goes_block_by_block_and_then_their_list(tmp_path):
+    file = tmp_path / "a.tif"
+    file.write_bytes(bytes(2**17 + 1))
+    *blocks, listed = sent(file)
+    assert [len(block) for block in blocks] == [2**16, 2**16, 1]
+    assert listed.count(b"<Latest>") == 3
+
+
+@pytest.mark.parametrize("now", [bytes(2**17 + 1), bytes(2**16), b"", bytes(2**16) + b"!" * 2**16])
+def test_a_file_that_changes_while_it_is_sent_is_not_shown(tmp_path, now):
+    file = tmp_path / "a.tif"
+    file.write_bytes(bytes(2**17))
+    with pytest.raises(Error, match=r"a\.tif changed while it was sent"):
+        sent(file, lambda: file.write_bytes(now))
+
+
+def test_a_permission_that_has_ended_is_told_with_its_cure(tmp_path):
+    file = tmp_path / "a.tif"
+    file.write_bytes(b"0123")
+    with pytest.raises(Refused, match="permission for it has ended; send it again"):
+        sent(file, status=403)
+
+
+def test_an_empty_file_is_not_sent(tmp_path):
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(Error, match=r"a\.tif is empty"):
+        sent(tmp_path / "a.tif")
+
+
+def test_what_json_cannot_hold_is_refused_in_words():
+    with Client("http://127.0.0.1:9/api", "key") as client, pytest.raises(Error, match="as JSON"):
+        client.submit("hello_world", n=float("nan"))
+
+
+def test_a_narrow_terminal_shows_the_beginning_of_every_id():
+    data = {"job_id": "0123456789abcdef" * 4, "job_type": "hello_world", "status": "completed"}
+    more = {"stage": 2, "total_stages": 2, "created_at": "2026-11-23T18:30:00Z", "parameters": {}}
+    printed = io.StringIO()
+    Console(file=printed, width=30).print(display.job_table([Job(Desk(), data | more)]))
+    assert "0123456789ab" in printed.getvalue()
 
 
 class Moving:
