@@ -103,17 +103,27 @@ def measured(cog: DatasetReader) -> tuple[list[BandScan], tuple[int, ...] | None
     anywhere = np.zeros(shape, dtype=bool)
     bands: list[BandScan] = []
     classes = None
+    opaque = seen_through_alpha(cog, shape)
     for index in cog.indexes:
         if index > MAX_MEASURED_BANDS:
             bands.append(band_scan(cog, index, None))
             continue
         pixels = cog.read(index, out_shape=shape)
-        valid = (cog.read_masks(index, out_shape=shape) > 0) & np.isfinite(pixels)
+        valid = (cog.read_masks(index, out_shape=shape) > 0) & np.isfinite(pixels) & opaque
         anywhere |= valid
         bands.append(band_scan(cog, index, statistics(pixels[valid], valid)))
         if index == 1:
             classes = distinct_values(pixels[valid])
     return bands, classes, anywhere
+
+
+def seen_through_alpha(cog: DatasetReader, shape: tuple[int, int]) -> Mask:
+    """Where an alpha band is not clear. GDAL makes a mask of it beside one or three bands only."""
+    for index, color in zip(cog.indexes, cog.colorinterp, strict=True):
+        if color is ColorInterp.alpha:
+            opaque: Mask = cog.read(index, out_shape=shape) > 0
+            return opaque
+    return np.ones(shape, dtype=bool)
 
 
 def decimated(shape: tuple[int, int], longest: int) -> tuple[int, int]:
