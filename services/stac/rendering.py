@@ -73,10 +73,15 @@ def composite(raster_type: RasterType, cog: CogScan) -> Rendering:
     bidx = natural_color(cog.bands) or usual_order(raster_type, len(cog.bands))
     shown = [cog.bands[index - 1] for index in bidx]
     photograph = raster_type in {RasterType.RGB, RasterType.RGBA, RasterType.NIR}
-    if photograph and all(band.data_type == "uint8" for band in shown):
+    if photograph and all(band.data_type == "uint8" for band in shown) and is_bright(shown):
         return Rendering(title="Natural colour", bidx=bidx)
     ranges = tuple(stretch(band) for band in shown)
     return Rendering(title="Natural colour", bidx=bidx, rescale=ranges)
+
+
+def is_bright(bands: Sequence[BandScan]) -> bool:
+    """Whether bytes use more than five of their bits: with fewer all would be black."""
+    return any(band.statistics is None or band.statistics.p98 >= 32 for band in bands)
 
 
 def natural_color(bands: Sequence[BandScan]) -> tuple[int, ...] | None:

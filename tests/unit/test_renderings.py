@@ -38,6 +38,12 @@ def test_photograph_of_bytes_is_shown_as_it_is():
     assert (look.bidx, look.rescale) == ((1, 2, 3), ())
 
 
+def test_bytes_of_few_bits_are_stretched_or_they_would_be_black():
+    found = BandStatistics(minimum=0, maximum=15, mean=7, stddev=1, valid_percent=100, p2=1, p98=14)
+    bands = colored("red", "green", "blue", data_type="uint8", statistics=found)
+    assert rendering(RasterType.RGB, scan(*bands)).rescale == ((1, 14),) * 3
+
+
 def test_bands_in_another_order_are_put_right():
     look = rendering(RasterType.RGBA, scan(*colored("blue", "green", "red", "alpha")))
     assert look.bidx == (3, 2, 1)
