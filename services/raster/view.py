@@ -182,7 +182,8 @@ def _rectangle(start: int, goes_to: int, width: int, height: int) -> str:
 def _number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "nan"
-    return repr(int(value)) if float(value).is_integer() and abs(value) < 2**63 else repr(value)
+    # GDAL reads "-9.2e18" as -9 where pixels are integers.
+    return repr(int(value)) if float(value).is_integer() and abs(value) <= 2**64 else repr(value)
 
 
 def _text(element: str, value: str | None) -> str:

@@ -125,6 +125,16 @@ def test_times_of_one_variable_are_shown_one_at_a_time(desk, tmp_path):
     assert facts.acquired.isoformat() == "2020-05-06T12:00:00+00:00"
 
 
+def test_the_least_of_integers_may_be_the_nodata_value(desk, tmp_path):
+    values = np.arange(600).reshape(20, 30)
+    values[:5] = -(2**63)
+    counts = {"counts": (values, ("lat", "lon"), {"_FillValue": np.int64(-(2**63))})}
+    cog = desk.make(write_netcdf(tmp_path / "counts.nc", DEGREES, counts), input_crs="EPSG:4326")
+    with desk.opened(cog) as made:
+        assert made.nodata == -(2**63)
+        assert np.array_equal(made.dataset_mask() > 0, values >= 0)
+
+
 def latitudes_of_each_pixel() -> dict:
     rows, columns = np.mgrid[0:20, 0:30]
     dimensions = ("y", "x")
