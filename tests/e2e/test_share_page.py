@@ -1,8 +1,10 @@
 """The share page in a real browser: every type of raster, in its place, without another host."""
 
 import io
+import json
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -106,6 +108,7 @@ def test_page_tells_what_a_reader_wants(page, published: Published):
     facts = page.locator("#facts").inner_text()
     for expected in (
         "January 2, 2026 (date of upload)",
+        "49.571° N, 15.125° E",
         "Elevation model",
         "30 m a pixel",
         "600 \u00d7 600 pixels",
@@ -116,7 +119,7 @@ def test_page_tells_what_a_reader_wants(page, published: Published):
         assert expected in facts
     legend = page.locator("#legend")
     assert legend.locator("img").evaluate("image => image.complete && image.naturalWidth") == 256
-    assert "≤ 350" in legend.inner_text()
+    assert legend.inner_text().split() == ["≤", "350", "1,000", "1,500", "2,000", "≥", "2,750"]
     page.get_by_label("Hillshade").check()
     page.wait_for_load_state("networkidle")
     assert legend.is_hidden()
@@ -132,8 +135,68 @@ def test_classes_have_a_legend(page, published: Published):
     opened(page, published("classes").share_url)
     lines = page.locator("#legend li")
     assert lines.all_inner_texts() == ["Class 1", "Class 2", "Class 3", "Class 7"]
+    x, y = on_screen(page, 450, 150)
+    page.mouse.click(x, y)
+    page.wait_for_function("document.querySelector('.values')")
+    assert "band 1: class 2" in page.locator(".values").inner_text()
     shade = lines.first.locator("i").evaluate("swatch => getComputedStyle(swatch).backgroundColor")
     assert shade == "rgb(230, 0, 0)"
+
+
+def test_bands_are_named_in_words(page, published: Published):
+    opened(page, published("multispectral").share_url)
+    lines = page.locator("#legend li").all_inner_texts()
+    assert lines == ["Red: band 3", "Green: band 2", "Blue: band 1"]
+    assert "Bands\n6\n" in page.locator("#facts").inner_text()
+
+
+def test_address_follows_the_view_and_the_way_back_is_a_button(page, published: Published):
+    url = published("rgb").share_url
+    opened(page, url)
+    whole = page.evaluate("theMap.getZoom()")
+    page.get_by_role("button", name="Zoom in").click()
+    page.wait_for_function("location.hash")
+    address = page.url
+    page.goto("about:blank")
+    opened(page, address)
+    assert page.evaluate("theMap.getZoom()") == whole + 1
+    page.get_by_role("button", name="Show the whole raster").click()
+    page.wait_for_function("zoom => theMap.getZoom() === zoom", arg=whole)
+
+
+def test_pixels_stay_pixels_beyond_their_resolution(page, published: Published):
+    opened(page, published("classes").share_url)
+    rendering = "getComputedStyle(document.querySelector('.leaflet-tile')).imageRendering"
+    assert page.evaluate(rendering) == "auto"
+    page.evaluate("theMap.setZoom(20, {animate: false})")
+    page.wait_for_selector(".leaflet-tile-loaded")
+    assert page.evaluate(rendering) == "pixelated"
+
+
+def test_page_tells_where_in_the_world_it_is(page, published: Published):
+    opened(page, published("rgb").share_url)
+    assert "15.2° E" in page.locator(".degrees").all_inner_texts()
+    assert page.locator("#region path").count() > 3
+
+
+def test_no_coast_crosses_the_whole_map():
+    land = json.loads(Path("local/titiler/static/land.json").read_text())
+    rings = [ring for part in land["coordinates"] for ring in part]
+    assert not [
+        (a, b)
+        for ring in rings
+        for a, b in pairwise(ring)
+        if abs(a[0] - b[0]) > 180 and max(a[1], b[1]) > -86
+    ]
+
+
+def test_tiles_that_cannot_be_had_are_told(chromium, published: Published):
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.route("**/cog/tiles/**", lambda route: route.fulfill(status=500))
+        page.goto(published("rgb").share_url)
+        page.wait_for_selector("#message:not([hidden])")
+        assert "cannot be loaded now" in page.locator("#message").inner_text()
 
 
 def test_file_can_be_downloaded(page, published: Published):

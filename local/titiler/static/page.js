@@ -1,0 +1,63 @@
+/* What every part of the map page needs: its settings, elements, numbers in words. */
+
+export const config = JSON.parse(document.getElementById("config").textContent);
+export const element = (id) => document.getElementById(id);
+export const narrow = matchMedia("(max-width: 640px)");
+
+export function make(tag, text, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export async function json(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) {
+    const problem = await answer.json().catch(() => ({}));
+    const detail = typeof problem.detail === "string" ? problem.detail : answer.statusText;
+    throw new Error(`${answer.status}: ${detail}`);
+  }
+  return answer.json();
+}
+
+export function address(layer, place) {
+  const query = new URLSearchParams([["url", layer.path], ...layer.query]);
+  return `${config.base}cog/${place}?${query}`;
+}
+
+export function cogs(item) {
+  return Object.entries(item.assets)
+    .filter(([, asset]) => (asset.type || "").startsWith("image/tiff"))
+    .map(([key, asset]) => ({ key, ...asset, path: asset.alternate?.vsiaz?.href ?? asset.href }));
+}
+
+/* What a band is called; "band 3" when nobody said. Bands count from 1. */
+export function bandName(band, index) {
+  const name = band?.description || band?.name;
+  return !name || /^b\d+$/.test(name) ? `band ${index}` : name;
+}
+
+/* A number with so many digits that it differs from others of its range. */
+export function figure(number, range = 0) {
+  const size = Math.abs(number);
+  const digits = range ? Math.max(0, Math.ceil(Math.log10(size / range))) + 3 : 5;
+  const notation = size && (size < 1e-4 || size >= 1e9) ? "scientific" : "standard";
+  return number.toLocaleString(undefined, { maximumSignificantDigits: Math.min(digits, 15), notation });
+}
+
+/* Round numbers from low to high, `count` of them or a few more or less. */
+export function ticks(low, high, count) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+  const found = [];
+  for (let i = Math.ceil(low / step); i * step <= high; i += 1) found.push(Number((i * step).toPrecision(12)));
+  return found;
+}
+
+export function degrees(number, [positive, negative]) {
+  const text = Math.abs(number).toLocaleString(undefined, { maximumFractionDigits: 5 });
+  return `${text}°${number === 0 ? "" : ` ${number > 0 ? positive : negative}`}`;
+}
