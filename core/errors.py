@@ -9,6 +9,8 @@ GeolatheError            has a stable `code` and one sentence for people
 │   ├── JobNotFound
 │   ├── ContainerNotFound
 │   ├── BlobNotFound
+│   ├── NothingHere          no route has that address
+│   ├── WrongMethod          the address takes other methods
 │   ├── KeyReused            an Idempotency-Key that stands for another request
 │   └── StateConflict        the job's state forbids it
 ├── TaskFailed           this input can never work: the task fails at once, without a retry
@@ -92,6 +94,18 @@ class BlobNotFound(RequestError):
     """The container has no blob of that name."""
 
     code = "BLOB_NOT_FOUND"
+
+
+class NothingHere(RequestError):
+    """No route has that address."""
+
+    code = "NOTHING_HERE"
+
+
+class WrongMethod(RequestError):
+    """The address takes other methods."""
+
+    code = "WRONG_METHOD"
 
 
 class KeyReused(RequestError):

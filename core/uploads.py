@@ -34,6 +34,8 @@ class UploadRequest(BaseModel):
     @field_validator("name")
     @classmethod
     def _is_raster(cls, value: str) -> str:
+        if value != value.strip():
+            raise ValueError("a raster's name neither begins nor ends with a space")
         if not value.lower().endswith(RASTERS + SIDECARS):
             raise ValueError(
                 f"a raster's name ends in {', '.join(RASTERS)},"

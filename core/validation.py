@@ -9,14 +9,19 @@ from pydantic import BaseModel, ValidationError
 from core.errors import FieldError, InvalidRequest
 from core.storable import why_not_storable
 
+MOST_ERRORS = 100
+KINDS = {
+    type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string",
+    list: "an array",
+}  # fmt: skip
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def validate_body(model: type[Model], body: Any) -> Model:
     """Raises InvalidRequest with one entry for each wrong field."""
     if not isinstance(body, dict):
-        message = f"the body must be a JSON object with parameters, not {type(body).__name__}"
-        raise InvalidRequest([FieldError("body", body, message)])
+        message = f"the body must be a JSON object with parameters, not {KINDS[type(body)]}"
+        raise InvalidRequest([FieldError("body", _shown(body), message)])
     reasons = {name: why_not_storable([name, value]) for name, value in body.items()}
     if any(reasons.values()):
         wrong = [(repr(name), f"cannot be stored: {why}") for name, why in reasons.items() if why]
@@ -24,7 +29,11 @@ def validate_body(model: type[Model], body: Any) -> Model:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise InvalidRequest([_field_error(model, item) for item in error.errors()]) from None
+        raise InvalidRequest(_field_errors(model, error)) from None
+
+
+def _field_errors(model: type[BaseModel], error: ValidationError) -> list[FieldError]:
+    return [_field_error(model, item) for item in error.errors()[:MOST_ERRORS]]
 
 
 def _field_error(model: type[BaseModel], error: Any) -> FieldError:

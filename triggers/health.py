@@ -8,7 +8,7 @@ from typing import Any
 import azure.functions as func
 
 from core.errors import GeolatheError
-from triggers.answers import json_answer
+from triggers.answers import READ, json_answer
 from triggers.bodies import Alive, Health, Part
 
 PATIENCE_SECONDS = 0.8
@@ -20,7 +20,7 @@ def blueprint(checks: Mapping[str, Check]) -> func.Blueprint:
     """The health routes over named checks; each returns facts, or raises GeolatheError."""
     bp = func.Blueprint()
 
-    @bp.route("health", methods=["GET"])
+    @bp.route("health", methods=READ)
     async def health(req: func.HttpRequest) -> func.HttpResponse:
         parts = await asyncio.gather(*(_look(check) for check in checks.values()))
         healthy = all(part.status == "healthy" for part in parts)
@@ -30,7 +30,7 @@ def blueprint(checks: Mapping[str, Check]) -> func.Blueprint:
         )
         return json_answer(body, 200 if healthy else 503)
 
-    @bp.route("health/live", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+    @bp.route("health/live", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
     def live(req: func.HttpRequest) -> func.HttpResponse:
         return json_answer(Alive(status="alive"))
 

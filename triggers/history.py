@@ -4,18 +4,19 @@ import azure.functions as func
 
 from core.machine import CoreMachine
 from core.models import Attempt, TaskRecord
-from triggers.answers import answering_errors, json_answer
+from triggers.answers import READ, answering_errors, json_answer
 from triggers.bodies import AttemptBody, EventBody, EventList, Task, TaskList
-from triggers.queries import job_id, page_size, task_cursor, whole_number
+from triggers.queries import job_id, only, page_size, task_cursor, whole_number
 
 
 def blueprint(machine: CoreMachine) -> func.Blueprint:
     """The history routes over a machine."""
     bp = func.Blueprint()
 
-    @bp.route("jobs/{job_id}/tasks", methods=["GET"])
+    @bp.route("jobs/{job_id}/tasks", methods=READ)
     @answering_errors
     def job_tasks(req: func.HttpRequest) -> func.HttpResponse:
+        only(req, "after", "limit")
         after, limit = task_cursor(req), page_size(req)
         job = machine.state.get_job(job_id(req))
         tasks = machine.state.list_tasks(job.job_id, after, limit)
@@ -28,9 +29,10 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
             )
         )
 
-    @bp.route("jobs/{job_id}/events", methods=["GET"])
+    @bp.route("jobs/{job_id}/events", methods=READ)
     @answering_errors
     def job_events(req: func.HttpRequest) -> func.HttpResponse:
+        only(req, "after", "limit")
         after, limit = whole_number(req, "after", 0, 2**62), page_size(req)
         job = machine.state.get_job(job_id(req))
         events = machine.state.events(job.job_id, after, limit)

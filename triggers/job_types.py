@@ -4,7 +4,7 @@ import azure.functions as func
 
 from core.job import JobBase
 from core.machine import CoreMachine
-from triggers.answers import answering_errors, json_answer
+from triggers.answers import READ, answering_errors, json_answer
 from triggers.bodies import JobType, JobTypeList, StageName
 
 
@@ -12,7 +12,7 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     """The job type routes over a machine."""
     bp = func.Blueprint()
 
-    @bp.route("job-types", methods=["GET"])
+    @bp.route("job-types", methods=READ)
     @answering_errors
     def job_types(req: func.HttpRequest) -> func.HttpResponse:
         jobs = machine.registry.jobs.values()

@@ -10,7 +10,7 @@ import azure.functions as func
 from core.errors import GeolatheError
 from core.machine import CoreMachine, Submission
 from core.models import JobRecord
-from triggers.answers import answering_errors, json_answer, json_body
+from triggers.answers import READ, answering_errors, json_answer, json_body
 from triggers.bodies import (
     Accepted,
     Job,
@@ -28,6 +28,7 @@ from triggers.queries import (
     job_cursor,
     job_filter,
     job_id,
+    only,
     page_size,
     request_key,
     spell_cursor,
@@ -35,6 +36,7 @@ from triggers.queries import (
 )
 
 POLL_SECONDS = 2
+ANY = "W/*"
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.05, 0.5
 
 
@@ -56,12 +58,12 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
         key, body = request_key(req), json_body(req)
         return _submitted(machine.submit(req.route_params["job_type"], body, key))
 
-    @bp.route("jobs", methods=["GET"])
+    @bp.route("jobs", methods=READ)
     @answering_errors
     def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
         return json_answer(_page(machine, req))
 
-    @bp.route("jobs/status/{job_id}", methods=["GET"])
+    @bp.route("jobs/status/{job_id}", methods=READ)
     async def job_status(req: func.HttpRequest) -> func.HttpResponse:
         try:
             return await _status(looks, req)
@@ -82,6 +84,7 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
 
 
 def _page(machine: CoreMachine, req: func.HttpRequest) -> JobList:
+    only(req, "status", "job_type", "created_from", "created_until", "after", "limit")
     limit = page_size(req)
     jobs = machine.list_jobs(job_filter(req), job_cursor(req), limit)
     return JobList(
@@ -91,12 +94,13 @@ def _page(machine: CoreMachine, req: func.HttpRequest) -> JobList:
 
 
 async def _status(looks: Looks[Look], req: func.HttpRequest) -> func.HttpResponse:
+    only(req, "wait")
     known = _etags(req)
     job, etag = await _wait_for_change(looks, job_id(req), known, wait_seconds(req))
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if not job.status.is_final:
         headers["Retry-After"] = str(POLL_SECONDS)
-    if etag in known:
+    if etag in known or ANY in known:
         return func.HttpResponse(status_code=304, headers=headers)
     return json_answer(job, headers=headers)
 
@@ -112,7 +116,7 @@ async def _wait_for_change(looks: Looks[Look], watched: str, known: set[str], wa
         job, etag = await looks.at(watched)
         known = known or {etag}
         left = until - time.monotonic()
-        if etag not in known or job.status.is_final or left <= 0:
+        if not {etag, ANY} & known or job.status.is_final or left <= 0:
             return Look(job, etag)
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 1.5, LAST_LOOK_SECONDS)
@@ -126,7 +130,7 @@ def _look(machine: CoreMachine, watched: str) -> Look:
 
 
 def _etags(req: func.HttpRequest) -> set[str]:
-    """If-None-Match, compared weakly: RFC 9110, section 13.1.2."""
+    """If-None-Match, compared weakly: RFC 9110, section 13.1.2. `*` is ANY."""
     named = req.headers.get("If-None-Match", "").split(",")
     return {f"W/{tag.strip().removeprefix('W/')}" for tag in named if tag.strip()}
 

@@ -17,7 +17,7 @@ from core.machine import CoreMachine
 from core.models import JobRecord, JobStatus
 from core.ports import JobFilter
 from core.validation import validate_body
-from triggers.answers import Endpoint, json_answer, json_body
+from triggers.answers import READ, Endpoint, json_answer, json_body
 from triggers.ogc_bodies import (
     DOCUMENT,
     LARGEST_LIMIT,
@@ -48,6 +48,7 @@ from triggers.queries import (
     job_cursor,
     moment,
     names,
+    only,
     read_job_id,
     spell_cursor,
     whole_number,
@@ -96,7 +97,7 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
 
 
 def _add_pages(bp: func.Blueprint, machine: CoreMachine) -> None:
-    @bp.route("ogc", methods=["GET"])
+    @bp.route("ogc", methods=READ)
     def ogc_landing(req: func.HttpRequest) -> func.HttpResponse:
         links = [
             link("", "self"),
@@ -109,15 +110,16 @@ def _add_pages(bp: func.Blueprint, machine: CoreMachine) -> None:
         about = "Rasters in blob storage become COGs, STAC items and maps."
         return json_answer(Landing(title="Geolathe", description=about, links=links))
 
-    @bp.route("ogc/conformance", methods=["GET"])
+    @bp.route("ogc/conformance", methods=READ)
     def ogc_conformance(req: func.HttpRequest) -> func.HttpResponse:
         return json_answer(Conformance(conformsTo=CONFORMANCE))
 
 
 def _add_processes(bp: func.Blueprint, machine: CoreMachine) -> None:
-    @bp.route("ogc/processes", methods=["GET"])
+    @bp.route("ogc/processes", methods=READ)
     @answering
     def ogc_processes(req: func.HttpRequest) -> func.HttpResponse:
+        only(req, "limit", "after")
         known, limit = list(machine.registry.jobs), _page_size(req)
         start = _place(req, known)
         shown = known[start : start + limit]
@@ -126,7 +128,7 @@ def _add_processes(bp: func.Blueprint, machine: CoreMachine) -> None:
         links = _page_links(req, "/processes", after)
         return json_answer(ProcessList(processes=summaries, links=links))
 
-    @bp.route("ogc/processes/{process}", methods=["GET"])
+    @bp.route("ogc/processes/{process}", methods=READ)
     @answering
     def ogc_process(req: func.HttpRequest) -> func.HttpResponse:
         return json_answer(describe_process(machine.registry.job(req.route_params["process"])))
@@ -144,16 +146,17 @@ def _add_processes(bp: func.Blueprint, machine: CoreMachine) -> None:
 
 
 def _add_jobs(bp: func.Blueprint, machine: CoreMachine) -> None:
-    @bp.route("ogc/jobs", methods=["GET"])
+    @bp.route("ogc/jobs", methods=READ)
     @answering
     def ogc_jobs(req: func.HttpRequest) -> func.HttpResponse:
+        only(req, *FILTERS, "after")
         limit = _page_size(req)
         jobs = machine.list_jobs(_filter(req), job_cursor(req), limit)
         after = spell_cursor(jobs[-1]) if len(jobs) == limit else None
         links = _page_links(req, "/jobs", after)
         return json_answer(StatusList(jobs=[describe_status(job) for job in jobs], links=links))
 
-    @bp.route("ogc/jobs/{job_id}", methods=["GET"])
+    @bp.route("ogc/jobs/{job_id}", methods=READ)
     @answering
     def ogc_job(req: func.HttpRequest) -> func.HttpResponse:
         return json_answer(_status(machine, _execution(req)))
@@ -165,7 +168,7 @@ def _add_jobs(bp: func.Blueprint, machine: CoreMachine) -> None:
         machine.cancel(execution.job_id)
         return json_answer(_status(machine, execution))
 
-    @bp.route("ogc/jobs/{job_id}/results", methods=["GET"])
+    @bp.route("ogc/jobs/{job_id}/results", methods=READ)
     @answering
     def ogc_results(req: func.HttpRequest) -> func.HttpResponse:
         job_id, response = _execution(req)

@@ -13,7 +13,7 @@ from core.models import JobStatus, Json
 from core.uploads import Upload, UploadRequest
 from triggers import bodies
 from triggers import ogc_bodies as ogc
-from triggers.answers import JSON
+from triggers.answers import JSON, READ
 from triggers.openapi_ogc import ogc_paths
 from triggers.operations import (
     ANONYMOUS,
@@ -47,7 +47,7 @@ def blueprint(jobs: Iterable[JobBase]) -> func.Blueprint:
     bp = func.Blueprint()
     document = cache(lambda: json.dumps(describe_api(jobs)))
 
-    @bp.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+    @bp.route("openapi.json", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
     def openapi(req: func.HttpRequest) -> func.HttpResponse:
         return func.HttpResponse(document(), mimetype=JSON)
 

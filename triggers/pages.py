@@ -5,11 +5,13 @@ from pathlib import Path
 
 import azure.functions as func
 
+from triggers.answers import READ
+
 FOLDER = Path(__file__).parent / "ui"
 TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
 # Scripts come from here alone. Pictures and uploads go to the tile server and to storage, which
@@ -30,12 +32,12 @@ def blueprint() -> func.Blueprint:
     bp = func.Blueprint()
     anonymous = func.AuthLevel.ANONYMOUS
 
-    @bp.route("ui/{*path}", methods=["GET"], auth_level=anonymous)
+    @bp.route("ui/{*path}", methods=READ, auth_level=anonymous)
     def dashboard(req: func.HttpRequest) -> func.HttpResponse:
         name = req.route_params.get("path") or "index.html"
         return pages().get(name) or func.HttpResponse(status_code=404)
 
-    @bp.route("docs", methods=["GET"], auth_level=anonymous)
+    @bp.route("docs", methods=READ, auth_level=anonymous)
     def docs(req: func.HttpRequest) -> func.HttpResponse:
         return pages()["docs.html"]
 

@@ -15,6 +15,7 @@ LARGEST_PAGE = 1000
 DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -27,7 +28,9 @@ def job_id(req: func.HttpRequest) -> str:
 def read_job_id(text: str) -> str:
     """Raises JobNotFound for what cannot be an id."""
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise JobNotFound(f"there is no job {text[:100]!r}; an id is 64 hexadecimal digits")
+        raise JobNotFound(
+            f"there is no job {text[:100]!r}; an id is 64 hexadecimal digits in lower case"
+        )
     return text
 
 
@@ -37,20 +40,23 @@ def page_size(req: func.HttpRequest) -> int:
 
 def whole_number(req: func.HttpRequest, name: str, default: int, most: int, least: int = 0) -> int:
     text = req.params.get(name, str(default))
-    if not (text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+    if not (re.fullmatch(r"[0-9]{1,19}", text) and least <= int(text) <= most):
         raise wrong(name, text, f"must be a whole number from {least} to {most}")
     return int(text)
 
 
 def wait_seconds(req: func.HttpRequest) -> float:
     text = req.params.get("wait", "0")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= LONGEST_WAIT:
+    if not (NUMBER.fullmatch(text) and 0 <= float(text) <= LONGEST_WAIT):
         raise wrong("wait", text, f"must be a number of seconds from 0 to {LONGEST_WAIT:.0f}")
-    return seconds
+    return float(text)
+
+
+def only(req: func.HttpRequest, *known: str) -> None:
+    """Refuse a query parameter that would have no effect. `code` is the key, as Azure takes it."""
+    for name in req.params:
+        if name not in known and name not in ("code", "clientId"):
+            raise wrong(name, req.params[name], f"is not a parameter; known are {', '.join(known)}")
 
 
 def job_filter(req: func.HttpRequest) -> JobFilter:

@@ -1,5 +1,7 @@
 """Wrong requests: a clear answer, and nothing left behind."""
 
+import gzip
+
 import pytest
 
 from local.environment import BRONZE
@@ -86,6 +88,11 @@ def test_a_body_that_is_not_json_is_refused(product):
         (b'{"n": NaN}', 422, "INVALID_PARAMETER"),
         (b'{"n": 1e400}', 422, "INVALID_PARAMETER"),
         (b'{"\\u0000": 1}', 422, "INVALID_PARAMETER"),
+        (b"", 400, "BODY_NOT_JSON"),
+        (b" \n", 400, "BODY_NOT_JSON"),
+        (b'{"n": 1, "n": 2}', 400, "BODY_NOT_JSON"),
+        (b"null", 422, "INVALID_PARAMETER"),
+        (b"%d" % 10**4299, 422, "INVALID_PARAMETER"),
     ],
 )
 def test_a_hostile_body_is_refused(product, content, status, code):
@@ -93,6 +100,58 @@ def test_a_hostile_body_is_refused(product, content, status, code):
         answer = api.post("/jobs/submit/hello_world", content=content)
     assert (answer.status_code, problem(answer)["code"]) == (status, code)
     assert len(answer.content) < 2000 and b": NaN" not in answer.content
+
+
+def test_a_body_that_is_compressed_is_refused_by_name(product):
+    with product.api as api:
+        answer = api.post(
+            "/jobs/submit/hello_world",
+            content=gzip.compress(b'{"n": 1}'),
+            headers={"Content-Encoding": "gzip"},
+        )
+    assert answer.status_code == 400 and "'gzip'" in problem(answer)["detail"]
+
+
+def test_many_wrong_fields_are_told_in_a_short_answer(product):
+    with product.api as api:
+        answer = api.post("/jobs/submit/hello_world", json={f"k{n}": n for n in range(20_000)})
+    assert answer.status_code == 422 and len(problem(answer)["errors"]) == 100
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code", "allowed"),
+    [
+        ("GET", "/nothing", 404, "NOTHING_HERE", None),
+        ("POST", "/jobs//cancel", 404, "NOTHING_HERE", None),
+        ("GET", "/jobs/status/", 404, "NOTHING_HERE", None),
+        ("POST", "/jobs", 405, "WRONG_METHOD", "GET, HEAD"),
+        ("PUT", "/jobs/submit/hello_world", 405, "WRONG_METHOD", "POST"),
+        ("GET", f"/jobs/{'0' * 64}/cancel", 405, "WRONG_METHOD", "POST"),
+        ("PATCH", f"/ogc/jobs/{'0' * 64}", 405, "WRONG_METHOD", "DELETE, GET, HEAD"),
+    ],
+)
+def test_an_address_or_a_method_that_is_not_served_is_told(
+    product, method, path, status, code, allowed
+):
+    with product.api as api:
+        answer = api.request(method, path)
+        bare = api.request(method, path, headers={"x-functions-key": ""})
+    assert (answer.status_code, problem(answer)["code"]) == (status, code)
+    assert answer.headers.get("allow") == allowed and bare.status_code == 401
+
+
+def test_what_can_be_got_has_a_head(product):
+    with product.api as api:
+        for path in ("/health/live", "/jobs", "/ogc", "/ui", "/docs", "/openapi.json"):
+            got, head = api.get(path), api.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-type"] == got.headers["content-type"]
+
+
+def test_pages_say_their_type_once(product):
+    with product.api as api:
+        assert api.get("/ui").headers["content-type"] == "text/html; charset=utf-8"
+        assert api.get("/ui/api.js").headers["content-type"] == "text/javascript; charset=utf-8"
 
 
 def test_routes_need_the_function_key_except_live(product):
@@ -120,6 +179,14 @@ def test_unknown_jobs_are_not_found(product):
     [
         ("/jobs/status/{id}?wait=soon", "wait"),
         ("/jobs/status/{id}?wait=9000", "wait"),
+        ("/jobs/status/{id}?wait=nan", "wait"),
+        ("/jobs/status/{id}?wait=1_0", "wait"),
+        ("/jobs/status/{id}?wiat=1", "wiat"),
+        ("/jobs/{id}/tasks?limit=%EF%BC%91", "limit"),
+        ("/jobs/{id}/tasks?offset=1", "offset"),
+        ("/jobs/{id}/events?limit=1&limit=2", "limit"),
+        ("/jobs?state=failed", "state"),
+        ("/ogc/jobs?processId=hello_world", "processId"),
         ("/jobs/{id}/tasks?limit=0", "limit"),
         ("/jobs/{id}/tasks?after=x", "after"),
         ("/jobs/{id}/events?after=-1", "after"),

@@ -72,6 +72,8 @@ def test_a_browser_may_send_it(product):
         ("name", "../up.tif"),
         ("name", "a//b.tif"),
         ("name", ""),
+        ("name", " a.tif"),
+        ("name", "folder\\a.tif"),
         ("size", 0),
         ("size", 2**50),
         ("size", "12"),
