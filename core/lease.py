@@ -58,7 +58,11 @@ class Leases:
         """Keep the claims of tasks alive while the block runs."""
         held = [HeldLease(task, lambda lease: self._renew([lease])) for task in tasks]
         with self._lock:
-            self._held |= {lease.task_id: lease for lease in held}
+            for lease in held:
+                earlier = self._held.get(lease.task_id)
+                if earlier is not None:
+                    earlier.is_lost.set()
+                self._held[lease.task_id] = lease
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
                 self._thread.start()

@@ -19,6 +19,12 @@ BEGIN
     END IF;
 
     SELECT * INTO v_job FROM app.jobs j WHERE j.job_id = p_job_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        -- Purged between the two statements.
+        RETURN QUERY SELECT * FROM app.submit_job(
+            p_job_id, p_job_type, p_version, p_parameters, p_total_stages);
+        RETURN;
+    END IF;
     IF v_job.status NOT IN ('failed', 'cancelled') THEN
         RETURN QUERY SELECT false, v_job;
         RETURN;

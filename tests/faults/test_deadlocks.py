@@ -115,3 +115,18 @@ def test_an_event_does_not_wait_for_the_sweep(postgres_state, database_url):
         with psycopg.connect(database_url, autocommit=True) as worker:
             worker.execute(late)
             worker.execute("SELECT app.record_event(%s, 'told')", [job.job_id])
+
+
+def test_a_job_that_is_purged_while_it_is_submitted_again_is_stored_anew(
+    postgres_state, database_url
+):
+    job, _ = started_stage(postgres_state, 1)
+    postgres_state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    with psycopg.connect(database_url) as purge, ThreadPoolExecutor(1) as user:
+        purge.execute("SELECT FROM app.jobs WHERE job_id = %s FOR UPDATE", [job.job_id])
+        submitting = user.submit(postgres_state.submit_job, job)
+        wait_for_a_waiter(purge)
+        purge.execute("SELECT app.purge_jobs('0', 10)")
+        purge.commit()
+        is_new, again = submitting.result()
+    assert is_new and again.run == 1

@@ -347,6 +347,25 @@ def test_what_a_cancelled_job_made_is_discarded_at_once_and_again_when_no_worker
     assert bench.machine.purge(timedelta(0), 10) == 1
 
 
+def test_an_attempt_learns_at_once_that_this_very_process_has_begun_the_next():
+    reports = []
+
+    def slow(params: Square, ctx: TaskContext) -> Squared:
+        if ctx.attempt == 1:
+            bench.machine.process_tasks([message])
+            reports.append(ctx.attempt)
+            ctx.report(0.5)
+        reports.append(ctx.attempt)
+        return square(params, ctx)
+
+    bench = Bench(handler=slow, lease=timedelta(0), heartbeat=timedelta(hours=1))
+    bench.machine.submit("squares", {"n": 1})
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    message = bench.bus.messages.popleft()
+    bench.machine.process_tasks([message])
+    assert reports == [2, 1]
+
+
 def test_a_handler_that_asks_before_it_shows_its_work_learns_of_a_cancel_at_once():
     shown = []
 
