@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import JobNotFound
 from core.models import Failure, JobRecord, JobStatus, StageStatus, TaskRecord
-from core.ports import HeldTask, StateRepository
+from core.ports import Done, HeldTask, StateRepository
 from infrastructure.memory import MemoryState
 from tests.fixtures.records import MINUTE, NOW, claim, new_tasks
 
@@ -60,6 +60,44 @@ class Claim:
     def bind(self, model: MemoryState) -> Act | None:
         task = _task(model, self.job, self.task)
         return task and (lambda state: _claimed(state, task.task_id, self.lease))
+
+
+@dataclass(frozen=True)
+class ClaimAll:
+    """Of a stage, as a host does that takes its messages together."""
+
+    job: int
+    lease: timedelta
+
+    def bind(self, model: MemoryState) -> Act | None:
+        ids = [task.task_id for task in _tasks(model, self.job)]
+
+        def act(state: StateRepository) -> Any:
+            claims = state.claim_tasks([*ids, "nobody"], self.lease)
+            return [(each.outcome, task_facts(each.task)) for each in claims]
+
+        return act if ids else None
+
+
+@dataclass(frozen=True)
+class CompleteAll:
+    """Of a stage; of `late` ones the attempt before."""
+
+    job: int
+    late: bool
+
+    def bind(self, model: MemoryState) -> Act | None:
+        tasks = _tasks(model, self.job)
+        done = [
+            Done(task.task_id, task.attempt - (self.late and task.task_index == 0), {"by": "all"})
+            for task in tasks
+        ]
+
+        def act(state: StateRepository) -> Any:
+            written = state.complete_tasks([*done, Done("nobody", 1, {})])
+            return {key: (each.applied, stage_facts(each.stage)) for key, each in written.items()}
+
+        return act if done else None
 
 
 @dataclass(frozen=True)
@@ -167,14 +205,14 @@ class Sweep:
 
 
 Operation = (
-    Submit | StartStage | Claim | Renew | Complete | RetryLater | Finish | Cancel | RetryJob
-    | Discarded | Sweep
+    Submit | StartStage | Claim | ClaimAll | Renew | Complete | CompleteAll | RetryLater | Finish
+    | Cancel | RetryJob | Discarded | Sweep
 )  # fmt: skip
 
 
 def is_instant(operation: Operation) -> bool:
     """Whether its outcome hangs on the very microsecond, or on what others hold just now."""
-    lapses = isinstance(operation, Claim | Renew) and operation.lease == NOW
+    lapses = isinstance(operation, Claim | ClaimAll | Renew) and operation.lease == NOW
     waits = isinstance(operation, RetryLater) and operation.delay == NOW
     return lapses or waits or isinstance(operation, Sweep)
 
@@ -232,10 +270,15 @@ def _job(model: MemoryState, number: int, late: bool = False) -> JobRecord | Non
     return job and job.model_copy(update={"run": job.run - late})
 
 
-def _task(model: MemoryState, number: int, index: int) -> TaskRecord | None:
-    """A task of the job's newest stage, counted round."""
+def _tasks(model: MemoryState, number: int) -> list[TaskRecord]:
+    """The tasks of the job's newest stage."""
     stages = model.get_stages(JOBS[number].job_id)
-    tasks = model.get_tasks(JOBS[number].job_id, len(stages), 1000)
+    return model.get_tasks(JOBS[number].job_id, len(stages), 1000)
+
+
+def _task(model: MemoryState, number: int, index: int) -> TaskRecord | None:
+    """One of them, counted round."""
+    tasks = _tasks(model, number)
     return tasks[index % len(tasks)] if tasks else None
 
 

@@ -12,11 +12,12 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from core.models import JobMessage, JobStatus
+from core.handler import TaskContext, quick
+from core.models import JobMessage, JobStatus, TaskMessage
 from infrastructure.memory import MemoryBus
 from infrastructure.postgres import PostgresState
 from tests.faults.invariants import DOUBLED, DRIFTED, STUCK, rows
-from tests.fixtures.toys import Bench
+from tests.fixtures.toys import Bench, Square, Squared, square
 
 N = 3
 NOW = timedelta(0)
@@ -105,8 +106,14 @@ def pool_of_mortals(database_url):
         yield pool
 
 
-def bench_over(pool, bus):
-    return Bench(state=PostgresState(pool), bus=bus, lease=NOW, heartbeat=timedelta(hours=1))
+@quick
+def quick_square(params: Square, ctx: TaskContext) -> Squared:
+    return Squared(value=params.number**2)
+
+
+def bench_over(pool, bus, handler=square):
+    state = PostgresState(pool)
+    return Bench(handler=handler, state=state, bus=bus, lease=NOW, heartbeat=timedelta(hours=1))
 
 
 def insist(call):
@@ -117,21 +124,37 @@ def insist(call):
         return call()
 
 
-def deliver(bench, message):
+def deliver(bench, message, *others):
     if isinstance(message, JobMessage):
         bench.machine.process_job_message(message)
     else:
-        bench.machine.process_tasks([message])
+        bench.machine.process_tasks([message, *others])
+
+
+def next_of(messages):
+    """The next message, with those that a host would take beside it."""
+    batch = [messages.popleft()]
+    while _is_quick(batch[0]) and messages and _is_quick(messages[0]):
+        batch.append(messages.popleft())
+    return batch
+
+
+def _is_quick(message):
+    return isinstance(message, TaskMessage) and message.quick
 
 
 def deliver_all(bench, again_first):
-    """A message whose worker dies comes again: before all others, or after them."""
-    while bench.bus.messages:
-        message = bench.bus.messages.popleft()
+    """Messages whose worker dies come again: before all others, or after them."""
+    messages = bench.bus.messages
+    while messages:
+        batch = next_of(messages)
         try:
-            deliver(bench, message)
+            deliver(bench, *batch)
         except Died:
-            (bench.bus.messages.appendleft if again_first else bench.bus.messages.append)(message)
+            if again_first:
+                messages.extendleft(reversed(batch))
+            else:
+                messages.extend(batch)
 
 
 def assert_done_once(pool, bench, job_id):
@@ -144,9 +167,9 @@ def assert_done_once(pool, bench, job_id):
             assert rows(connection, query) == [], text
 
 
-def outlives_a_death(pool, ends_at, again_first):
+def outlives_a_death(pool, ends_at, again_first, handler):
     """Whether the worker died, and the job ended well all the same."""
-    bench = bench_over(pool, MortalBus())
+    bench = bench_over(pool, MortalBus(), handler)
     LIFE.effects, LIFE.ends_at = 0, ends_at
     job = insist(lambda: bench.machine.submit("squares", {"n": N, "fail_at": -ends_at})).job
     deliver_all(bench, again_first)
@@ -156,11 +179,12 @@ def outlives_a_death(pool, ends_at, again_first):
 
 
 @pytest.mark.parametrize("again_first", [True, False])
-def test_a_worker_may_die_before_any_effect(pool_of_mortals, again_first):
+@pytest.mark.parametrize("handler", [square, quick_square], ids=["alone", "in a batch"])
+def test_a_worker_may_die_before_any_effect(pool_of_mortals, again_first, handler):
     deaths = count(1)
-    while outlives_a_death(pool_of_mortals, next(deaths), again_first):
+    while outlives_a_death(pool_of_mortals, next(deaths), again_first, handler):
         pass
-    assert next(deaths) > 20
+    assert next(deaths) > 15
 
 
 def test_any_message_may_be_lost_while_the_sweep_runs(pool_of_mortals):

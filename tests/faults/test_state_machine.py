@@ -38,6 +38,8 @@ claim = st.builds(do.Claim, jobs, tasks, lease)
 complete = st.builds(do.Complete, jobs, tasks, seldom, seldom)
 operation = st.one_of(
     start, start, claim, claim, claim, complete, complete, complete,
+    st.builds(do.ClaimAll, jobs, lease),
+    st.builds(do.CompleteAll, jobs, seldom),
     st.builds(do.Renew, jobs, tasks, seldom, lease),
     st.builds(do.RetryLater, jobs, tasks, seldom, lease),
     st.builds(do.Finish, jobs, seldom, seldom),
