@@ -25,7 +25,8 @@ def validate_body(model: type[Model], body: Any) -> Model:
     reasons = {name: why_not_storable([name, value]) for name, value in body.items()}
     if any(reasons.values()):
         wrong = [(repr(name), f"cannot be stored: {why}") for name, why in reasons.items() if why]
-        raise InvalidRequest([FieldError(name, None, message) for name, message in wrong])
+        errors = [FieldError(name, None, message) for name, message in wrong]
+        raise InvalidRequest(errors[:MOST_ERRORS])
     try:
         return model.model_validate(body)
     except ValidationError as error:

@@ -89,7 +89,7 @@ class Client:
         answer = self._ask("GET", path, params={"wait": wait}, headers=headers)
         if answer.status_code == 304:
             return None
-        return Job(self, answer.json(), answer.headers.get("etag", ""))
+        return Job(self, _body(answer), answer.headers.get("etag", ""))
 
     def jobs(self, status: str | None = None, job_type: str | None = None) -> Iterator[Job]:
         """Jobs, newest first, page by page. `status` may name several, with commas."""
@@ -107,7 +107,7 @@ class Client:
 
     def types(self) -> list[dict[str, Any]]:
         """What can be submitted: stages, JSON Schema of the parameters, an example."""
-        return list(self._ask("GET", "/job-types").json()["job_types"])
+        return list(_body(self._ask("GET", "/job-types"))["job_types"])
 
     def upload(
         self,
@@ -130,14 +130,13 @@ class Client:
         except ValueError as error:
             raise Error(f"this cannot be sent as JSON: {error}") from None
         said = {"content-type": "application/json", **(headers or {})}
-        answer: dict[str, Any] = self._ask("POST", path, content=content, headers=said).json()
-        return answer
+        return _body(self._ask("POST", path, content=content, headers=said))
 
     def pages(self, path: str, name: str, **filters: Any) -> Iterator[dict[str, Any]]:
         """Everything that a paged route has, fetched as it is asked for."""
         after: dict[str, Any] = {}
         while True:
-            page = self._ask("GET", path, params={**filters, **after}).json()
+            page = _body(self._ask("GET", path, params={**filters, **after}))
             yield from page[name]
             if "next" not in page:
                 return
@@ -155,7 +154,7 @@ class Client:
                 trouble = refusal(answer)
                 if answer.status_code < 500:
                     raise trouble
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 trouble = Unreachable(f"{self._api.base_url} does not answer: {error}")
             if time.monotonic() > until:
                 raise trouble
@@ -174,3 +173,15 @@ def _address(text: str) -> httpx.URL:
     if url.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", url.host):
         raise Unreachable(f"{text!r} is no address of an API: {example}")
     return url
+
+
+def _body(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON of an answer. Raises Error when whoever answers is no Geolathe."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        where = answer.url.copy_with(query=None)
+        raise Error(f"{where} does not answer in JSON: GEOLATHE_URL is that of something else")
+    return body

@@ -53,6 +53,8 @@ def refusal(answer: httpx.Response) -> Refused:
 
 def _guess(answer: httpx.Response) -> str:
     """What may be wrong when nothing is said."""
+    if answer.is_redirect:
+        return f"it is at {answer.headers.get('location')}: set GEOLATHE_URL accordingly"
     if answer.status_code != 404:
         return "no reason given"
     return f"there is nothing at {answer.url.copy_with(query=None)}: GEOLATHE_URL must end in /api"

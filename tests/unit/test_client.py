@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -123,6 +125,44 @@ def test_an_empty_file_is_not_sent(tmp_path):
 def test_what_json_cannot_hold_is_refused_in_words():
     with Client("http://127.0.0.1:9/api", "key") as client, pytest.raises(Error, match="as JSON"):
         client.submit("hello_world", n=float("nan"))
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A web server that is no Geolathe."""
+
+    def do_GET(self):
+        moved = self.path.startswith("/moved")
+        body = b"" if moved else b"<html>Welcome!</html>"
+        self.send_response(301 if moved else 200)
+        self.send_header("Location", "https://elsewhere/api")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def stranger():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_server_that_is_no_geolathe_is_told(stranger):
+    with Client(f"{stranger}/api", "key") as client:
+        with pytest.raises(Error, match="/api/job-types does not answer in JSON"):
+            client.types()
+        with pytest.raises(Error, match="does not answer in JSON"):
+            next(client.jobs())
+
+
+def test_an_api_that_moved_is_told(stranger):
+    with Client(f"{stranger}/moved", "key") as client, pytest.raises(Refused) as refused:
+        client.types()
+    assert "it is at https://elsewhere/api" in str(refused.value)
 
 
 def test_a_narrow_terminal_shows_the_beginning_of_every_id():
