@@ -151,7 +151,7 @@ def statistics(values: NDArray[np.generic], valid: Mask) -> BandStatistics | Non
     if values.size == 0 or values.dtype.kind == "c":
         return None
     wide = values.astype(np.float64)
-    p2, p98 = np.percentile(wide, (2, 98))
+    p2, p98 = percentiles(wide)
     return BandStatistics(
         minimum=significant(wide.min()),
         maximum=significant(wide.max()),
@@ -161,6 +161,19 @@ def statistics(values: NDArray[np.generic], valid: Mask) -> BandStatistics | Non
         p2=significant(p2),
         p98=significant(p98),
     )
+
+
+def percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The 2nd and the 98th, without a least or greatest value that fills more than that.
+
+    A collar of 0 or -3.4e38 that no file declares would leave one colour to all else.
+    """
+    low, high = np.percentile(values, (2, 98))
+    least, greatest = values.min(), values.max()
+    inner = values[((values > least) | (low > least)) & ((values < greatest) | (high < greatest))]
+    if inner.size:
+        low, high = np.percentile(inner, (2, 98))
+    return float(low), float(high)
 
 
 def significant(value: float, digits: int = 7) -> float:

@@ -1,9 +1,10 @@
 """What is measured of a COG's pixels."""
 
 import numpy as np
+import pytest
 import rasterio
 
-from services.stac.scan import measured
+from services.stac.scan import measured, percentiles
 from tests.fixtures.made_rasters import hills, write
 
 
@@ -17,3 +18,18 @@ def test_clear_pixels_beside_five_bands_are_not_measured(tmp_path):
     assert np.array_equal(anywhere, pixels[5] > 0)
     assert bands[0].statistics.minimum >= 100
     assert bands[0].statistics.valid_percent == 75
+
+
+@pytest.mark.parametrize("collar", [0, -3.4e38, 1e20])
+def test_a_collar_that_nobody_declared_leaves_the_colours_to_the_rest(collar):
+    values = np.linspace(40, 41, 1_000)
+    values[:300] = collar
+    low, high = percentiles(values)
+    assert 40.3 <= low < 40.4 and 40.9 < high <= 41
+
+
+def test_percentiles_of_what_has_no_collar_are_plain():
+    values = np.linspace(40, 41, 1_000)
+    assert percentiles(values) == pytest.approx((40.02, 40.98))
+    assert percentiles(np.full(9, 7.0)) == (7, 7)
+    assert percentiles(np.repeat([0.0, 1.0], 500)) == (0, 1)
