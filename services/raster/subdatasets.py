@@ -39,13 +39,18 @@ def pick(choices: Mapping[str, str], wanted: str | None, name: str, driver: str)
     if wanted is not None:
         return wanted
     placed = _placed(choices, driver) if len(choices) > 1 else list(choices)
-    if len(placed) == 1:
-        return placed[0]
-    raise TaskFailed(
-        "SUBDATASET_REQUIRED",
-        f"{name} holds {len(placed or choices)} rasters: name one in subdataset. "
-        f"It has {_list(placed or choices)}",
-    )
+    if not placed:
+        raise TaskFailed(
+            "NOT_GEOREFERENCED",
+            f"{name} holds {len(choices)} rasters, and none has coordinates on a grid: "
+            f"{_list(choices)}",
+        )
+    if len(placed) > 1:
+        raise TaskFailed(
+            "SUBDATASET_REQUIRED",
+            f"{name} holds {len(placed)} rasters: name one in subdataset. It has {_list(placed)}",
+        )
+    return placed[0]
 
 
 def _placed(choices: Mapping[str, str], driver: str) -> list[str]:
