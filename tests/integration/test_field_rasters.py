@@ -135,6 +135,14 @@ def test_the_least_of_integers_may_be_the_nodata_value(desk, tmp_path):
         assert np.array_equal(made.dataset_mask() > 0, values >= 0)
 
 
+def test_many_variables_without_a_place_ask_for_no_choice(desk, tmp_path):
+    axes = {"cell": (np.arange(4), "1")}
+    flags = np.ones((4, 4), "int32"), ("cell", "cell"), {}
+    path = write_netcdf(tmp_path / "mesh.nc", axes, {"faces": flags, "edges": flags})
+    refused = refusal(desk, path)
+    assert refused.code == "NOT_GEOREFERENCED" and "faces" in refused.message
+
+
 def latitudes_of_each_pixel() -> dict:
     rows, columns = np.mgrid[0:20, 0:30]
     dimensions = ("y", "x")
