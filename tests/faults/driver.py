@@ -84,7 +84,8 @@ def _play(plan: Plan, world: World) -> Outcome:
     injuries += [Injury(kind, at, whom) for kind, at, whom in world.climate.hits]
     outcome = Outcome(plan, violations)
     outcome.faults = Counter(injury.kind for injury in injuries)
-    outcome.faults["message doubled"] = world.climate.counts["message doubled"]
+    for kind in ("message doubled", "message garbled"):
+        outcome.faults[kind] = world.climate.counts[kind]
     with world.database() as connection:
         outcome.recovery = recoveries(connection, injuries)
     outcome.figures = _figures(world, users, outcome, retried)

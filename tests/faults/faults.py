@@ -15,6 +15,7 @@ WEATHERS = {
     "messages doubled": Weather(twice=1.0),
     "messages delayed and reordered": Weather(delay=0.6),
     "deliveries lost": Weather(lose_delivery=0.3),
+    "messages garbled": Weather(garble=0.5),
 }
 
 PATIENCE = 20.0
@@ -85,6 +86,31 @@ def _cut_connections(world: World, fault: Fault) -> None:
             time.sleep(0.02)
 
 
+def _cancel_statements(world: World, fault: Fault) -> None:
+    """As a statement_timeout does, again and again."""
+    until = time.monotonic() + fault.lasts
+    with world.database() as connection:
+        while time.monotonic() < until:
+            connection.execute(
+                """SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                    WHERE application_name = 'geolathe' AND state <> 'idle'"""
+            )
+            time.sleep(0.01)
+
+
+def _forbid_writes(world: World, fault: Fault) -> None:
+    """As in a failover, or when the database's disk is full."""
+    world.forbid_writes(True)
+    _later(fault.lasts, lambda: world.forbid_writes(False))
+
+
+def _lose_locks(world: World, fault: Fault) -> None:
+    until = time.monotonic() + fault.lasts
+    while time.monotonic() < until:
+        world.lose_locks()
+        time.sleep(0.3)
+
+
 def _restart_broker(world: World, fault: Fault) -> None:
     world.restart_broker_empty()
 
@@ -105,6 +131,9 @@ def _fill_disk(world: World, fault: Fault) -> None:
 
 _BREAKS: dict[str, Callable[[World, Fault], None]] = {
     "connections cut": _cut_connections,
+    "statements cancelled": _cancel_statements,
+    "database read-only": _forbid_writes,
+    "message locks lost": _lose_locks,
     "broker restarted empty": _restart_broker,
     "database killed": _kill_database,
     "storage down": _stop_storage,

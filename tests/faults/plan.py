@@ -17,6 +17,7 @@ Then = Literal["nothing", "twin", "cancel", "cancel and resubmit"]
 STATEMENTS = (
     "submit_job", "start_stage", "copy", "commit", "claim_tasks", "renew_leases",
     "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "upsert_item",
+    "retry_task_later", "cancel_job", "retry_job", "record_dead_letter",
 )  # fmt: skip
 EFFECTS = ("send", "upload", "download")
 RASTERS = ("rgb", "dem")
@@ -154,10 +155,14 @@ KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
     "job cancelled under a frozen cataloguing": _under_a_frozen("upsert_item"),
     "connection cut at a point": _at_point("cut", (*STATEMENTS, *EFFECTS)),
     "connections cut": _lasting(1, 3),
+    "statements cancelled": _lasting(0.5, 2),
+    "database read-only": _lasting(0.5, 2),
+    "message locks lost": _lasting(0.5, 2),
     "messages lost": _lasting(2, 5),
     "messages doubled": _lasting(3, 8),
     "messages delayed and reordered": _lasting(3, 8),
     "deliveries lost": _lasting(2, 4),
+    "messages garbled": _lasting(1, 3),
     "broker restarted empty": _sudden,
     "database killed": _sudden,
     "storage down": _lasting(1, 6),

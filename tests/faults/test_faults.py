@@ -16,6 +16,7 @@ def test_nothing_is_lost_or_done_twice_whatever_breaks(service_folder):
     struck = {kind for kind, times in outcome.faults.items() if times}
     assert {"host killed", "database killed"} <= struck
     assert {"message lost", "delivery lost", "message doubled", "message delayed"} <= struck
+    assert "message garbled" in struck
 
 
 def test_a_seed_is_a_plan():

@@ -4,12 +4,19 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from local.servicebus.broker import Broker
 from local.servicebus.queue import Lock, Message, Queue
 from local.servicebus.session import Link
 
+# As long as what they replace: the message around them tells its length.
+_GARBLED = (
+    (re.compile(rb'_id":".{6}'), rb'_id":"\\u0000'),
+    (re.compile(rb'_id":"'), rb'_jd":"'),
+    (re.compile(rb'\{"'), rb'["'),
+)
 _ID = re.compile(rb'"(?:job_id|task_id)":"([^"]+)"')
 
 
@@ -22,6 +29,7 @@ class Weather:
     delay: float = 0.0
     longest_delay: float = 3.0
     lose_delivery: float = 0.0
+    garble: float = 0.0
 
 
 CALM = Weather()
@@ -51,6 +59,16 @@ class Climate:
         self.has_struck = True
         return True
 
+    def companions(self, message: Message) -> Iterator[Message]:
+        """Its double, and one that nobody can read or that names what no table can hold."""
+        if self.strikes(self.now.twice):
+            self.counts["message doubled"] += 1
+            yield replace(message)
+        if self.strikes(self.now.garble):
+            self.counts["message garbled"] += 1
+            pattern, replacement = self.chance.choice(_GARBLED)
+            yield replace(message, content=pattern.sub(replacement, message.content, count=1))
+
     def note(self, kind: str, message: Message) -> None:
         self.counts[kind] += 1
         found = _ID.search(message.content)
@@ -62,7 +80,7 @@ def broker_under(climate: Climate) -> type[Broker]:
     """A broker whose doors obey the climate."""
 
     class WeatheredBroker(Broker):
-        """Loses, doubles, delays and reorders."""
+        """Loses, doubles, delays, reorders and garbles."""
 
         def accept(self, queue: Queue, message: Message, visible_at: float | None) -> int:
             weather = climate.now
@@ -70,9 +88,8 @@ def broker_under(climate: Climate) -> type[Broker]:
             if climate.strikes(weather.lose):
                 climate.note("message lost", message)
                 return 0
-            if climate.strikes(weather.twice):
-                climate.counts["message doubled"] += 1
-                super().accept(queue, replace(message), visible_at)
+            for companion in climate.companions(message):
+                super().accept(queue, companion, visible_at)
             if climate.strikes(weather.delay):
                 climate.note("message delayed", message)
                 wait = climate.chance.uniform(0, weather.longest_delay)
@@ -89,3 +106,12 @@ def broker_under(climate: Climate) -> type[Broker]:
             super().deliver(link, received, lock)
 
     return WeatheredBroker
+
+
+def lose_locks(broker: Broker) -> None:
+    """Every message that somebody works on comes again, to whoever waits. On the broker's thread."""
+    for queue in broker.queues.values():
+        for lock in queue._locks.values():
+            lock.until = 0.0
+        queue.advance()
+        broker.serve_all(queue)

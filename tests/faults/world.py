@@ -33,7 +33,7 @@ from local.postgres import Cluster
 from local.process import Identity
 from local.services import is_answering
 from tests.faults.points import FILE, FULL_DISK_FILE, Arm
-from tests.faults.weather import Climate, broker_under
+from tests.faults.weather import Climate, broker_under, lose_locks
 from tests.fixtures.broker import QUEUES, RunningBroker
 
 DATABASE = "faults"
@@ -198,12 +198,30 @@ class World:
             process.wait_for_exit(identity, 10)
         self.cluster.start()
 
+    def forbid_writes(self, forbidden: bool) -> None:
+        """The database is read-only, for everybody, or not any more. Insists while it is away."""
+        for _ in range(300):
+            try:
+                with self.database() as connection:
+                    to = "on" if forbidden else "off"
+                    connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {to}")
+                    connection.execute("SELECT pg_reload_conf()")
+                    return
+            except psycopg.OperationalError:
+                time.sleep(0.1)
+
+    def lose_locks(self) -> None:
+        """The broker forgets who works on which message."""
+        if self._broker is not None:
+            self._broker.call(lose_locks, self._broker.broker)
+
     def mend(self) -> None:
         """Let go of every host. What else was broken is mended by whoever broke it."""
         for host in self.hosts:
             host.disarm()
             host.send(signal.SIGCONT)
         self.full_disk.unlink(missing_ok=True)
+        self.forbid_writes(False)
         self.azurite.start()
 
     def _keep_hosts(self) -> None:
