@@ -109,7 +109,7 @@ def broker_under(climate: Climate) -> type[Broker]:
 
 
 def lose_locks(broker: Broker) -> None:
-    """Every message that somebody works on comes again, to whoever waits. On the broker's thread."""
+    """Every message that somebody works on comes again. Called on the broker's thread."""
     for queue in broker.queues.values():
         for lock in queue._locks.values():
             lock.until = 0.0
