@@ -14,6 +14,11 @@ KINDS = {
     type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string",
     list: "an array",
 }  # fmt: skip
+WORDS = {
+    "dict_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "list_type": "Input should be an array",
+}
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -43,7 +48,7 @@ def _field_error(model: type[BaseModel], error: Any) -> FieldError:
         return FieldError(field, _shown(error["input"]), _unknown(model, field))
     if error["type"] == "missing":
         return FieldError(field, None, "is required")
-    message = error["msg"].removeprefix("Value error, ")
+    message = WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return FieldError(field, _shown(error["input"]), f"{message}, got {_short(error['input'])}")
 
 
@@ -66,5 +71,9 @@ def _shown(value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    """The value as JSON writes it, text in single quotes, or its beginning."""
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except (ValueError, TypeError):
+        text = repr(value)
     return text if len(text) <= 100 else text[:97] + "..."

@@ -176,7 +176,8 @@ def _add_jobs(bp: func.Blueprint, machine: CoreMachine) -> None:
 
 
 def _execution(req: func.HttpRequest) -> Execution:
-    """The execution in the path. Raises JobNotFound for what cannot be one."""
+    """The execution in the path, and nothing else. Raises JobNotFound for what cannot be one."""
+    only(req)
     name = req.route_params["job_id"]
     job_id = read_job_id(name.removesuffix(DOCUMENT))
     return Execution(job_id, "raw" if name == job_id else "document")

@@ -137,9 +137,11 @@ class Execute(BaseModel):
     @field_validator("inputs")
     @classmethod
     def _are_values(cls, inputs: Json) -> Json:
-        links = [name for name, value in inputs.items() if _is_link(value)]
-        if links:
-            raise ValueError(f"no link is followed: give the value of {', '.join(links)} itself")
+        for name, value in inputs.items():
+            if _is_link(value):
+                raise ValueError(f"no link is followed: give the value of {name} itself")
+            if _is_qualified(value) and not value.keys() <= {"value", "mediaType"}:
+                raise ValueError(f"{name} has no encoding and no schema: give its value in JSON")
         return inputs
 
     @field_validator("subscriber", mode="before")
@@ -241,5 +243,9 @@ def _is_link(value: Any) -> bool:
     return isinstance(value, dict) and "href" in value and "value" not in value
 
 
+def _is_qualified(value: Any) -> bool:
+    return isinstance(value, dict) and "value" in value
+
+
 def _unqualified(value: Any) -> Any:
-    return value["value"] if isinstance(value, dict) and "value" in value else value
+    return value["value"] if _is_qualified(value) else value

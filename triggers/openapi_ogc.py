@@ -68,9 +68,9 @@ def _job_paths() -> Json:
             "get": _get("jobs", "Jobs", ogc.StatusList, (404, 422, 503), list(_filters()))
         },
         "/ogc/jobs/{job_id}": {
-            "get": _get("job", "A job's status", ogc.StatusInfo, (404, 503), [EXECUTION]),
+            "get": _get("job", "A job's status", ogc.StatusInfo, (404, 422, 503), [EXECUTION]),
             "delete": operation(
-                "ogc_dismiss", TAG, "Stop a job", one, (404, 409, 503), [EXECUTION]
+                "ogc_dismiss", TAG, "Stop a job", one, (404, 409, 422, 503), [EXECUTION]
             ),
         },
         "/ogc/jobs/{job_id}/results": {

@@ -56,7 +56,8 @@ def only(req: func.HttpRequest, *known: str) -> None:
     """Refuse a query parameter that would have no effect. `code` is the key, as Azure takes it."""
     for name in req.params:
         if name not in known and name not in ("code", "clientId"):
-            raise wrong(name, req.params[name], f"is not a parameter; known are {', '.join(known)}")
+            hint = f"known are {', '.join(known)}" if known else "there are none"
+            raise wrong(name, req.params[name], f"is not a parameter; {hint}")
 
 
 def job_filter(req: func.HttpRequest) -> JobFilter:

@@ -89,7 +89,7 @@ def test_a_client_runs_process_raster_to_its_end(ogc, api, product):
 
 
 def test_an_execution_says_where_its_job_is(api, product):
-    inputs = {"n": {"value": 1}, "message": uuid.uuid4().hex}
+    inputs = {"n": {"value": 1, "mediaType": "application/json"}, "message": uuid.uuid4().hex}
     answer = execute(api, "hello_world", inputs)
     assert answer.status_code == 201 and "preference-applied" not in answer.headers
     root = product.environment.api.removesuffix("/api")
@@ -113,6 +113,8 @@ def test_results_come_in_the_form_that_their_execution_asked_for(api):
     raw, document = (api.get(f"/ogc/jobs/{name}/results") for name in names[1:])
     assert raw.headers["content-type"] == document.headers["content-type"] == "application/json"
     assert document.json() == {"result": {"value": raw.json(), "mediaType": "application/json"}}
+    asked = api.get(f"/ogc/jobs/{names[0]}/results?response=document")
+    assert asked.status_code == 422 and asked.json()["errors"][0]["field"] == "response"
     assert raw.json() == api.get(f"/jobs/status/{names[0]}").json()["result_data"]
 
 
@@ -148,6 +150,7 @@ def test_what_is_done_anyway_may_be_asked_for(api, body):
         ({"mode": "sync"}, "mode"),
         ({"subscriber": {"successUri": "http://127.0.0.1/"}}, "subscriber"),
         ({"inputs": {"n": {"href": "http://127.0.0.1/n.json"}}}, "inputs"),
+        ({"inputs": {"message": {"value": "aGk=", "encoding": "base64"}}}, "inputs"),
         ({"inputs": [1]}, "inputs"),
         ({"input": {"n": 1}}, "input"),
     ],
