@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 from rasterio.warp import transform as reproject
 
-from tests.fixtures.published import RASTERS, UTM33, Published
+from core.models import BlobRef
+from tests.fixtures.published import RASTERS, UTM33, Published, write_cog
 
 
 @pytest.fixture
@@ -63,6 +65,13 @@ def screenshot(page, name: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
 
 
+def hide(page) -> None:
+    page.locator("#opacity").fill("0")
+    page.wait_for_function(
+        "document.querySelector('.leaflet-tile-container')?.parentElement.style.opacity === '0'"
+    )
+
+
 def on_screen(page, column: int, row: int) -> tuple[int, int]:
     """Where the page shows that pixel of the raster."""
     [x], [y] = reproject(UTM33, "EPSG:4326", [500_000 + 30 * column], [5_500_000 - 30 * row])
@@ -75,10 +84,7 @@ def test_every_type_is_drawn_in_its_place(name: str, page, published: Published)
     found = published(name)
     opened(page, found.share_url)
     image = screenshot(page, name)
-    page.locator("#opacity").fill("0")
-    page.wait_for_function(
-        "document.querySelector('.leaflet-tile-container')?.parentElement.style.opacity === '0'"
-    )
+    hide(page)
     bare = screenshot(page, f"{name} hidden")
     places = [(150, 150), (450, 150), (150, 450)] + [(450, 450)] * (name != "rgba")
     seen = {tuple(image[y, x]) for x, y in (on_screen(page, *place) for place in places)}
@@ -230,6 +236,31 @@ def test_uncatalogued_file_has_a_page_too(page, published: Published, titiler: s
     url = page.request.get(f"{titiler}/cog/WebMercatorQuad/map.html", params={"url": blob}).url
     opened(page, url)
     assert "600 \u00d7 600 pixels" in page.locator("#facts").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("crs", "place"),
+    [("EPSG:3832", rasterio.Affine(1100, 0, 3_005_000, 0, -1100, -1_570_000))],
+)
+def test_raster_across_the_antimeridian_is_drawn_on_both_sides(
+    crs: str, place: rasterio.Affine, page, published: Published, titiler: str, tmp_path: Path
+):
+    path = write_cog(tmp_path / "fiji.tif", "dem", crs, place)
+    blob = BlobRef(container=published.silver, name="fiji.tif")
+    published.blobs.upload(blob, path, content_type="image/tiff")
+    name, query = f"/vsiaz/{blob.container}/{blob.name}", "&rescale=300,2800&colormap_name=terrain"
+    opened(page, f"{titiler}/cog/WebMercatorQuad/map.html?url={name}{query}")
+    image = screenshot(page, "antimeridian")
+    hide(page)
+    bare = screenshot(page, "antimeridian hidden")
+    for longitude, drawn in ((178, True), (182, True), (186, False)):
+        point = page.evaluate("x => theMap.latLngToContainerPoint([-17, x])", longitude)
+        x, y = round(point["x"]), round(point["y"])
+        assert (tuple(image[y, x]) != tuple(bare[y, x])) is drawn, longitude
+    point = page.evaluate("theMap.latLngToContainerPoint([-17, 182])")
+    page.mouse.click(point["x"], point["y"])
+    page.wait_for_function("document.querySelector('.values')?.textContent.includes('band 1')")
+    assert "° W\nband 1: 2," in page.locator(".values").inner_text()
 
 
 def test_missing_file_is_explained(chromium, published: Published, titiler: str):

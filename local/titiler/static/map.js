@@ -46,11 +46,24 @@ function parameters(render) {
   return query;
 }
 
+/* Leaflet would take a tile beyond 180 degrees for one of the far west, outside of the bounds. */
+const TilesAround = L.TileLayer.extend({
+  getTileUrl({ x, y, z }) {
+    const [width, tile] = [2 ** z, L.TileLayer.prototype.getTileUrl];
+    return tile.call(this, { x: ((x % width) + width) % width, y, z });
+  },
+});
+
+function crossesAntimeridian(bounds) {
+  return bounds.getEast() > 180 || bounds.getWest() < -180;
+}
+
 function tiles(layer, bounds, maxzoom) {
   const template = address({ ...layer, query: [...layer.query, ["tilesize", 512]] },
     "tiles/WebMercatorQuad/{z}/{x}/{y}.png");
-  const made = L.tileLayer(template, {
-    bounds, maxNativeZoom: maxzoom, maxZoom: 24, opacity: element("opacity").value / 100,
+  const around = crossesAntimeridian(bounds);
+  const made = new (around ? TilesAround : L.TileLayer)(template, {
+    bounds, noWrap: around, maxNativeZoom: maxzoom, maxZoom: 24, opacity: element("opacity").value / 100,
   });
   let arrived = 0;
   made.on("loading", () => { arrived = 0; element("map").setAttribute("aria-busy", "true"); });
@@ -144,6 +157,8 @@ async function start() {
   const path = config.query.find(([key]) => key === "url")?.[1] ?? null;
   const [tilejson, item, land] = await Promise.all([json(config.tilejson), catalogued(path), layGround(map)]);
   const bounds = bounded(tilejson.bounds);
+  // TiTiler takes the width of a raster across the antimeridian for that of the world.
+  const deepest = crossesAntimeridian(bounds) ? 24 : tilejson.maxzoom;
   const layers = layersOf(item, path);
   element("title").textContent = document.title = item?.properties.title ?? (path ?? config.item).split("/").pop();
   if (item) tellItem(item); else await tellFile(layers[0]);
@@ -153,7 +168,7 @@ async function start() {
   let shown = null;
   const show = (layer) => {
     shown?.remove();
-    shown = tiles(layer, bounds, tilejson.maxzoom).addTo(map);
+    shown = tiles(layer, bounds, deepest).addTo(map);
     legendOf(layer, item);
     linksOf(layer, item);
     askValues(map, layer, item, bounds);
@@ -162,7 +177,7 @@ async function start() {
   if (layers.length > 1) choices(layers, chosen, show);
   element("opacity").addEventListener("input", ({ target }) => shown.setOpacity(target.value / 100));
   // Beyond the raster's own resolution its pixels are shown, not something between them.
-  map.on("zoomend", () => element("map").classList.toggle("close", map.getZoom() > tilejson.maxzoom));
+  map.on("zoomend", () => element("map").classList.toggle("close", map.getZoom() > deepest));
   homeButton(map, bounds);
   follow(map, bounds);
   show(layers[chosen]);

@@ -59,5 +59,5 @@ export function ticks(low, high, count) {
 
 export function degrees(number, [positive, negative]) {
   const text = Math.abs(number).toLocaleString(undefined, { maximumFractionDigits: 5 });
-  return `${text}°${number === 0 ? "" : ` ${number > 0 ? positive : negative}`}`;
+  return `${text}°${number === 0 || Math.abs(number) === 180 ? "" : ` ${number > 0 ? positive : negative}`}`;
 }
