@@ -38,8 +38,9 @@ export async function ask(path, { method = "GET", body, signal, etag } = {}) {
 
 export function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", () => { clearTimeout(timer); reject(new DOMException("left", "AbortError")); }, { once: true });
+    const leave = () => { clearTimeout(timer); reject(new DOMException("left", "AbortError")); };
+    const timer = setTimeout(() => { signal?.removeEventListener("abort", leave); resolve(); }, seconds * 1000);
+    signal?.addEventListener("abort", leave, { once: true });
   });
 }
 
@@ -76,9 +77,10 @@ function send(url, body, signal, onprogress) {
     const request = new XMLHttpRequest();
     request.open("PUT", url);
     request.upload.onprogress = (event) => onprogress(event.loaded);
-    request.onloadend = () => resolve(request.status);
+    const leave = () => request.abort();
+    request.onloadend = () => { signal.removeEventListener("abort", leave); resolve(request.status); };
     request.onabort = () => reject(new DOMException("left", "AbortError"));
-    signal.addEventListener("abort", () => request.abort(), { once: true });
+    signal.addEventListener("abort", leave, { once: true });
     request.send(body);
   });
 }
