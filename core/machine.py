@@ -121,17 +121,12 @@ class CoreMachine:
         job = self._job_of(message)
         if job is None:
             return
-        if job.status.is_final and not _leaves_something(job):
-            return
-        try:
-            definition = self._definition(job)
-        except UnknownJobType as error:
-            self._turn_away(job, message, error)
-            return
         if job.status is JobStatus.CANCELLED:
-            self._discard(job, definition)
+            self._discard(job, message)
+        elif job.status.is_final:
+            return
         elif message.stage == job.stage + 1:
-            self._advance(job, definition)
+            self._advance(job, message)
         elif message.stage == job.stage:
             self._send_stage(job)
 
@@ -222,15 +217,21 @@ class CoreMachine:
             return None
         return job if message.run == job.run else None
 
-    def _definition(self, job: JobRecord) -> JobBase:
-        """The class of the job. Raises UnknownJobType when this release has another one."""
-        definition = self.registry.job(job.job_type)
-        if len(definition.stages) != job.total_stages:
-            raise UnknownJobType(
-                f"{job.job_type} has {len(definition.stages)} stages in this release,"
-                f" and this job was stored with {job.total_stages}: submit it again"
-            )
-        return definition
+    def _definition(self, job: JobRecord, message: JobMessage) -> JobBase | None:
+        """The class of the job. None when this release has another one: then others are asked."""
+        try:
+            definition = self.registry.job(job.job_type)
+        except UnknownJobType as error:
+            self._turn_away(job, message, error)
+            return None
+        if len(definition.stages) == job.total_stages:
+            return definition
+        words = (
+            f"{job.job_type} has {len(definition.stages)} stages in this release,"
+            f" and this job was stored with {job.total_stages}: submit it again"
+        )
+        self._turn_away(job, message, UnknownJobType(words))
+        return None
 
     def _turn_away(self, job: JobRecord, message: JobMessage, error: UnknownJobType) -> None:
         """During a deploy another host may know the job. When none did for long, it ends."""
@@ -242,8 +243,11 @@ class CoreMachine:
         else:
             self._fail(job, Failure(code=error.code, message=error.message))
 
-    def _discard(self, job: JobRecord, definition: JobBase) -> None:
+    def _discard(self, job: JobRecord, message: JobMessage) -> None:
         """Remove what a cancelled job made; again when its last worker must have noticed."""
+        definition = None if job.discarded_at else self._definition(job, message)
+        if definition is None:
+            return
         outcome = call_plugin(lambda: self._discard_leavings(job, definition))
         if isinstance(outcome, Passing):
             logger.warning("job %s: not discarded yet: %s", job.job_id, outcome.failure.message)
@@ -257,7 +261,7 @@ class CoreMachine:
         for prefix in prefixes_of_tasks(job):
             definition.discard(params, self.ports, prefix)
 
-    def _advance(self, job: JobRecord, definition: JobBase) -> None:
+    def _advance(self, job: JobRecord, message: JobMessage) -> None:
         """Fail, finish or start the next stage of a job whose stage is closed."""
         if job.stage:
             current = self.state.get_stage(job.job_id, job.stage)
@@ -266,6 +270,9 @@ class CoreMachine:
             if current.status in (StageStatus.FAILED, StageStatus.CANCELLED):
                 self._fail(job, self.state.first_failure(job.job_id, job.stage))
                 return
+        definition = self._definition(job, message)
+        if definition is None:
+            return
         if job.stage == len(definition.stages):
             self._finish(job, definition)
         else:
@@ -310,7 +317,10 @@ class CoreMachine:
     def _give_up(self, message: JobMessage, alike: int) -> None:
         """Fail a job that no worker could move to its next stage."""
         job = self._job_of(message)
-        if job is not None and message.stage == job.stage + 1:
+        if job is None or message.stage != job.stage + 1:
+            return
+        stage = self.state.get_stage(job.job_id, job.stage)
+        if stage is None or stage.is_closed:
             words = f"no worker could get to stage {message.stage}: {alike} messages died of it"
             self._fail(job, Failure(code="STAGE_FAILED", message=words))
 
@@ -423,10 +433,6 @@ class CoreMachine:
     def _exhausted(task: TaskRecord) -> Failure:
         message = f"no worker survived the {task.attempt} attempts of this task"
         return Failure(code="WORKER_LOST", message=message)
-
-
-def _leaves_something(job: JobRecord) -> bool:
-    return job.status is JobStatus.CANCELLED and job.discarded_at is None
 
 
 def _fingerprint(job_type: str, body: Any) -> str:

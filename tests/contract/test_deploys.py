@@ -95,6 +95,22 @@ def test_a_host_that_does_not_know_a_job_leaves_it_to_those_that_do(state):
     assert state.get_job(job.job_id).status is JobStatus.COMPLETED
 
 
+def test_a_hint_at_a_stage_that_runs_is_not_turned_away(state):
+    """Nobody may end the job while its tasks are open."""
+    bench = Bench(state=state)
+    job = bench.machine.submit("squares", {"n": 2}).job
+    [first] = bench.bus.messages
+    deliver(bench, 1)
+    bench.bus.messages.clear()
+    bench.machine.registry = NOTHING
+    bench.machine.process_job_message(first)
+    assert len(bench.bus.messages) == 2 and not bench.bus.scheduled
+    for number in (1, 2):
+        last = machine.JobMessage(job_id=job.job_id, run=1, stage=number, turned_away=machine.TURNS)
+        bench.machine.process_job_message(last)
+    assert state.get_job(job.job_id).status is JobStatus.PROCESSING
+
+
 def test_a_job_that_no_host_knows_ends_and_says_why(state):
     bench = Bench(state=state)
     job = bench.machine.submit("squares", {"n": 2}).job

@@ -119,6 +119,7 @@ def test_dead_letters_of_what_a_job_has_passed_do_not_end_it(functions, bench):
     first = bench.bus.messages.popleft()
     bench.machine.process_job_message(first)
     deliver_dead(functions, first, ["1", "2", "3", "4"])
+    deliver_dead(functions, first.model_copy(update={"stage": 2}), ["5", "6", "7", "8"])
     assert bench.state.get_job(job.job_id).status is JobStatus.PROCESSING
 
 
