@@ -22,6 +22,8 @@ CACHE_BYTES = 64 * 1024 * 1024
 """rasterio takes a whole number for bytes, where GDAL itself would take it for megabytes."""
 MAX_MEASURED_BANDS = 64
 MAX_CLASSES = 256
+COMPLEX = {"complex64": "cfloat32", "complex128": "cfloat64"}
+"""As STAC names them."""
 METRES_PER_DEGREE = 111_319.490_793
 
 
@@ -135,7 +137,7 @@ def band_scan(cog: DatasetReader, index: int, found: BandStatistics | None) -> B
     at = index - 1
     return BandScan(
         index=index,
-        data_type=cog.dtypes[at],
+        data_type=COMPLEX.get(cog.dtypes[at], cog.dtypes[at]),
         color=cog.colorinterp[at].name,
         description=cog.descriptions[at],
         unit=cog.units[at],

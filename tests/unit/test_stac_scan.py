@@ -33,3 +33,10 @@ def test_percentiles_of_what_has_no_collar_are_plain():
     assert percentiles(values) == pytest.approx((40.02, 40.98))
     assert percentiles(np.full(9, 7.0)) == (7, 7)
     assert percentiles(np.repeat([0.0, 1.0], 500)) == (0, 1)
+
+
+def test_complex_numbers_are_called_as_stac_calls_them(tmp_path):
+    path = write(tmp_path / "slc.tif", hills(50).astype("complex64"))
+    with rasterio.open(path) as cog:
+        bands, _, anywhere = measured(cog)
+    assert (bands[0].data_type, bands[0].statistics) == ("cfloat32", None) and anywhere.all()
