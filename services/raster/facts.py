@@ -1,5 +1,6 @@
 """The facts of a raster, read from its header and from samples of its pixels."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -229,10 +230,15 @@ def _band(source: Source, found: Detection, index: int) -> BandFacts:
         color=color,
         description=dataset.descriptions[index - 1],
         unit=dataset.units[index - 1] or None,
-        scale=dataset.scales[index - 1],
-        offset=dataset.offsets[index - 1],
+        scale=_number(dataset.scales[index - 1], 1.0),
+        offset=_number(dataset.offsets[index - 1], 0.0),
         nodata=nodata.as_json(dataset.nodatavals[index - 1]),
     )
+
+
+def _number(value: float, otherwise: float) -> float:
+    """A scale or offset; the one that changes nothing where the file's is not a number."""
+    return value if math.isfinite(value) else otherwise
 
 
 def _nodata(source: Source) -> float | None:

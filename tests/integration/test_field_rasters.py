@@ -207,3 +207,11 @@ def test_a_mask_goes_before_a_nodata_value(desk, tmp_path, driver):
     with desk.opened(cog) as made:
         assert np.array_equal(made.dataset_mask(), mask)
         assert np.array_equal(made.read(), pixels)
+
+
+def test_a_scale_that_is_no_number_is_none(desk, tmp_path):
+    path = write(tmp_path / "scaled.tif", hills(dtype="int16"))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (float("nan"),), (float("inf"),)
+    with desk.opened(desk.make(path)) as made:
+        assert (made.scales, made.offsets) == ((1.0,), (0.0,))
