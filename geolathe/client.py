@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import time
@@ -18,6 +19,8 @@ import httpx
 from geolathe.errors import Error, Unreachable, refusal
 from geolathe.job import Job
 from geolathe.sending import send_file
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = 30  # seconds during which an API that is away is asked again
 WRITE = 3600.0  # seconds that one block of an upload may take
@@ -145,20 +148,28 @@ class Client:
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Ask, again while nobody answers or the API says it is not well. Raises Error."""
         until = time.monotonic() + self.patience
-        while True:
-            trouble: Error
-            try:
-                answer = self._api.request(method, path, **request)
-                if answer.is_success or answer.status_code == 304:
-                    return answer
-                trouble = refusal(answer)
-                if answer.status_code < 500:
-                    raise trouble
-            except httpx.RequestError as error:
-                trouble = Unreachable(f"{self._api.base_url} does not answer: {error}")
+        answer = self._try(method, path, **request)
+        if isinstance(answer, Error) and self.patience:
+            logger.warning("%s; asking again for %g s", answer, self.patience)
+        while isinstance(answer, Error):
             if time.monotonic() > until:
-                raise trouble
+                raise answer
             time.sleep(1)
+            answer = self._try(method, path, **request)
+        return answer
+
+    def _try(self, method: str, path: str, **request: Any) -> httpx.Response | Error:
+        """An answer, or trouble that may pass. Raises Refused when it will not."""
+        try:
+            answer = self._api.request(method, path, **request)
+        except httpx.RequestError as error:
+            return Unreachable(f"{self._api.base_url} does not answer: {error}")
+        if answer.is_success or answer.status_code == 304:
+            return answer
+        trouble = refusal(answer)
+        if answer.status_code < 500:
+            raise trouble
+        return trouble
 
 
 def _address(text: str) -> httpx.URL:

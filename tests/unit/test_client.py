@@ -9,7 +9,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from geolathe import Client, Error, Job, Refused, display
+from geolathe import Client, Error, Job, Refused, Unreachable, display
 from geolathe.errors import refusal
 from geolathe.sending import find_sidecars, send_file, sidecar_names
 
@@ -157,6 +157,13 @@ def test_a_server_that_is_no_geolathe_is_told(stranger):
             client.types()
         with pytest.raises(Error, match="does not answer in JSON"):
             next(client.jobs())
+
+
+def test_whoever_waits_for_an_api_that_is_away_is_told_once(caplog):
+    with Client("http://127.0.0.1:9/api", "key", patience=1) as client, pytest.raises(Unreachable):
+        client.types()
+    [told] = [record.message for record in caplog.records if record.name.startswith("geolathe")]
+    assert told.startswith("http://127.0.0.1:9/api/ does not answer") and "again for 1 s" in told
 
 
 def test_an_api_that_moved_is_told(stranger):
