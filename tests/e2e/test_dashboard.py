@@ -1,6 +1,7 @@
 """The dashboard in a real browser, against the running product."""
 
 import base64
+import re
 import uuid
 
 import numpy as np
@@ -56,6 +57,7 @@ def submit(page, ui, file):
 
 def test_a_wrong_key_is_told_and_a_right_one_is_asked_for_once(tab, ui, product):
     tab.goto(ui)
+    expect(tab.get_by_role("button", name="Sign out")).to_be_hidden()
     tab.get_by_label("Key").fill("wrong")
     tab.get_by_label("Key").press("Enter")
     expect(tab.get_by_role("alert")).to_contain_text("not accepted")
@@ -179,7 +181,7 @@ def test_a_poll_changes_only_what_differs(signed_in, ui, product):
     expect(page.locator(f"#job-{job_id}")).to_be_focused()
     page.get_by_label("State").focus()
     page.get_by_label("State").select_option("completed")
-    page.wait_for_function("location.hash.includes('status=completed')")
+    expect(page).to_have_url(re.compile("status=completed"))
     expect(page.get_by_label("State")).to_be_focused()
 
 

@@ -44,7 +44,7 @@ function describe({ path, method, operation }, api) {
 function parameters(list) {
   return h("table", {}, h("thead", {}, h("tr", {}, ["Parameter", "In", "Type", ""].map((head) => h("th", { scope: "col" }, head)))),
     h("tbody", {}, list.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.name), each.required ? " *" : ""),
-      h("td", {}, each.in), h("td", {}, type(each.schema)), h("td", {}, each.description ?? "")))));
+      h("td", { class: "short" }, each.in), h("td", {}, type(each.schema)), h("td", {}, each.description ?? "")))));
 }
 
 function model(name, schema) {

@@ -93,6 +93,7 @@ function head(job, seen) {
 }
 
 function stages(job) {
+  const open = !FINAL.includes(job.status);
   return h("section", { class: "card", "aria-labelledby": "stages" },
     h("div", { class: "row spread" }, h("h2", { id: "stages" }, "Stages"), job.remaining_seconds === null ? null : h("span", { class: "quiet" }, left(job.remaining_seconds))),
     h("div", { class: "scroll" }, h("table", { class: "cards stages" },
@@ -102,7 +103,7 @@ function stages(job) {
         h("td", { class: "short" }, state(stage.status)),
         h("td", { class: "short" }, stage.status === "pending" ? "" : `${stage.completed_tasks.toLocaleString()} of ${stage.total_tasks.toLocaleString()}${stage.failed_tasks ? `, ${stage.failed_tasks.toLocaleString()} failed` : ""}`),
         h("td", { class: "wide" }, h("progress", { max: 1, value: share(stage), "aria-label": `progress of ${title(stage.name)}` }),
-          stage.message ? h("div", { class: "quiet" }, stage.message) : null)))))));
+          open ? h("div", { class: "quiet" }, stage.message || "\u00a0") : null)))))));
 }
 
 // What failed or was cancelled is over, but not done.
