@@ -18,6 +18,11 @@ WEATHERS = {
     "messages garbled": Weather(garble=0.5),
 }
 
+SIGNALS = {
+    "host killed": signal.SIGKILL,
+    "host frozen": signal.SIGSTOP,
+    "host told to stop": signal.SIGTERM,
+}
 PATIENCE = 20.0
 
 
@@ -28,10 +33,8 @@ def inject(world: World, users: Users, fault: Fault) -> None:
         _cancel_under_a_frozen_worker(world, users, fault)
     elif fault.arm is not None:
         host.arm(fault.arm)
-    elif fault.kind == "host killed":
-        host.send(signal.SIGKILL)
-    elif fault.kind == "host frozen":
-        host.send(signal.SIGSTOP)
+    elif fault.kind in SIGNALS:
+        host.send(SIGNALS[fault.kind])
     elif fault.kind in WEATHERS:
         _turn_the_weather(world, users, fault)
     else:

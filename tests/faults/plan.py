@@ -150,6 +150,7 @@ KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
     "host killed": _sudden,
     "host killed at a point": _at_point("exit", (*STATEMENTS, *EFFECTS)),
     "host frozen": _sudden,
+    "host told to stop": _sudden,
     "host frozen at a point": _at_point("freeze", (*STATEMENTS, *EFFECTS)),
     "job cancelled under a frozen upload": _under_a_frozen("upload"),
     "job cancelled under a frozen cataloguing": _under_a_frozen("upsert_item"),
