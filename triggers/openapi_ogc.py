@@ -23,7 +23,10 @@ from triggers.operations import (
 
 TAG = "OGC API - Processes"
 PAGE: Json = LIMIT | {"schema": LIMIT["schema"] | {"maximum": ogc.LARGEST_LIMIT}}
-EXECUTION: Json = JOB_ID | {"schema": {"type": "string", "pattern": ogc.EXECUTION_ID}}
+EXECUTION: Json = JOB_ID | {
+    "schema": {"type": "string", "pattern": ogc.EXECUTION_ID},
+    "description": f"a job's id; with {ogc.DOCUMENT} its results come as a document, else raw",
+}
 
 
 def ogc_paths(jobs: Iterable[JobBase]) -> Json:
