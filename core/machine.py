@@ -289,6 +289,7 @@ class CoreMachine:
                 self._fail(job, failure)
                 return
             case Lost():
+                self._fail(job, None)
                 return
         if not self.state.start_stage(job, stage.number, handler.name, stage.best_effort, tasks):
             self._send_stage(self.state.get_job(job.job_id))
@@ -312,7 +313,7 @@ class CoreMachine:
             case Permanent(failure) | Passing(failure):
                 self._fail(job, failure)
             case Lost():
-                return
+                self._fail(job, None)
 
     def _give_up(self, message: JobMessage, alike: int) -> None:
         """Fail a job that no worker could move to its next stage."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import TaskFailed
+from core.errors import TaskFailed, TaskLost
 from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.job import stage
 from core.models import JobStatus, Json, Record
@@ -162,3 +162,24 @@ def test_a_job_result_that_cannot_be_stored_fails_the_job(state, value):
     job = machine_for(state, Endless, {"value": value}).run("endless")
     assert job.status is JobStatus.FAILED and job.error.code == "NOT_STORABLE"
     assert "the result of the job" in job.error.message
+
+
+class LosesItself(Squares):
+    """Says of itself what only a task can say."""
+
+    job_type = "loses_itself"
+
+    @stage("square")
+    def squares(self, params: Parameters) -> list[Square]:
+        if params.n == 0:
+            raise TaskLost("a stage method")
+        return [Square(number=1)]
+
+    def finalize(self, params: Parameters) -> Json:
+        raise TaskLost("finalize")
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_job_that_says_it_is_lost_fails(state, n):
+    job = Bench(state=state, jobs={"loses_itself": LosesItself}).run("loses_itself", n=n)
+    assert job.status is JobStatus.FAILED and job.error.code == "STAGE_FAILED"
