@@ -47,6 +47,7 @@ class UploadRequest(BaseModel):
 class Upload(Record):
     """Where to send the file: PUT it, or its blocks and then their list.
 
+    Blocks need ids of the sender's own, for two who send to one name at once would mix theirs.
     Without `upload_url` the same bytes are there already. The address can write this one blob,
     read nothing, and must be kept from others while it lasts.
     """

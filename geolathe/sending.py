@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path, PurePath
@@ -46,18 +47,16 @@ def _send(
         if not size:
             raise Error(f"the file {file} is empty")
         md5 = base64.b64encode(hashlib.file_digest(content, "md5").digest()).decode()
-        grant = client.post(
-            "/uploads", {"name": name or file.name, "size": size, "content_md5": md5}
-        )
-        if not grant["is_there"]:
+        wanted = {"name": name or file.name, "size": size, "content_md5": md5}
+        sending = Sending(client, storage, wanted)
+        if not sending.grant["is_there"]:
             content.seek(0)
-            sent = _send_blocks(storage, grant, content, size, progress)
-            if sent != md5:
+            if sending.send_blocks(content, progress) != md5:
                 raise Error(f"the file {file} changed while it was sent: send it again")
-            _show_blocks(storage, grant, size, md5)
+            sending.show_blocks()
         elif progress:
             progress(size, size)
-    return {key: grant[key] for key in ("container_name", "blob_name")}
+    return {key: sending.grant[key] for key in ("container_name", "blob_name")}
 
 
 def _opened(file: Path) -> BufferedReader:
@@ -85,40 +84,58 @@ def sidecar_names(name: str) -> set[str]:
     return names - {name}
 
 
-def _send_blocks(
-    storage: httpx.Client,
-    grant: dict[str, Any],
-    content: BufferedReader,
-    size: int,
-    progress: Progress | None,
-) -> str:
-    """The blocks, which nobody sees yet. Returns the MD5 of what was sent."""
-    digest, sent = hashlib.md5(usedforsecurity=False), 0
-    for block_id in _block_ids(grant, size):
-        block = content.read(grant["block_size"])
-        if not block:
-            break
-        digest.update(block)
-        query = httpx.QueryParams(comp="block", blockid=block_id)
-        _put(storage, f"{grant['upload_url']}&{query}", block, {})
-        sent += len(block)
-        if progress:
-            progress(sent, size)
-    digest.update(content.read(1))
-    return base64.b64encode(digest.digest()).decode()
+class Sending:
+    """A file on its way to storage, at an address that is asked for again when its time is over."""
 
+    def __init__(self, client: Poster, storage: httpx.Client, wanted: dict[str, Any]) -> None:
+        self._client = client
+        self._storage = storage
+        self._wanted = wanted
+        self.grant = client.post("/uploads", wanted)
+        # Blocks belong to the blob, not to who sends them: ids of one's own keep them apart.
+        self._own = secrets.token_hex(4)
 
-def _show_blocks(storage: httpx.Client, grant: dict[str, Any], size: int, md5: str) -> None:
-    """Their list, which shows the blob at once and whole."""
-    listed = "".join(f"<Latest>{block_id}</Latest>" for block_id in _block_ids(grant, size))
-    body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'
-    headers = {"x-ms-blob-content-md5": md5, "content-type": "text/plain"}
-    _put(storage, f"{grant['upload_url']}&comp=blocklist", body.encode(), headers)
+    def send_blocks(self, content: BufferedReader, progress: Progress | None) -> str:
+        """The blocks, which nobody sees yet. Returns the MD5 of what was sent."""
+        digest, sent = hashlib.md5(usedforsecurity=False), 0
+        for block_id in self._block_ids():
+            block = content.read(self.grant["block_size"])
+            if not block:
+                break
+            digest.update(block)
+            self._put(f"comp=block&{httpx.QueryParams(blockid=block_id)}", block, {})
+            sent += len(block)
+            if progress:
+                progress(sent, self._wanted["size"])
+        digest.update(content.read(1))
+        return base64.b64encode(digest.digest()).decode()
 
+    def show_blocks(self) -> None:
+        """Their list, which shows the blob at once and whole."""
+        listed = "".join(f"<Latest>{block_id}</Latest>" for block_id in self._block_ids())
+        body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'
+        md5 = self._wanted["content_md5"]
+        headers = {"x-ms-blob-content-md5": md5, "content-type": "text/plain"}
+        try:
+            self._put("comp=blocklist", body.encode(), headers)
+        except Refused as refused:
+            if "InvalidBlockList" not in str(refused):
+                raise
+            name = self._wanted["name"]
+            raise Error(f"somebody else sent {name} at the same time: send it again") from None
 
-def _block_ids(grant: dict[str, Any], size: int) -> Iterator[str]:
-    for number in range(-(-size // grant["block_size"])):
-        yield base64.b64encode(f"{number:06}".encode()).decode()
+    def _block_ids(self) -> Iterator[str]:
+        for number in range(-(-self._wanted["size"] // self.grant["block_size"])):
+            yield base64.b64encode(f"{self._own}{number:06}".encode()).decode()
+
+    def _put(self, query: str, body: bytes, headers: dict[str, str]) -> None:
+        try:
+            _put(self._storage, f"{self.grant['upload_url']}&{query}", body, headers)
+        except Refused as refused:
+            if refused.status != 403:
+                raise
+            self.grant = self._client.post("/uploads", self._wanted)
+            _put(self._storage, f"{self.grant['upload_url']}&{query}", body, headers)
 
 
 def _put(storage: httpx.Client, url: str, body: bytes, headers: dict[str, str]) -> None:
@@ -133,9 +150,6 @@ def _put(storage: httpx.Client, url: str, body: bytes, headers: dict[str, str]) 
             continue
         if answer.is_success:
             return
-        if answer.status_code == 403:
-            late = "storage does not take the file any more: the permission for it has ended"
-            raise Refused(f"{late}; send it again, for what has arrived is kept", 403)
         if answer.status_code < 500 or attempt == 2:
             raise refusal(answer)
 

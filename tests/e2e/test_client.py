@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import rasterio
 
 from geolathe import Client, Error, JobEnded, Refused, Unreachable
-from local.environment import ROOT
+from local.environment import BRONZE, ROOT
 from tests.e2e.test_process_raster import SAMPLE
 
 
@@ -82,6 +83,31 @@ def test_a_large_file_goes_in_blocks(client, product, tmp_path):
     again = []
     client.upload(path, "client/large.tif", lambda sent, total: again.append(sent))
     assert again == [path.stat().st_size]
+
+
+def test_two_who_send_to_one_name_at_once_do_not_mix_their_files(product, tmp_path):
+    files = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    barrier, refused = threading.Barrier(2), []
+
+    def send(file):
+        file.write_bytes(file.stem.encode() * (24 * 2**20))
+        told = product.environment.api, product.environment.keys.function_key
+        with Client(*told) as client:
+            barrier.wait()
+            try:
+                client.upload(file, "client/both.tif")
+            except Error as error:
+                refused.append(str(error))
+
+    threads = [threading.Thread(target=send, args=(file,)) for file in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with product.storage as storage:
+        blob = storage.get_blob_client(BRONZE, "client/both.tif").download_blob().readall()
+    assert blob in [file.read_bytes() for file in files]
+    assert all("somebody else sent client/both.tif" in each for each in refused)
 
 
 def test_a_file_of_any_size_takes_no_more_memory(product, tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import re
 import uuid
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import psycopg
@@ -155,6 +156,21 @@ def test_a_slow_upload_asks_again_before_its_address_expires(signed_in, ui, tmp_
     page.get_by_label("Drop a raster here").set_input_files(path)
     expect(page.locator("#upload")).to_contain_text("is in storage", timeout=30_000)
     assert len(asked) == 2
+
+
+def test_two_uploads_to_one_name_do_not_share_blocks(signed_in, ui):
+    page, blocks = signed_in, []
+    page.on("request", lambda each: blocks.append(each.url) if "blockid" in each.url else None)
+    sends = """async () => {
+        const { upload } = await import("/api/ui/api.js");
+        const left = new AbortController().signal;
+        await upload(new File(["some"], "a.tif"), "dashboard/both.tif", () => {}, left);
+    }"""
+    page.goto(f"{ui}#/new")
+    for _ in range(2):
+        page.evaluate(sends)
+    ids = [parse_qs(urlsplit(url).query)["blockid"][0] for url in blocks]
+    assert len(ids) == 2 and ids[0] != ids[1] and len(ids[0]) == len(ids[1])
 
 
 def test_a_refused_action_stays_told(signed_in, ui, product, bare):

@@ -73,10 +73,16 @@ def test_a_missing_key_is_told_with_its_cure():
 class Desk:
     """Grants addresses of blocks of 64 kB."""
 
+    granted = 0
+
     def post(self, path, body):
         name = body["name"]
+        self.granted += 1
         where = {"container_name": "bronze", "blob_name": name, "is_there": False}
-        return where | {"upload_url": f"https://storage/{name}?sig=x", "block_size": 2**16}
+        return where | {
+            "upload_url": f"https://storage/{name}?sig={self.granted}",
+            "block_size": 2**16,
+        }
 
 
 def sent(file, during=lambda: None, status=201):
@@ -109,11 +115,24 @@ def test_a_file_that_changes_while_it_is_sent_is_not_shown(tmp_path, now):
         sent(file, lambda: file.write_bytes(now))
 
 
-def test_a_permission_that_has_ended_is_told_with_its_cure(tmp_path):
-    file = tmp_path / "a.tif"
-    file.write_bytes(b"0123")
-    with pytest.raises(Refused, match="permission for it has ended; send it again"):
-        sent(file, status=403)
+def test_a_permission_that_ends_on_the_way_is_asked_for_again(tmp_path):
+    file, desk, asked = tmp_path / "a.tif", Desk(), []
+    file.write_bytes(bytes(2**17))
+
+    def take(request):
+        asked.append(str(request.url))
+        return httpx.Response(403 if len(asked) in (2, 4) else 201)
+
+    with httpx.Client(transport=httpx.MockTransport(take)) as storage:
+        send_file(desk, storage, file, None, None)
+    assert ["sig=1" in url for url in asked] == [True, True, False, False, False]
+    assert desk.granted == 3
+
+
+def test_a_permission_that_is_none_is_told(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"0")
+    with pytest.raises(Refused, match="HTTP 403"):
+        sent(tmp_path / "a.tif", status=403)
 
 
 def test_an_empty_file_is_not_sent(tmp_path):

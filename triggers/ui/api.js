@@ -45,12 +45,13 @@ export function pause(seconds, signal) {
 }
 
 // Sends a file straight to storage, block by block; `onprogress` gets the bytes that have left.
+// Blocks belong to the blob, not to who sends them: ids of one's own keep them apart.
 export async function upload(file, name, onprogress, signal) {
   const wanted = { method: "POST", body: { name, size: file.size }, signal };
   let grant = await ask("/uploads", wanted);
-  const ids = [];
+  const own = Math.random().toString(16).slice(2, 10).padEnd(8, "0"), ids = [];
   for (let start = 0; start < file.size; start += grant.block_size) {
-    ids.push(btoa(String(ids.length).padStart(6, "0")));
+    ids.push(btoa(own + String(ids.length).padStart(6, "0")));
     if (Date.parse(grant.expires_at) < Date.now() + SOON) grant = await ask("/uploads", wanted);
     const block = file.slice(start, start + grant.block_size);
     await put(`${grant.upload_url}&comp=block&blockid=${encodeURIComponent(ids.at(-1))}`, block, signal, (sent) => onprogress(start + sent));
