@@ -43,7 +43,8 @@ export function bandName(band, index) {
 export function figure(number, range = 0) {
   const size = Math.abs(number);
   const digits = range ? Math.max(0, Math.ceil(Math.log10(size / range))) + 3 : 5;
-  const notation = size && (size < 1e-4 || size >= 1e9) ? "scientific" : "standard";
+  const order = range || size;
+  const notation = size && (order < 1e-3 || order >= 1e8) ? "scientific" : "standard";
   return number.toLocaleString(undefined, { maximumSignificantDigits: Math.min(digits, 15), notation });
 }
 
