@@ -15,6 +15,8 @@ from core.models import JobMessage, Record, TaskMessage
 from infrastructure.identity import managed_identity
 from infrastructure.patience import persist
 
+ANSWER_SECONDS = 10
+"""Without it the SDK waits for ever for a broker that has vanished without a word."""
 _PASSING = (ServiceBusError, OSError)
 
 
@@ -112,11 +114,11 @@ class Outbox:
 def _send(sender: Sender, messages: list[ServiceBusMessage]) -> list[ServiceBusMessage]:
     """Send what fits into one batch, and return the others."""
     if len(messages) == 1:
-        sender.send_messages(messages[0])
+        sender.send_messages(messages[0], timeout=ANSWER_SECONDS)
         return []
     batch = sender.create_message_batch()
     count = _fill(batch, iter(messages))
-    sender.send_messages(batch)
+    sender.send_messages(batch, timeout=ANSWER_SECONDS)
     return messages[count:]
 
 

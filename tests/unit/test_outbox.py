@@ -21,7 +21,8 @@ class Sender:
     def __init__(self):
         self.sent, self.busy = [], threading.Lock()
 
-    def send_messages(self, message):
+    def send_messages(self, message, timeout):
+        assert 0 < timeout <= 10
         assert self.busy.acquire(blocking=False)
         time.sleep(0.001)
         self.sent.append(message)
