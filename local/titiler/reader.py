@@ -2,8 +2,12 @@
 
 import attr
 import rasterio
+from rasterio.crs import CRS
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
 from rio_tiler.io import BaseReader, Reader
 from rio_tiler.types import AssetInfo, AssetType
+from rio_tiler.utils import has_mask_band
 from titiler.pgstac.reader import PgSTACReader
 
 from local.titiler.fence import Fence
@@ -20,7 +24,26 @@ class GeotiffReader(Reader):
         if self.dataset is None:
             opened = rasterio.open(self.input, driver="GTiff")
             self.dataset = self._ctx_stack.enter_context(opened)
+            if crosses_antimeridian(self.dataset):
+                self.dataset = self._ctx_stack.enter_context(turned(self.dataset))
         super().__attrs_post_init__()  # type: ignore[no-untyped-call]  # of rio-tiler
+
+
+def crosses_antimeridian(raster: DatasetReader) -> bool:
+    """Whether it is in degrees and goes on beyond 180 to either side."""
+    if raster.crs is None or not raster.crs.is_geographic:
+        return False
+    return bool(raster.bounds.left < -180 or raster.bounds.right > 180)
+
+
+def turned(raster: DatasetReader) -> WarpedVRT:
+    """The same pixels, with longitudes counted from the raster's middle.
+
+    Tiles have none beyond 180: those at the far side would find no raster.
+    """
+    middle = (raster.bounds.left + raster.bounds.right) / 2
+    crs = CRS.from_dict({**raster.crs.to_dict(projjson=False), "lon_wrap": middle})
+    return WarpedVRT(raster, src_crs=crs, crs=crs, add_alpha=has_mask_band(raster))
 
 
 def fenced_reader(fence: Fence) -> type[PgSTACReader]:

@@ -240,7 +240,10 @@ def test_uncatalogued_file_has_a_page_too(page, published: Published, titiler: s
 
 @pytest.mark.parametrize(
     ("crs", "place"),
-    [("EPSG:3832", rasterio.Affine(1100, 0, 3_005_000, 0, -1100, -1_570_000))],
+    [
+        ("EPSG:3832", rasterio.Affine(1100, 0, 3_005_000, 0, -1100, -1_570_000)),
+        ("EPSG:4326", rasterio.Affine(0.01, 0, 177, 0, -0.01, -14)),
+    ],
 )
 def test_raster_across_the_antimeridian_is_drawn_on_both_sides(
     crs: str, place: rasterio.Affine, page, published: Published, titiler: str, tmp_path: Path
