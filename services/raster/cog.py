@@ -277,6 +277,12 @@ def _over(scratch: str, view: View, plan: Plan, alpha: bool) -> View:
 
 def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarning]) -> MadeCog:
     with rasterio.open(output, driver="GTiff") as cog:
+        if crs.of(cog) is None:
+            raise TaskFailed(
+                "REPROJECTION_IMPOSSIBLE",
+                f"a GeoTIFF cannot hold the CRS of {plan.name}, {crs.label(plan.grid.crs)[:60]}: "
+                "choose a target_crs, for example EPSG:4326",
+            )
         where = place.of(cog, cog.crs)
         globe = place.globe(where)
         resampling = plan.settings.reproject_resampling if plan.grid.resampled else None

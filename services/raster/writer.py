@@ -142,6 +142,8 @@ def is_full(path: str, band: int) -> bool:
 
 def check(path: Path, name: str) -> None:
     """Raises TaskFailed unless rio-cogeo, warnings included, takes the file for a COG."""
+    # What GDAL wrote beside the file, as the format has no place for it, does not go with it.
+    path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
     _, errors, warnings = cog_validate(path, strict=True, quiet=True)
     said = "; ".join(error for error in [*errors, *warnings] if not _is_ribbon(path, error))
     if said:

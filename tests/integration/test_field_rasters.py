@@ -91,6 +91,18 @@ def test_a_geotransform_without_height_is_refused(desk, tmp_path):
     assert refusal(desk, path).code == "NOT_GEOREFERENCED"
 
 
+def test_a_crs_that_no_geotiff_holds_asks_for_another(desk, tmp_path):
+    turned = (
+        "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +R=6371229 "
+        "+to_meter=0.0174532925199433"
+    )
+    grid = Affine(0.1, 0, -5, 0, -0.1, 5)
+    path = write(tmp_path / "turned.tif", hills(100), crs=turned, transform=grid)
+    refused = refusal(desk, path, target_crs="native")
+    assert refused.code == "REPROJECTION_IMPOSSIBLE" and "target_crs" in refused.message
+    assert desk.make(path).target_crs == "EPSG:4326"
+
+
 # ── NetCDF ───────────────────────────────────────────────────────────────────
 
 
