@@ -54,6 +54,9 @@ def refusal(desk: RasterDesk, path: Path, **params: str) -> TaskFailed:
         ("grib.nc", "GRIB\0\0\0\2{}"),
         ("dted.tif", "UHL10800000W0430000N{}"),
         ("zip.img", "PK\3\4{}"),
+        ("modis.nc", "\x0e\3\x13\1{}"),
+        ("grid.tif", "ncols 4\nnrows 4\n{}"),
+        ("pointer.tif", "version https://git-lfs.github.com/spec/v1\noid {}"),
     ],
 )
 def test_other_formats_in_disguise(desk, tmp_path, secret, name, content):
