@@ -55,7 +55,11 @@ class HttpTrigger:
 
 
 def http_triggers(functions: Iterable[Function], prefix: str) -> list[HttpTrigger]:
-    """The HTTP functions, most specific route first. Raises LocalError for what Azure refuses."""
+    """The HTTP functions in the order of their names, which is how Azure looks for a route.
+
+    https://github.com/Azure/azure-functions-host/issues/9876: a route that is more specific does
+    not come first. Raises LocalError for what Azure refuses.
+    """
     triggers: list[HttpTrigger] = []
     for function in functions:
         if function.kind != "httpTrigger":
@@ -68,7 +72,7 @@ def http_triggers(functions: Iterable[Function], prefix: str) -> list[HttpTrigge
                     f"is taken by {other.function.name}"
                 )
         triggers.append(trigger)
-    return sorted(triggers, key=lambda trigger: trigger.route.precedence)
+    return sorted(triggers, key=lambda trigger: trigger.function.name.lower())
 
 
 def _http_trigger(function: Function, prefix: str) -> HttpTrigger:

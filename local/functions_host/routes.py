@@ -1,7 +1,7 @@
 """Route templates of HTTP triggers, matched as ASP.NET Core routing matches them.
 
-https://learn.microsoft.com/aspnet/core/fundamentals/routing: letter case does not count, literal
-segments win over parameters, parameters with a constraint over those without, catch-alls come last.
+https://learn.microsoft.com/aspnet/core/fundamentals/routing: letter case does not count. Which of
+several that match is taken does not go by the template here: see http_triggers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ class RouteTemplate:
 
     template: str
     pattern: re.Pattern[str]
-    precedence: tuple[int, ...]
 
     @property
     def shape(self) -> str:
@@ -54,11 +53,7 @@ def parse_route(template: str) -> RouteTemplate:
         if optional and position != len(segments) - 1:
             raise ValueError(f"{segment} in {template!r} may only come last")
         pattern += f"(?:{slash}{expression})?" if optional else slash + expression
-    return RouteTemplate(
-        template,
-        re.compile(pattern, re.IGNORECASE | re.DOTALL),
-        tuple(_rank(segment) for segment in segments),
-    )
+    return RouteTemplate(template, re.compile(pattern, re.IGNORECASE | re.DOTALL))
 
 
 def decode_path(raw: bytes) -> str:
@@ -97,12 +92,3 @@ def _value(stars: str, constraints: str) -> str:
             raise ValueError(f"the constraint {constraint!r} is not one of {sorted(_CONSTRAINTS)}")
         expression = _CONSTRAINTS[constraint]
     return expression
-
-
-def _rank(segment: str) -> int:
-    match = _PARAMETER.search(segment)
-    if match is None:
-        return 1
-    if match[1]:
-        return 5
-    return 2 if match[3] or match[0] != segment else 3

@@ -129,6 +129,7 @@ def test_a_request_reaches_the_function_whole(http: httpx.Client) -> None:
         ("/api/numbers/seven", "word seven"),
         ("/api/numbers/pi", "pi itself"),
         ("/API/Numbers/PI", "pi itself"),
+        ("/api/numbers/zeta", "word zeta"),
         ("/api/maybe", "maybe nothing"),
         ("/api/maybe/3", "maybe 3"),
         ("/api/maybe/a%0Ab", "maybe a\nb"),
