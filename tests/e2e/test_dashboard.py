@@ -203,12 +203,12 @@ def test_a_poll_changes_only_what_differs(signed_in, ui, product):
 
 def test_a_running_job_s_time_goes_on_between_answers(signed_in, ui, product):
     page = signed_in
-    running = product.submit("hello_world", n=100_000, message=uuid.uuid4().hex)["job_id"]
+    running = product.submit("hello_world", n=20_000, message=uuid.uuid4().hex)["job_id"]
     page.goto(f"{ui}#/jobs/{running}")
-    expect(page.locator("#times")).to_contain_text("running for")
+    expect(page.locator("#times")).to_contain_text("running for", timeout=30_000)
     page.route("**/api/jobs/**", lambda route: None)
     before = page.locator("#times").inner_text()
-    expect(page.locator("#times")).not_to_have_text(before, timeout=4000)
+    expect(page.locator("#times")).not_to_have_text(before)
     page.unroute("**/api/jobs/**")
     with product.api as api:
         api.post(f"/jobs/{running}/cancel")
@@ -230,7 +230,7 @@ def test_a_running_job_is_cancelled_and_a_failed_one_retried(signed_in, ui, prod
     page.goto(f"{ui}#/jobs/{running}")
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
-    state_is(page, "cancelled", seconds=5)
+    state_is(page, "cancelled")
     assert page.locator("progress").first.evaluate("bar => bar.value") < 1
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     failed = product.run("process_raster", **product.upload(bare, bare.name))["job_id"]
@@ -290,7 +290,7 @@ def test_states_without_content_are_told(signed_in, ui):
     page.goto(f"{ui}#/")
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
     page.unroute("**/api/jobs?*")
-    expect(page.get_by_role("alert")).to_have_count(0, timeout=15_000)
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 @pytest.mark.parametrize("tab", [{}, PHONE], indirect=True, ids=["wide", "phone"])
