@@ -1,5 +1,7 @@
 """How files are opened: as GeoTIFFs and nothing else, catalogued ones within the fence too."""
 
+from xml.sax.saxutils import escape
+
 import attr
 import rasterio
 from rasterio.crs import CRS
@@ -24,9 +26,33 @@ class GeotiffReader(Reader):
         if self.dataset is None:
             opened = rasterio.open(self.input, driver="GTiff")
             self.dataset = self._ctx_stack.enter_context(opened)
+            if any(dtype.startswith("complex") for dtype in self.dataset.dtypes):
+                self.dataset = self._ctx_stack.enter_context(amplitudes(self.dataset))
             if crosses_antimeridian(self.dataset):
                 self.dataset = self._ctx_stack.enter_context(turned(self.dataset))
         super().__attrs_post_init__()  # type: ignore[no-untyped-call]  # of rio-tiler
+
+
+def amplitudes(raster: DatasetReader) -> DatasetReader:
+    """The absolute values of complex pixels, which no picture and no statistics can show.
+
+    https://gdal.org/en/stable/drivers/raster/vrt.html#default-pixel-functions
+    """
+    bands = "".join(
+        f'<VRTRasterBand dataType="Float32" band="{band}" subClass="VRTDerivedRasterBand">'
+        "<PixelFunctionType>mod</PixelFunctionType>"
+        "<SourceTransferType>CFloat64</SourceTransferType><SimpleSource>"
+        f"<SourceFilename>{escape(raster.name)}</SourceFilename><SourceBand>{band}</SourceBand>"
+        "</SimpleSource></VRTRasterBand>"
+        for band in raster.indexes
+    )
+    return rasterio.open(
+        f'<VRTDataset rasterXSize="{raster.width}" rasterYSize="{raster.height}">'
+        f"<SRS>{escape(raster.crs.to_wkt())}</SRS>"
+        f"<GeoTransform>{', '.join(map(repr, raster.transform.to_gdal()))}</GeoTransform>"
+        f"{bands}</VRTDataset>",
+        driver="VRT",
+    )
 
 
 def crosses_antimeridian(raster: DatasetReader) -> bool:

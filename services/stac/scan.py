@@ -149,10 +149,10 @@ def band_scan(cog: DatasetReader, index: int, found: BandStatistics | None) -> B
 
 
 def statistics(values: NDArray[np.generic], valid: Mask) -> BandStatistics | None:
-    """None for no values at all, and for complex ones, which have no order."""
-    if values.size == 0 or values.dtype.kind == "c":
+    """Of the absolute values where they are complex, as the map shows them. None for no values."""
+    if values.size == 0:
         return None
-    wide = values.astype(np.float64)
+    wide = (np.abs(values) if values.dtype.kind == "c" else values).astype(np.float64)
     p2, p98 = percentiles(wide)
     return BandStatistics(
         minimum=significant(wide.min()),

@@ -35,8 +35,9 @@ def test_percentiles_of_what_has_no_collar_are_plain():
     assert percentiles(np.repeat([0.0, 1.0], 500)) == (0, 1)
 
 
-def test_complex_numbers_are_called_as_stac_calls_them(tmp_path):
-    path = write(tmp_path / "slc.tif", hills(50).astype("complex64"))
+def test_complex_numbers_are_called_as_stac_calls_them_and_measured_by_amplitude(tmp_path):
+    path = write(tmp_path / "slc.tif", (hills(50) * (0.6 + 0.8j)).astype("complex64"))
     with rasterio.open(path) as cog:
         bands, _, anywhere = measured(cog)
-    assert (bands[0].data_type, bands[0].statistics) == ("cfloat32", None) and anywhere.all()
+    assert bands[0].data_type == "cfloat32" and anywhere.all()
+    assert bands[0].statistics.maximum == pytest.approx(hills(50).max(), rel=1e-5)
