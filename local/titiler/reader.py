@@ -41,18 +41,23 @@ def amplitudes(raster: DatasetReader) -> DatasetReader:
     bands = "".join(
         f'<VRTRasterBand dataType="Float32" band="{band}" subClass="VRTDerivedRasterBand">'
         "<PixelFunctionType>mod</PixelFunctionType>"
-        "<SourceTransferType>CFloat64</SourceTransferType><SimpleSource>"
-        f"<SourceFilename>{escape(raster.name)}</SourceFilename><SourceBand>{band}</SourceBand>"
-        "</SimpleSource></VRTRasterBand>"
+        "<SourceTransferType>CFloat64</SourceTransferType>"
+        f"{_simple_source(raster, str(band))}</VRTRasterBand>"
         for band in raster.indexes
     )
+    valid = f'<VRTRasterBand dataType="Byte">{_simple_source(raster, "mask,1")}</VRTRasterBand>'
     return rasterio.open(
         f'<VRTDataset rasterXSize="{raster.width}" rasterYSize="{raster.height}">'
         f"<SRS>{escape(raster.crs.to_wkt())}</SRS>"
         f"<GeoTransform>{', '.join(map(repr, raster.transform.to_gdal()))}</GeoTransform>"
-        f"{bands}</VRTDataset>",
+        f"{bands}<MaskBand>{valid}</MaskBand></VRTDataset>",
         driver="VRT",
     )
+
+
+def _simple_source(raster: DatasetReader, band: str) -> str:
+    name = f"<SourceFilename>{escape(raster.name)}</SourceFilename>"
+    return f"<SimpleSource>{name}<SourceBand>{band}</SourceBand></SimpleSource>"
 
 
 def crosses_antimeridian(raster: DatasetReader) -> bool:
