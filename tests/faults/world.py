@@ -17,6 +17,7 @@ import psycopg
 from azure.storage.blob import BlobServiceClient
 
 from infrastructure.migrate import migrate
+from infrastructure.patience import persist
 from local import keeper, ports, process
 from local.azurite import Azurite
 from local.environment import (
@@ -200,15 +201,14 @@ class World:
 
     def forbid_writes(self, forbidden: bool) -> None:
         """The database is read-only, for everybody, or not any more. Insists while it is away."""
-        for _ in range(300):
-            try:
-                with self.database() as connection:
-                    to = "on" if forbidden else "off"
-                    connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {to}")
-                    connection.execute("SELECT pg_reload_conf()")
-                    return
-            except psycopg.OperationalError:
-                time.sleep(0.1)
+        change = f"ALTER SYSTEM SET default_transaction_read_only = {'on' if forbidden else 'off'}"
+
+        def make() -> None:
+            with self.database() as connection:
+                connection.execute(change)
+                connection.execute("SELECT pg_reload_conf()")
+
+        persist("PostgreSQL", make, (psycopg.OperationalError,))
 
     def lose_locks(self) -> None:
         """The broker forgets who works on which message."""
