@@ -27,11 +27,13 @@ def validate_body(model: type[Model], body: Any) -> Model:
     if not isinstance(body, dict):
         message = f"the body must be a JSON object with parameters, not {KINDS[type(body)]}"
         raise InvalidRequest([FieldError("body", _shown(body), message)])
-    reasons = {name: why_not_storable([name, value]) for name, value in body.items()}
-    if any(reasons.values()):
-        wrong = [(repr(name), f"cannot be stored: {why}") for name, why in reasons.items() if why]
-        errors = [FieldError(name, None, message) for name, message in wrong]
-        raise InvalidRequest(errors[:MOST_ERRORS])
+    wrong = [
+        FieldError(repr(name), None, f"cannot be stored: {why}")
+        for name, value in body.items()
+        if (why := why_not_storable([name, value]))
+    ]
+    if wrong:
+        raise InvalidRequest(wrong[:MOST_ERRORS])
     try:
         return model.model_validate(body)
     except ValidationError as error:
