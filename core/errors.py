@@ -1,24 +1,24 @@
-"""What can go wrong, and whose turn it then is.
+"""The product's exceptions.
 
-GeolatheError            has a stable `code` and one sentence for people
-├── RequestError         the caller can mend it: HTTP 4xx; raised in a handler it ends the task
-│   ├── NotJson              the body cannot be read
-│   ├── TooLarge             the body is larger than any request needs to be
-│   ├── InvalidRequest       a field is wrong; names field, value and cure
+GeolatheError            carries a stable `code` and a message for people
+├── RequestError         the caller can correct it: HTTP 4xx; raised in a handler it fails the task
+│   ├── NotJson              the body is not JSON
+│   ├── TooLarge             the body exceeds the size limit
+│   ├── InvalidRequest       fields are missing, unknown or invalid
 │   ├── UnknownJobType
 │   ├── JobNotFound
 │   ├── ContainerNotFound
 │   ├── BlobNotFound
-│   ├── NothingHere          no route has that address
-│   ├── WrongMethod          the address takes other methods
-│   ├── KeyReused            an Idempotency-Key that stands for another request
-│   └── StateConflict        the job's state forbids it
-├── TaskFailed           this input can never work: the task fails at once, without a retry
-├── TaskLost             the claim is gone (cancelled, or another attempt runs): stop, write nothing
-├── Unavailable          the database, the bus or storage cannot be reached: try again
-└── ScratchFull          the local disk has no room for the work now: try again
+│   ├── RouteNotFound        no route matches the path
+│   ├── MethodNotAllowed     the path exists and accepts other methods
+│   ├── KeyReused            the Idempotency-Key was used for a different request
+│   └── StateConflict        the job's state does not allow the operation
+├── TaskFailed           permanent: the task fails at once, without a retry
+├── TaskLost             the claim is gone (cancelled, or claimed again): stop, write nothing
+├── Unavailable          the database, the message broker or storage is unreachable: try again
+└── ScratchFull          not enough local disk at the moment: try again
 
-Everything else is taken for a passing fault and retried.
+Every other exception counts as transient and is retried.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 
 class GeolatheError(Exception):
-    """An error with a stable code and one sentence for people."""
+    """An error with a stable code and a message for people."""
 
     code = "ERROR"
 
@@ -37,25 +37,25 @@ class GeolatheError(Exception):
 
 
 class RequestError(GeolatheError):
-    """The caller can mend it."""
+    """The caller can correct the request."""
 
     code = "BAD_REQUEST"
 
 
 class NotJson(RequestError):
-    """The body cannot be read."""
+    """The body is not JSON."""
 
     code = "BODY_NOT_JSON"
 
 
 class TooLarge(RequestError):
-    """The body is larger than any request needs to be."""
+    """The body exceeds the size limit."""
 
     code = "BODY_TOO_LARGE"
 
 
 class FieldError(NamedTuple):
-    """One field of a request that is wrong."""
+    """An invalid field of a request."""
 
     field: str
     value: Any
@@ -63,7 +63,7 @@ class FieldError(NamedTuple):
 
 
 class InvalidRequest(RequestError):
-    """One or more fields are wrong."""
+    """One or more fields are missing, unknown or invalid."""
 
     code = "INVALID_PARAMETER"
 
@@ -73,7 +73,7 @@ class InvalidRequest(RequestError):
 
 
 class UnknownJobType(RequestError):
-    """No job of that name is registered."""
+    """No job type of that name is registered."""
 
     code = "UNKNOWN_JOB_TYPE"
 
@@ -96,50 +96,50 @@ class BlobNotFound(RequestError):
     code = "BLOB_NOT_FOUND"
 
 
-class NothingHere(RequestError):
-    """No route has that address."""
+class RouteNotFound(RequestError):
+    """No route matches the path."""
 
-    code = "NOTHING_HERE"
+    code = "ROUTE_NOT_FOUND"
 
 
-class WrongMethod(RequestError):
-    """The address takes other methods."""
+class MethodNotAllowed(RequestError):
+    """The path exists, but not for this method."""
 
-    code = "WRONG_METHOD"
+    code = "METHOD_NOT_ALLOWED"
 
 
 class KeyReused(RequestError):
-    """The Idempotency-Key stands for another request."""
+    """The Idempotency-Key was used before, for a different request."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
 
 
 class StateConflict(RequestError):
-    """The job's state forbids what was asked."""
+    """The job's state does not allow the operation."""
 
     code = "STATE_CONFLICT"
 
 
 class TaskFailed(GeolatheError):
-    """This input can never work."""
+    """A permanent failure: retrying with the same input cannot help."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message, code)
 
 
 class TaskLost(GeolatheError):
-    """The task is no longer this worker's."""
+    """This attempt no longer holds the task."""
 
     code = "TASK_LOST"
 
 
 class Unavailable(GeolatheError):
-    """A part of the world cannot be reached right now."""
+    """An external service is unreachable."""
 
     code = "UNAVAILABLE"
 
 
 class ScratchFull(GeolatheError):
-    """The local disk has no room for the work right now."""
+    """Not enough free space on the local disk."""
 
     code = "SCRATCH_FULL"

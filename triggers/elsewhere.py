@@ -6,7 +6,7 @@ from functools import cache
 
 import azure.functions as func
 
-from core.errors import NothingHere, WrongMethod
+from core.errors import MethodNotAllowed, RouteNotFound
 from core.job import JobBase
 from triggers.openapi import describe_api
 from triggers.problems import problem
@@ -28,9 +28,9 @@ def blueprint(jobs: Iterable[JobBase]) -> func.Blueprint:
             method for route, methods in routes() if route.fullmatch(path) for method in methods
         }
         if not taken:
-            return problem(NothingHere(f"there is nothing at {path[:200]!r}: see /api/docs"))
+            return problem(RouteNotFound(f"no route matches {path[:200]!r}: see /api/docs"))
         allowed = ", ".join(sorted(taken))
-        answer = problem(WrongMethod(f"{path[:200]!r} takes {allowed}, not {req.method}"))
+        answer = problem(MethodNotAllowed(f"{path[:200]!r} allows {allowed}, not {req.method}"))
         answer.headers["Allow"] = allowed
         return answer
 

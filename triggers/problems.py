@@ -11,13 +11,13 @@ from core.errors import (
     InvalidRequest,
     JobNotFound,
     KeyReused,
-    NothingHere,
+    MethodNotAllowed,
     RequestError,
+    RouteNotFound,
     StateConflict,
     TooLarge,
     Unavailable,
     UnknownJobType,
-    WrongMethod,
 )
 from core.models import Failure
 from triggers.bodies import Problem, WrongField
@@ -29,8 +29,8 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
     JobNotFound: (404, "There is no such job"),
     ContainerNotFound: (404, "The container does not exist"),
     BlobNotFound: (404, "The blob does not exist"),
-    NothingHere: (404, "There is nothing at this address"),
-    WrongMethod: (405, "The address does not take this method"),
+    RouteNotFound: (404, "Route not found"),
+    MethodNotAllowed: (405, "Method not allowed"),
     KeyReused: (422, "The key stands for another request"),
     TooLarge: (413, "The request is too large"),
     StateConflict: (409, "The job's state forbids it"),

@@ -124,18 +124,16 @@ def test_many_wrong_fields_are_told_in_a_short_answer(product):
 @pytest.mark.parametrize(
     ("method", "path", "status", "code", "allowed"),
     [
-        ("GET", "/nothing", 404, "NOTHING_HERE", None),
-        ("POST", "/jobs//cancel", 404, "NOTHING_HERE", None),
-        ("GET", "/jobs/status/", 404, "NOTHING_HERE", None),
-        ("POST", "/jobs", 405, "WRONG_METHOD", "GET, HEAD"),
-        ("PUT", "/jobs/submit/hello_world", 405, "WRONG_METHOD", "POST"),
-        ("GET", f"/jobs/{'0' * 64}/cancel", 405, "WRONG_METHOD", "POST"),
-        ("PATCH", f"/ogc/jobs/{'0' * 64}", 405, "WRONG_METHOD", "DELETE, GET, HEAD"),
+        ("GET", "/nothing", 404, "ROUTE_NOT_FOUND", None),
+        ("POST", "/jobs//cancel", 404, "ROUTE_NOT_FOUND", None),
+        ("GET", "/jobs/status/", 404, "ROUTE_NOT_FOUND", None),
+        ("POST", "/jobs", 405, "METHOD_NOT_ALLOWED", "GET, HEAD"),
+        ("PUT", "/jobs/submit/hello_world", 405, "METHOD_NOT_ALLOWED", "POST"),
+        ("GET", f"/jobs/{'0' * 64}/cancel", 405, "METHOD_NOT_ALLOWED", "POST"),
+        ("PATCH", f"/ogc/jobs/{'0' * 64}", 405, "METHOD_NOT_ALLOWED", "DELETE, GET, HEAD"),
     ],
 )
-def test_an_address_or_a_method_that_is_not_served_is_told(
-    product, method, path, status, code, allowed
-):
+def test_unknown_routes_and_methods_get_a_problem(product, method, path, status, code, allowed):
     with product.api as api:
         answer = api.request(method, path)
         bare = api.request(method, path, headers={"x-functions-key": ""})
