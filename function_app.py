@@ -29,19 +29,18 @@ from infrastructure.postgres import PostgresState
 from infrastructure.scratch import LocalScratch
 from jobs import ALL_JOBS
 from services import ALL_HANDLERS
-from triggers import (
-    elsewhere,
+from triggers import queues, timers
+from triggers.http import (
     health,
     history,
     job_types,
     jobs,
-    ogc,
+    not_found,
     openapi,
     pages,
-    queues,
-    timers,
     uploads,
 )
+from triggers.ogc import routes as ogc
 
 if TYPE_CHECKING:
     from infrastructure.blob_storage import AzureBlobs
@@ -101,7 +100,7 @@ app.register_functions(uploads.blueprint(blobs, settings.bronze_container))
 app.register_functions(ogc.blueprint(machine))
 app.register_functions(openapi.blueprint(machine.registry.jobs.values()))
 app.register_functions(pages.blueprint())
-app.register_functions(elsewhere.blueprint(machine.registry.jobs.values()))
+app.register_functions(not_found.blueprint(machine.registry.jobs.values()))
 app.register_functions(health.blueprint(checks))
 app.register_functions(queues.blueprint(machine))
 app.register_functions(

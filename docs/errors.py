@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from core.errors import GeolatheError  # noqa: E402  the repository must be on the path first
-from triggers.problems import STATUS  # noqa: E402
+from triggers.http.problems import STATUS  # noqa: E402
 
 PAGE = ROOT / "docs" / "errors.md"
 TITLES = {

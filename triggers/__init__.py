@@ -1,1 +1,1 @@
-"""The doors: HTTP, Service Bus queues, dead-letter queues and timers."""
+"""Triggers: the HTTP API, OGC API - Processes, Service Bus queues and timers."""

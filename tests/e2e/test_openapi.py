@@ -23,7 +23,7 @@ from core.registry import Registry
 from jobs import ALL_JOBS
 from local.environment import ROOT
 from services import ALL_HANDLERS
-from triggers.openapi import describe_api
+from triggers.http.openapi import describe_api
 
 DOCUMENT = describe_api(Registry(ALL_JOBS, ALL_HANDLERS).jobs.values())
 OPERATIONS = [
@@ -131,7 +131,7 @@ def routes():
     """Every route by the name of its function."""
     return {
         function.name: "/" + str(ast.literal_eval(decorator.args[0]))
-        for file in (ROOT / "triggers").glob("*.py")
+        for file in (ROOT / "triggers").rglob("*.py")
         for function in ast.walk(ast.parse(file.read_text()))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for decorator in function.decorator_list

@@ -11,7 +11,7 @@ from core.registry import Registry
 from jobs import ALL_JOBS
 from services import ALL_HANDLERS
 from services.greet import Greet
-from triggers.ogc_bodies import describe_process
+from triggers.ogc.bodies import describe_process
 
 # A schema is an object of OpenAPI 3.0: these words, and no others, of which `type` is one of six.
 WORDS = {

@@ -7,7 +7,7 @@ import pytest
 
 from core.models import Failure
 from local.environment import ROOT
-from triggers.problems import OUR_FAULTS, failure_problem
+from triggers.http.problems import OUR_FAULTS, failure_problem
 
 ADVICE = tomllib.loads((ROOT / "docs" / "errors.toml").read_text())
 

@@ -7,9 +7,8 @@ from pydantic import BaseModel
 
 from core.job import JobBase
 from core.models import Json
-from triggers import ogc_bodies as ogc
-from triggers.answers import JSON
-from triggers.operations import (
+from triggers.http.answers import JSON
+from triggers.http.operations import (
     JOB_ID,
     JOB_PLACE,
     LIMIT,
@@ -20,6 +19,7 @@ from triggers.operations import (
     query,
     reference,
 )
+from triggers.ogc import bodies as ogc
 
 TAG = "OGC API - Processes"
 PAGE: Json = LIMIT | {"schema": LIMIT["schema"] | {"maximum": ogc.LARGEST_LIMIT}}

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from pydantic import BaseModel
 
 from core.models import Json
-from triggers import bodies
-from triggers.answers import JSON
-from triggers.problems import MEDIA_TYPE
-from triggers.queries import LARGEST_PAGE
+from triggers.http import bodies
+from triggers.http.answers import JSON
+from triggers.http.problems import MEDIA_TYPE
+from triggers.http.queries import LARGEST_PAGE
 
 REFERENCE = "#/components/schemas/{model}"
 REASONS = {

@@ -4,8 +4,8 @@ import azure.functions as func
 
 from core.job import JobBase
 from core.machine import CoreMachine
-from triggers.answers import READ, answering_errors, json_answer
-from triggers.bodies import JobType, JobTypeList, StageName
+from triggers.http.answers import READ, answering_errors, json_answer
+from triggers.http.bodies import JobType, JobTypeList, StageName
 
 
 def blueprint(machine: CoreMachine) -> func.Blueprint:

@@ -17,8 +17,20 @@ from core.machine import CoreMachine
 from core.models import JobRecord, JobStatus
 from core.ports import JobFilter
 from core.validation import validate_body
-from triggers.answers import READ, Endpoint, json_answer, json_body
-from triggers.ogc_bodies import (
+from triggers.http.answers import READ, Endpoint, json_answer, json_body
+from triggers.http.problems import failure_problem, problem
+from triggers.http.queries import (
+    LARGEST_PAGE,
+    job_cursor,
+    moment,
+    names,
+    only,
+    read_job_id,
+    spell_cursor,
+    whole_number,
+    wrong,
+)
+from triggers.ogc.bodies import (
     DOCUMENT,
     LARGEST_LIMIT,
     LONGEST_RUN,
@@ -41,18 +53,6 @@ from triggers.ogc_bodies import (
     execution_id,
     link,
     summarize,
-)
-from triggers.problems import failure_problem, problem
-from triggers.queries import (
-    LARGEST_PAGE,
-    job_cursor,
-    moment,
-    names,
-    only,
-    read_job_id,
-    spell_cursor,
-    whole_number,
-    wrong,
 )
 
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"

@@ -11,11 +11,9 @@ from pydantic.json_schema import models_json_schema
 from core.job import JobBase
 from core.models import JobStatus, Json
 from core.uploads import Upload, UploadRequest
-from triggers import bodies
-from triggers import ogc_bodies as ogc
-from triggers.answers import JSON, READ
-from triggers.openapi_ogc import ogc_paths
-from triggers.operations import (
+from triggers.http import bodies
+from triggers.http.answers import JSON, READ
+from triggers.http.operations import (
     ANONYMOUS,
     ETAG,
     JOB_ID,
@@ -32,7 +30,9 @@ from triggers.operations import (
     query,
     reference,
 )
-from triggers.queries import LONGEST_WAIT
+from triggers.http.queries import LONGEST_WAIT
+from triggers.ogc import bodies as ogc
+from triggers.ogc.openapi import ogc_paths
 
 MODELS: tuple[type[BaseModel], ...] = (
     bodies.Submitted, bodies.Accepted, bodies.Job, bodies.JobList, bodies.TaskList,

@@ -8,8 +8,8 @@ from typing import Any
 import azure.functions as func
 
 from core.errors import GeolatheError
-from triggers.answers import READ, json_answer
-from triggers.bodies import Alive, Health, Part
+from triggers.http.answers import READ, json_answer
+from triggers.http.bodies import Alive, Health, Part
 
 PATIENCE_SECONDS = 0.8
 

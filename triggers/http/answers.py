@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from core.errors import GeolatheError, NotJson, TooLarge
 from core.models import Json
-from triggers.problems import problem
+from triggers.http.problems import problem
 
 JSON = "application/json"
 READ = ("GET", "HEAD")

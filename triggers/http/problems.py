@@ -20,7 +20,7 @@ from core.errors import (
     UnknownJobType,
 )
 from core.models import Failure
-from triggers.bodies import Problem, WrongField
+from triggers.http.bodies import Problem, WrongField
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[GeolatheError], tuple[int, str]] = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import azure.functions as func
 
-from triggers.answers import READ
+from triggers.http.answers import READ
 
-FOLDER = Path(__file__).parent / "ui"
+FOLDER = Path(__file__).parents[1] / "ui"
 TYPES = {
     ".html": "text/html",
     ".css": "text/css",

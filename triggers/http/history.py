@@ -4,9 +4,9 @@ import azure.functions as func
 
 from core.machine import CoreMachine
 from core.models import Attempt, TaskRecord
-from triggers.answers import READ, answering_errors, json_answer
-from triggers.bodies import AttemptBody, EventBody, EventList, Task, TaskList
-from triggers.queries import job_id, only, page_size, task_cursor, whole_number
+from triggers.http.answers import READ, answering_errors, json_answer
+from triggers.http.bodies import AttemptBody, EventBody, EventList, Task, TaskList
+from triggers.http.queries import job_id, only, page_size, task_cursor, whole_number
 
 
 def blueprint(machine: CoreMachine) -> func.Blueprint:

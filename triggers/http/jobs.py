@@ -10,8 +10,8 @@ import azure.functions as func
 from core.errors import GeolatheError
 from core.machine import CoreMachine, Submission
 from core.models import JobRecord
-from triggers.answers import READ, answering_errors, json_answer, json_body
-from triggers.bodies import (
+from triggers.http.answers import READ, answering_errors, json_answer, json_body
+from triggers.http.bodies import (
     Accepted,
     Job,
     JobList,
@@ -22,9 +22,8 @@ from triggers.bodies import (
     describe_job,
     job_fields,
 )
-from triggers.looks import Looks
-from triggers.problems import problem
-from triggers.queries import (
+from triggers.http.problems import problem
+from triggers.http.queries import (
     job_cursor,
     job_filter,
     job_id,
@@ -34,6 +33,7 @@ from triggers.queries import (
     spell_cursor,
     wait_seconds,
 )
+from triggers.http.single_flight import SingleFlight
 
 POLL_SECONDS = 2
 ANY = "W/*"
@@ -50,7 +50,7 @@ class Look(NamedTuple):
 def blueprint(machine: CoreMachine) -> func.Blueprint:
     """The job routes over a machine."""
     bp = func.Blueprint()
-    looks = Looks(lambda watched: _look(machine, watched))
+    flight = SingleFlight(lambda watched: _look(machine, watched))
 
     @bp.route("jobs/submit/{job_type}", methods=["POST"])
     @answering_errors
@@ -66,7 +66,7 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     @bp.route("jobs/status/{job_id}", methods=READ)
     async def job_status(req: func.HttpRequest) -> func.HttpResponse:
         try:
-            return await _status(looks, req)
+            return await _status(flight, req)
         except GeolatheError as error:
             return problem(error)
 
@@ -93,10 +93,10 @@ def _page(machine: CoreMachine, req: func.HttpRequest) -> JobList:
     )
 
 
-async def _status(looks: Looks[Look], req: func.HttpRequest) -> func.HttpResponse:
+async def _status(flight: SingleFlight[Look], req: func.HttpRequest) -> func.HttpResponse:
     only(req, "wait")
     known = _etags(req)
-    job, etag = await _wait_for_change(looks, job_id(req), known, wait_seconds(req))
+    job, etag = await _wait_for_change(flight, job_id(req), known, wait_seconds(req))
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if not job.status.is_final:
         headers["Retry-After"] = str(POLL_SECONDS)
@@ -105,15 +105,17 @@ async def _status(looks: Looks[Look], req: func.HttpRequest) -> func.HttpRespons
     return json_answer(job, headers=headers)
 
 
-async def _wait_for_change(looks: Looks[Look], watched: str, known: set[str], wait: float) -> Look:
+async def _wait_for_change(
+    flight: SingleFlight[Look], watched: str, known: set[str], wait: float
+) -> Look:
     """The job and its ETag as soon as it differs from what the caller knows, or after `wait`.
 
-    A caller that names no ETag knows what the first look shows. Looks become rarer, and between
+    A caller that names no ETag knows what the first look shows. Reads become rarer, and between
     them neither a thread nor a database connection is held.
     """
     until, pause = time.monotonic() + wait, FIRST_LOOK_SECONDS
     while True:
-        job, etag = await looks.at(watched)
+        job, etag = await flight.get(watched)
         known = known or {etag}
         left = until - time.monotonic()
         if not {etag, ANY} & known or job.status.is_final or left <= 0:

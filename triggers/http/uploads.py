@@ -5,7 +5,7 @@ import azure.functions as func
 from core.ports import BlobStore
 from core.uploads import UploadRequest, grant_upload
 from core.validation import validate_body
-from triggers.answers import answering_errors, json_answer, json_body
+from triggers.http.answers import answering_errors, json_answer, json_body
 
 
 def blueprint(blobs: BlobStore, container: str) -> func.Blueprint:

@@ -8,8 +8,8 @@ import azure.functions as func
 
 from core.errors import MethodNotAllowed, RouteNotFound
 from core.job import JobBase
-from triggers.openapi import describe_api
-from triggers.problems import problem
+from triggers.http.openapi import describe_api
+from triggers.http.problems import problem
 
 
 def blueprint(jobs: Iterable[JobBase]) -> func.Blueprint:

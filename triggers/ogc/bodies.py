@@ -9,7 +9,7 @@ from pydantic_core.core_schema import LiteralSchema, NullableSchema
 
 from core.job import JobBase
 from core.models import JobRecord, JobStatus, Json
-from triggers.bodies import Body
+from triggers.http.bodies import Body
 
 ROOT = "/api/ogc"
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
