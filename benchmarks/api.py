@@ -22,8 +22,8 @@ from engine import running_stack
 from rich.console import Console
 from rich.table import Table
 
-from local.environment import Environment
-from local.services import Services
+from local.stack.environment import Environment
+from local.stack.services import Services
 
 Request = Callable[[], Awaitable[httpx.Response]]
 POLL_SECONDS = 2.0

@@ -35,7 +35,7 @@ def broker(store: bool) -> Iterator[str]:
         }
         (folder / "broker.json").write_text(json.dumps(configuration))
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.servicebus", str(folder / "broker.json")],
+            [sys.executable, "-m", "local.emulators.servicebus", str(folder / "broker.json")],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -37,10 +37,10 @@ from rich.table import Table
 from core.models import JobRecord, TaskRecord
 from infrastructure.database import open_pool
 from infrastructure.postgres import PostgresState
-from local.environment import Environment
-from local.postgres import Cluster
-from local.services import Services
-from local.stack import Stack
+from local.stack.environment import Environment
+from local.stack.postgres import Cluster
+from local.stack.services import Services
+from local.stack.stack import Stack
 from local.steps import Report
 
 WORKERS = 8

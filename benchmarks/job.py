@@ -35,8 +35,8 @@ from rich.console import Console
 from rich.table import Table
 
 from geolathe import Client, Job
-from local.azurite.emulator import ACCOUNT, KEY
-from local.environment import BRONZE, SILVER, Environment, inherited
+from local.emulators.azurite.emulator import ACCOUNT, KEY
+from local.stack.environment import BRONZE, SILVER, Environment, inherited
 from services.raster import gdal
 
 SCRIPT = Path(__file__).with_name("job_script.sh")

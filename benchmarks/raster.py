@@ -38,7 +38,7 @@ from core.models import BlobProperties, BlobRef, Deployment
 from core.ports import BlobStore, Catalog, Ports
 from infrastructure.blob_storage import AzureBlobs
 from infrastructure.scratch import LocalScratch
-from local.azurite import Azurite
+from local.emulators.azurite import Azurite
 from services.create_cog import CreateCog, create_cog
 from services.raster import gdal
 from services.validate_raster import Tier, ValidateRaster, validate_raster

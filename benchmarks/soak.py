@@ -28,8 +28,8 @@ from rich.table import Table
 
 from geolathe import Client, Error
 from local import process
-from local.environment import Environment
-from local.stack import Stack
+from local.stack.environment import Environment
+from local.stack.stack import Stack
 from local.submission import connect
 
 TASKS = 50

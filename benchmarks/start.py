@@ -22,7 +22,7 @@ from _results import keep
 from rich.console import Console
 from rich.table import Table
 
-from local.environment import ROOT, Environment, Keys, Ports, inherited
+from local.stack.environment import ROOT, Environment, Keys, Ports, inherited
 
 TARGET = 1.3
 FLOOR = "import azure.functions, psycopg, psycopg_pool"

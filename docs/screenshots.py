@@ -16,8 +16,8 @@ from rich.console import Console
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from local.chromium import find_chromium  # noqa: E402 - a script outside the packages
-from local.stack import Stack  # noqa: E402
+from local.install.chromium import find_chromium  # noqa: E402 - a script outside the packages
+from local.stack.stack import Stack  # noqa: E402
 from local.submission import submit_file  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"

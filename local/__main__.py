@@ -16,9 +16,9 @@ from rich.table import Table
 from local import process
 from local.checks import run_checks, run_tests
 from local.demo import run_demo
-from local.environment import ROOT, Environment
 from local.errors import LocalError, last_lines
-from local.stack import Stack
+from local.stack.environment import ROOT, Environment
+from local.stack.stack import Stack
 from local.steps import Report, StepFailed, tell
 from local.submission import Refused, submit_file, why_it_failed
 

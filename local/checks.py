@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from local.environment import ROOT
+from local.stack.environment import ROOT
 from local.steps import Report
 
 PROGRAMS = Path(sys.executable).parent

@@ -26,9 +26,9 @@ from rich.text import Text
 
 from geolathe import Client, Refused
 from geolathe.sending import find_sidecars
-from local.environment import BRONZE, Environment
 from local.errors import LocalError
-from local.stack import Stack
+from local.stack.environment import BRONZE, Environment
+from local.stack.stack import Stack
 from local.steps import Report
 from local.submission import connect, parse_arguments
 

@@ -10,8 +10,8 @@ import httpx
 from PIL import Image
 from rich.console import Console
 
-from local.environment import ROOT, Environment
 from local.errors import LocalError
+from local.stack.environment import ROOT, Environment
 from local.steps import Report
 from local.submission import Status, submit_file, why_it_failed
 

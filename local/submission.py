@@ -11,8 +11,8 @@ from rich.console import Console
 
 from geolathe import Client, Error, Refused, Unreachable, cli, display
 from geolathe.sending import find_sidecars, sidecar_names
-from local.environment import BRONZE, Environment
 from local.errors import LocalError
+from local.stack.environment import BRONZE, Environment
 from local.steps import tell
 
 Status = dict[str, Any]

@@ -9,7 +9,7 @@ from psycopg_pool import ConnectionPool
 from infrastructure.database import open_pool
 from infrastructure.migrate import migrate
 from infrastructure.postgres import PostgresState
-from local.postgres import Cluster
+from local.stack.postgres import Cluster
 from tests.fixtures.locks import locked
 
 pytest_plugins = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 
 from local.errors import LocalError
-from local.postgres_binaries import find_postgres
+from local.install.postgres import find_postgres
 from peers.cost import database_cost
 
 ROWS = 100_000

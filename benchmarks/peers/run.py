@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from local import ports
-from local.bootstrap import read_pip_settings, uv_settings
-from local.environment import ROOT
-from local.postgres import Cluster
+from local.install.bootstrap import read_pip_settings, uv_settings
+from local.stack.environment import ROOT
+from local.stack.postgres import Cluster
 
 FOLDER = Path(__file__).parent
 REQUIREMENTS = FOLDER / "requirements.txt"

@@ -14,7 +14,7 @@ import pytest
 import rasterio
 
 from geolathe import Client, Error, JobEnded, Refused, Unreachable
-from local.environment import BRONZE, ROOT
+from local.stack.environment import BRONZE, ROOT
 from tests.e2e.test_process_raster import SAMPLE
 
 

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from core.registry import Registry
 from jobs import ALL_JOBS
-from local.environment import ROOT
+from local.stack.environment import ROOT
 from services import ALL_HANDLERS
 from triggers.http.openapi import describe_api
 

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from local.environment import BRONZE
+from local.stack.environment import BRONZE
 
 
 def problem(answer):

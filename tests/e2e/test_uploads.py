@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from local.environment import BRONZE
+from local.stack.environment import BRONZE
 from tests.e2e.test_process_raster import SAMPLE
 
 CONTENT = SAMPLE.read_bytes()

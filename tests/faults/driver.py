@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from local.environment import ROOT
+from local.stack.environment import ROOT
 from tests.faults.faults import inject
 from tests.faults.invariants import Violation, check, rows
 from tests.faults.plan import RASTERS, Plan, Submission, long_plan

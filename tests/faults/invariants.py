@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from local.environment import SILVER
+from local.stack.environment import SILVER
 from tests.faults.workload import Accepted, Users
 from tests.faults.world import World
 

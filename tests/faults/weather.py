@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from local.servicebus.broker import Broker
-from local.servicebus.queue import Lock, Message, Queue
-from local.servicebus.session import Link
+from local.emulators.servicebus.broker import Broker
+from local.emulators.servicebus.queue import Lock, Message, Queue
+from local.emulators.servicebus.session import Link
 
 # As long as what they replace: the message around them tells its length.
 _GARBLED = (

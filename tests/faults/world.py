@@ -18,9 +18,12 @@ from azure.storage.blob import BlobServiceClient
 
 from infrastructure.migrate import migrate
 from infrastructure.patience import persist
-from local import keeper, ports, process
-from local.azurite import Azurite
-from local.environment import (
+from local import ports, process
+from local.emulators.azurite import Azurite
+from local.errors import LocalError
+from local.process import Identity
+from local.stack import keeper
+from local.stack.environment import (
     BRONZE,
     JOBS_QUEUE,
     QUICK_TASKS_QUEUE,
@@ -29,10 +32,8 @@ from local.environment import (
     TASKS_QUEUE,
     inherited,
 )
-from local.errors import LocalError
-from local.postgres import Cluster
-from local.process import Identity
-from local.services import is_answering
+from local.stack.postgres import Cluster
+from local.stack.services import is_answering
 from tests.faults.points import FILE, FULL_DISK_FILE, Arm
 from tests.faults.weather import Climate, broker_under, lose_locks
 from tests.fixtures.broker import QUEUES, RunningBroker
@@ -78,7 +79,7 @@ class Host:
 
     def start(self) -> None:
         command = [
-            sys.executable, "-m", "local.functions_host",
+            sys.executable, "-m", "local.emulators.functions",
             str(self._app), "--port", str(self.port), "--grace", "2",
         ]  # fmt: skip
         env = {**inherited(), **self._settings, "PYTHONPATH": str(ROOT)}

@@ -11,7 +11,7 @@ from core.errors import GeolatheError, TaskFailed
 from infrastructure.database import open_pool
 from infrastructure.pgstac import PgstacCatalog
 from infrastructure.pgstac_schema import migrate_pgstac
-from local.postgres import Cluster
+from local.stack.postgres import Cluster
 
 WRITERS = 16
 ITEMS = 400

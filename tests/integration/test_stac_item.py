@@ -17,7 +17,7 @@ from core.handler import TaskContext
 from core.models import BlobRef
 from infrastructure.blob_storage import AzureBlobs
 from infrastructure.pgstac import PgstacCatalog
-from local.azurite import Azurite
+from local.emulators.azurite import Azurite
 from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_metadata
 from services.stac.scan import COMPLEX
 from tests.fixtures.published import RASTERS, cog, context, facts, prepared, write_cog

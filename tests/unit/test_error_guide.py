@@ -3,7 +3,7 @@
 import ast
 import importlib.util
 
-from local.environment import ROOT
+from local.stack.environment import ROOT
 
 PRODUCT = ("core", "jobs", "services", "infrastructure", "triggers")
 # The first argument of these, or the one called `code`, is a code.

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from core.models import Failure
-from local.environment import ROOT
+from local.stack.environment import ROOT
 from triggers.http.problems import OUR_FAULTS, failure_problem
 
 ADVICE = tomllib.loads((ROOT / "docs" / "errors.toml").read_text())

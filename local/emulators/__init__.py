@@ -1,0 +1,1 @@
+"""Stand-ins for the parts of Azure that the product uses."""

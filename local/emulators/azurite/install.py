@@ -1,0 +1,25 @@
+"""Azurite from npm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from local.install import npm
+
+PINS = Path(__file__).parent
+ROOT = PINS.parents[2]
+
+
+def npm_folder() -> Path:
+    """Where Azurite lies: one folder for each checkout, shared by the stack and the tests."""
+    return ROOT / ".local" / "npm"
+
+
+def azurite_script() -> Path:
+    """The program Node runs."""
+    return npm_folder() / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+
+
+def install_azurite(log: Path) -> bool:
+    """Install what the lock file names, unless it is there. Returns whether it did."""
+    return npm.install(PINS, npm_folder(), log)

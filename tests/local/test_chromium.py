@@ -1,0 +1,31 @@
+"""Which browser the tests get, and what is told where there is none."""
+
+from pathlib import Path
+
+import pytest
+
+from local.install.chromium import find_chromium, install, install_chromium
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(monkeypatch, tmp_path):
+    """Nothing installed, nothing on PATH."""
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(install, "FOLDER", tmp_path / "chromium")
+
+
+def test_there_may_be_none(monkeypatch, tmp_path):
+    assert find_chromium() is None
+    monkeypatch.setattr(install.platform, "machine", lambda: "aarch64")
+    told = install_chromium(tmp_path / "log")
+    assert told == "none for aarch64: browser tests are skipped"
+
+
+def test_a_named_one_goes_before_all(monkeypatch, tmp_path):
+    on_path = tmp_path / "chromium"
+    on_path.touch(mode=0o755)
+    assert find_chromium().program == on_path
+    monkeypatch.setenv("CHROMIUM", "/usr/local/bin/mine")
+    assert find_chromium().program == Path("/usr/local/bin/mine")
+    assert install_chromium(tmp_path / "log") == ""

@@ -1,0 +1,159 @@
+"""Who gets which message, and when: the broker between several peers."""
+
+import time
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+
+from local.emulators.servicebus import frames, message
+from local.emulators.servicebus.codec import Symbol, Timestamp, Uint
+from local.emulators.servicebus.frames import Detach, Disposition, Flow, Transfer, composite
+from tests.fixtures.broker import RunningBroker, start_broker
+from tests.fixtures.peer import BODY, Peer, flow
+
+DEAD = "jobs/$deadletterqueue"
+RELEASED = composite(frames.RELEASED)
+REJECTED = composite(frames.REJECTED)
+
+
+@pytest.fixture
+def running() -> Iterator[RunningBroker]:
+    with start_broker({"jobs": {}}) as running:
+        yield running
+
+
+def receiver(running: RunningBroker, address: str = "jobs", credit: int = 10) -> Peer:
+    """A peer that waits for messages on handle 1."""
+    peer = Peer(running.port).open().begin()
+    assert peer.put_token("jobs") == 202
+    peer.attach(1, address, receives=True)
+    peer.send(flow(1, credit, seen=1, echo=True))
+    peer.expect(Flow)
+    return peer
+
+
+def put(running: RunningBroker, *bodies: bytes, at: float | None = None) -> None:
+    queue = running.broker.queues["jobs"]
+    for body in bodies:
+        parts = message.read(message.section(message.DATA, body))
+        running.call(running.broker.accept, queue, parts, at)
+
+
+def body_of(peer: Peer) -> bytes:
+    got, payload = peer.performative()
+    assert isinstance(got, Transfer), got
+    return payload[payload.rindex(b"\xa0") + 2 :]
+
+
+def settle(peer: Peer, number: int, state: frames.Described) -> None:
+    peer.send(Disposition(True, Uint(number), None, False, state))
+
+
+def test_receivers_take_turns(running: RunningBroker) -> None:
+    with receiver(running) as one, receiver(running) as two:
+        put(running, b"1", b"2", b"3", b"4")
+
+        assert [body_of(one), body_of(one)] == [b"1", b"3"]
+        assert [body_of(two), body_of(two)] == [b"2", b"4"]
+
+
+def test_a_released_message_goes_to_who_waits(running: RunningBroker) -> None:
+    with receiver(running, credit=1) as one, receiver(running, credit=0) as two:
+        put(running, b"x")
+        assert body_of(one) == b"x"
+        two.send(flow(1, 1, seen=1, echo=True))
+        two.expect(Flow)
+
+        settle(one, 1, RELEASED)
+
+        assert body_of(two) == b"x"
+
+
+def test_a_rejected_message_goes_to_who_waits_for_dead_letters(running: RunningBroker) -> None:
+    with receiver(running) as living, receiver(running, DEAD) as dead:
+        put(running, b"x")
+        assert body_of(living) == b"x"
+
+        settle(living, 1, REJECTED)
+
+        assert body_of(dead) == b"x"
+        assert living.expect(Disposition).state == REJECTED
+
+
+def test_a_message_abandoned_by_request_comes_again(running: RunningBroker) -> None:
+    with receiver(running) as peer:
+        put(running, b"x")
+        got, _ = peer.performative()
+        peer.attach(2, "jobs/$management")
+        peer.expect(Flow)
+        peer.attach(3, "jobs/$management", receives=True)
+        peer.send(flow(3, 5, seen=2))
+        token = UUID(bytes_le=got.delivery_tag)
+        body = {"disposition-status": "abandoned", "lock-tokens": [token]}
+        peer.transfer(
+            2,
+            0,
+            message.section(0x73, ["id", None, None, None, "here"])
+            + message.section(0x74, {"operation": "com.microsoft:update-disposition"})
+            + message.section(0x77, body),
+        )
+
+        assert body_of(peer) == b"x"
+
+
+def test_nothing_is_sent_to_who_is_gone(running: RunningBroker) -> None:
+    with receiver(running):
+        pass
+    while running.broker.connections:
+        time.sleep(0.001)
+
+    put(running, b"x")
+
+    [left] = running.active("jobs")
+    assert not left.is_locked
+
+
+def test_nothing_is_sent_on_a_link_that_is_detached(running: RunningBroker) -> None:
+    with receiver(running) as peer:
+        peer.send(Detach(Uint(1), True))
+        peer.expect(Detach)
+
+        put(running, b"x")
+
+        [left] = running.active("jobs")
+        assert not left.is_locked
+
+
+def test_what_is_due_comes_by_itself_and_in_time_order(running: RunningBroker) -> None:
+    now = time.time()
+    with receiver(running) as peer:
+        put(running, b"never here", at=now + 3600)
+        put(running, b"second", at=now + 0.3)
+        put(running, b"first", at=now + 0.1)
+
+        assert [body_of(peer), body_of(peer)] == [b"first", b"second"]
+        assert time.time() >= now + 0.3
+
+
+def test_a_lapsed_lock_gives_the_message_to_who_waits() -> None:
+    with start_broker({"jobs": {"lock_duration": 0.2}}) as running, receiver(running) as peer:
+        put(running, b"x")
+
+        assert [body_of(peer), body_of(peer)] == [b"x", b"x"]
+        settle(peer, 1, composite(frames.ACCEPTED))
+        lost = peer.until(Disposition).state
+        assert lost.value[0].value[0] == "com.microsoft:message-lock-lost"
+
+
+def test_a_schedule_may_be_out_of_this_world(running: RunningBroker) -> None:
+    with receiver(running) as peer:
+        peer.attach(0, "jobs")
+        peer.expect(Flow)
+        for number, when in enumerate((-(1 << 63), (1 << 63) - 1)):
+            at = {Symbol(message.SCHEDULED_TIME): Timestamp(when)}
+            peer.transfer(0, number, message.section(message.ANNOTATIONS, at) + BODY)
+        peer.until(Disposition)
+        peer.until(Disposition)
+
+    assert len(running.active("jobs")) == len(running.scheduled("jobs")) == 1
