@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import wraps
 from typing import ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -10,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from infrastructure.identity import managed_identity
-from infrastructure.patience import persist
+from infrastructure.retrying import retry_transient
 
 # Whoever waits for a server that vanished without a word learns of it within half a minute: the
 # operating system would take a quarter of an hour, or two hours where nothing is under way.
@@ -23,7 +24,7 @@ SILENCE: dict[str, int] = {
 }
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 
-_PASSING = (
+TRANSIENT_ERRORS = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
@@ -87,14 +88,15 @@ def _connection_class(database_url: str) -> type[psycopg.Connection]:
     return TokenConnection
 
 
-def patiently(method: Callable[P, R]) -> Callable[P, R]:
-    """Try a method that is safe to repeat again while the database is away.
+def retried(method: Callable[P, R]) -> Callable[P, R]:
+    """Retry an idempotent method while the database is unavailable. Raises Unavailable.
 
-    A cut connection, a restart, a deadlock and a server that is read-only, while it fails over or
-    its disk is full, are all passing.
+    A lost connection, a restart, a deadlock and a server that is read-only (during a failover, or
+    because its disk is full) count as transient.
     """
 
+    @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return persist("PostgreSQL", lambda: method(*args, **kwargs), _PASSING)
+        return retry_transient("PostgreSQL", lambda: method(*args, **kwargs), TRANSIENT_ERRORS)
 
     return call

@@ -20,7 +20,7 @@ from core.errors import GeolatheError, TaskFailed
 from core.models import Json
 from core.ports import ItemChange
 from infrastructure.collection_extent import merged
-from infrastructure.database import patiently
+from infrastructure.database import retried
 
 # Set by the catalogue, so a repeated job does not differ by them.
 STAMPS = ("created", "updated")
@@ -33,7 +33,7 @@ class PgstacCatalog:
     def __init__(self, pool: ConnectionPool[Any]) -> None:
         self.pool = pool
 
-    @patiently
+    @retried
     def put_item(self, item: Json, collection: Json, owner: str | None = None) -> ItemChange:
         """Store the item, its collection when missing, and widen the collection's extent.
 
@@ -52,12 +52,12 @@ class PgstacCatalog:
             read_back(conn, item)
             return "created" if stored is None else "updated"
 
-    @patiently
+    @retried
     def get_item(self, collection_id: str, item_id: str) -> Json | None:
         with self._transaction() as conn:
             return stored_item(conn, collection_id, item_id)
 
-    @patiently
+    @retried
     def shows(self, collection_id: str | None, href: str) -> bool:
         """Whether an item of the collection, or of any, has an asset at that address."""
         within = "" if collection_id is None else "collection = %s AND"
@@ -66,7 +66,7 @@ class PgstacCatalog:
         with self._transaction() as conn:
             return conn.execute(query.encode(), values).fetchone() == (True,)
 
-    @patiently
+    @retried
     def withdraw(self, collection_id: str, href: str) -> int:
         """Delete the items that have an asset at that address. Returns how many."""
         query = f"DELETE FROM items WHERE collection = %s AND {AT_ADDRESS}"
@@ -74,7 +74,7 @@ class PgstacCatalog:
             lock_collection(conn, collection_id)
             return conn.execute(query.encode(), (collection_id, Jsonb({"href": href}))).rowcount
 
-    @patiently
+    @retried
     def delete_item(self, collection_id: str, item_id: str, updated: str, owner: str) -> bool:
         """Remove the item if it was last written at `updated`, and note that in `removals`."""
         with self._transaction() as conn:
@@ -90,7 +90,7 @@ class PgstacCatalog:
             )
             return True
 
-    @patiently
+    @retried
     def removals(self, collection_id: str, source: str | None = None) -> int:
         """How many items of the collection were deleted before, of all or of one source.
 
@@ -106,7 +106,7 @@ class PgstacCatalog:
             row = conn.execute(query.encode(), values).fetchone()
         return 0 if row is None else int(row[0])
 
-    @patiently
+    @retried
     def delete_collection_if_empty(self, collection_id: str) -> bool:
         """False when there is none, or when it holds items."""
         query = "SELECT EXISTS (SELECT FROM items WHERE collection = %s)"

@@ -1,9 +1,8 @@
 """Job, stage and task state in PostgreSQL. What must be atomic is a function in sql/functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg.rows import DictRow, dict_row
@@ -36,10 +35,7 @@ from core.ports import (
     JobFilter,
     RequestKey,
 )
-from infrastructure.database import patiently
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from infrastructure.database import retried
 
 # A list shows no results: they may be large.
 JOB_HEAD = """job_id, job_type, version, parameters, status, run, stage, total_stages, error,
@@ -48,20 +44,13 @@ RUN_SECONDS = "extract(epoch FROM coalesce(finished_at, now()) - started_at)"
 LAST = JobCursor(datetime.max.replace(tzinfo=UTC), "")
 
 
-def repeatable(
-    method: Callable[Concatenate["PostgresState", P], R],
-) -> Callable[Concatenate["PostgresState", P], R]:
-    """Every method of the state may be called again, so every method rides out an outage."""
-    return wraps(method)(patiently(method))
-
-
 class PostgresState:
     """The StateRepository port over one connection pool."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self.pool = pool
 
-    @repeatable
+    @retried
     def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
         columns = (
             job.job_id,
@@ -80,7 +69,7 @@ class PostgresState:
             key.must_match(row["fingerprint"])
         return row["is_new"], JobRecord.model_validate(row)
 
-    @repeatable
+    @retried
     def find_submission(self, key: RequestKey) -> JobRecord | None:
         rows = self._rows(
             """SELECT k.fingerprint, j.*
@@ -92,7 +81,7 @@ class PostgresState:
         key.must_match(rows[0]["fingerprint"])
         return JobRecord.model_validate(rows[0])
 
-    @repeatable
+    @retried
     def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:
         conditions = _conditions(wanted)
         where = ["(created_at, job_id) < (%s, %s)", *conditions]
@@ -105,23 +94,23 @@ class PostgresState:
         )
         return [JobRecord.model_validate(row) for row in rows]
 
-    @repeatable
+    @retried
     def get_job(self, job_id: str) -> JobRecord:
         rows = self._rows("SELECT * FROM app.jobs WHERE job_id = %s", job_id)
         return _one_job(rows, job_id)
 
-    @repeatable
+    @retried
     def get_stages(self, job_id: str) -> list[StageRecord]:
         rows = self._rows("SELECT * FROM app.stages WHERE job_id = %s ORDER BY stage", job_id)
         return [StageRecord.model_validate(row) for row in rows]
 
-    @repeatable
+    @retried
     def get_stage(self, job_id: str, stage: int) -> StageRecord | None:
         query = "SELECT * FROM app.stages WHERE job_id = %s AND stage = %s"
         rows = self._rows(query, job_id, stage)
         return StageRecord.model_validate(rows[0]) if rows else None
 
-    @repeatable
+    @retried
     def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
         rows = self._rows(
             """SELECT * FROM app.tasks WHERE job_id = %s AND stage = %s
@@ -132,7 +121,7 @@ class PostgresState:
         )
         return [TaskRecord.model_validate(row) for row in rows]
 
-    @repeatable
+    @retried
     def list_tasks(self, job_id: str, after: tuple[int, int], limit: int) -> list[TaskRecord]:
         rows = self._rows(
             """SELECT * FROM app.tasks WHERE job_id = %s AND (stage, task_index) > (%s, %s)
@@ -143,7 +132,7 @@ class PostgresState:
         )
         return [TaskRecord.model_validate(row) for row in rows]
 
-    @repeatable
+    @retried
     def attempts(self, task_ids: Sequence[str]) -> list[Attempt]:
         rows = self._rows(
             "SELECT * FROM app.attempts WHERE task_id = ANY(%s) ORDER BY task_id, attempt",
@@ -151,7 +140,7 @@ class PostgresState:
         )
         return [Attempt.model_validate(row) for row in rows]
 
-    @repeatable
+    @retried
     def start_stage(
         self,
         job: JobRecord,
@@ -186,7 +175,7 @@ class PostgresState:
                     )
         return True
 
-    @repeatable
+    @retried
     def queued_tasks(self, job_id: str, stage: int) -> list[str]:
         rows = self._rows(
             """SELECT task_id FROM app.tasks
@@ -197,7 +186,7 @@ class PostgresState:
         )
         return [row["task_id"] for row in rows]
 
-    @repeatable
+    @retried
     def results(self, job_id: str, stage: int) -> list[Json]:
         rows = self._rows(
             """SELECT result FROM app.tasks
@@ -207,7 +196,7 @@ class PostgresState:
         )
         return [row["result"] for row in rows]
 
-    @repeatable
+    @retried
     def first_failure(self, job_id: str, stage: int) -> Failure | None:
         rows = self._rows(
             """SELECT error FROM app.tasks
@@ -221,13 +210,13 @@ class PostgresState:
     def claim_tasks(self, task_ids: Sequence[str], lease: timedelta) -> list[Claim]:
         return self._claim(list(task_ids), lease, uuid4())
 
-    @repeatable
+    @retried
     def _claim(self, task_ids: list[str], lease: timedelta, claim_id: UUID) -> list[Claim]:
         query = "SELECT outcome, (task_row).* FROM app.claim_tasks(%s, %s, %s)"
         rows = self._rows(query, task_ids, lease, claim_id)
         return [Claim(ClaimOutcome(row["outcome"]), TaskRecord.model_validate(row)) for row in rows]
 
-    @repeatable
+    @retried
     def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
         columns = [list(column) for column in zip(*held, strict=True)]
         rows = self._rows(
@@ -238,7 +227,7 @@ class PostgresState:
         )
         return {row["renewed"] for row in rows}
 
-    @repeatable
+    @retried
     def complete_task(
         self, task_id: str, attempt: int, result: Json | None, error: Failure | None
     ) -> Completion | None:
@@ -254,7 +243,7 @@ class PostgresState:
             return None
         return Completion(rows[0]["applied"], StageRecord.model_validate(rows[0]))
 
-    @repeatable
+    @retried
     def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
         rows = self._rows(
             """SELECT task_id, applied, (stage_row).*
@@ -268,7 +257,7 @@ class PostgresState:
             for row in rows
         }
 
-    @repeatable
+    @retried
     def retry_task_later(
         self, task_id: str, attempt: int, error: Failure, delay: timedelta
     ) -> bool:
@@ -281,7 +270,7 @@ class PostgresState:
         )
         return bool(row["given_back"])
 
-    @repeatable
+    @retried
     def finish_job(
         self, job: JobRecord, status: JobStatus, result: Json | None, error: Failure | None
     ) -> bool:
@@ -296,21 +285,21 @@ class PostgresState:
         )
         return bool(row["finished"])
 
-    @repeatable
+    @retried
     def cancel_job(self, job_id: str) -> JobRecord:
         return _one_job(self._rows("SELECT * FROM app.cancel_job(%s)", job_id), job_id)
 
     def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
         return self._retry(job_id, uuid4())
 
-    @repeatable
+    @retried
     def _retry(self, job_id: str, retry_id: UUID) -> tuple[bool, JobRecord]:
         query = "SELECT retried, (job_row).* FROM app.retry_job(%s, %s)"
         rows = self._rows(query, job_id, retry_id)
         job = _one_job(rows, job_id)
         return rows[0]["retried"], job
 
-    @repeatable
+    @retried
     def mark_discarded(self, job: JobRecord, after: timedelta) -> bool:
         rows = self._rows(
             """UPDATE app.jobs SET discarded_at = now()
@@ -322,7 +311,7 @@ class PostgresState:
         )
         return bool(rows)
 
-    @repeatable
+    @retried
     def reopen_discard(self, job_id: str) -> JobRecord | None:
         rows = self._rows(
             """UPDATE app.jobs SET discarded_at = NULL
@@ -331,12 +320,12 @@ class PostgresState:
         )
         return JobRecord.model_validate(rows[0]) if rows else None
 
-    @repeatable
+    @retried
     def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
         rows = self._rows("SELECT purged FROM app.purge_jobs(%s, %s) AS purged", age, limit)
         return [row["purged"] for row in rows]
 
-    @repeatable
+    @retried
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
         rows = self._rows("SELECT * FROM app.sweep(%s, %s)", limit, grace)
         return [
@@ -344,7 +333,7 @@ class PostgresState:
             for row in rows
         ]
 
-    @repeatable
+    @retried
     def record_dead_letter(self, letter: DeadLetter) -> int:
         self._rows(
             "SELECT app.record_dead_letter(%s, %s, %s, %s, %s, %s, %s)",
@@ -365,7 +354,7 @@ class PostgresState:
         )
         return int(row["alike"])
 
-    @repeatable
+    @retried
     def events(self, job_id: str, after: int, limit: int) -> list[Event]:
         rows = self._rows(
             """SELECT * FROM app.events WHERE job_id = %s AND event_id > %s

@@ -13,11 +13,11 @@ from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusErro
 from core.errors import Unavailable
 from core.models import JobMessage, Record, TaskMessage
 from infrastructure.identity import managed_identity
-from infrastructure.patience import persist
+from infrastructure.retrying import retry_transient
 
 ANSWER_SECONDS = 10
 """Without it the SDK waits for ever for a broker that has vanished without a word."""
-_PASSING = (ServiceBusError, OSError)
+TRANSIENT_ERRORS = (ServiceBusError, OSError)
 
 
 class ServiceBus:
@@ -76,14 +76,14 @@ class Outbox:
         """
         rest = list(messages)
         while rest:
-            rest = persist("Service Bus", partial(self._send_some, rest), _PASSING)
+            rest = retry_transient("Service Bus", partial(self._send_some, rest), TRANSIENT_ERRORS)
 
     def check(self) -> None:
         """Raises Unavailable when the queue cannot be reached."""
         with self._lock:
             try:
                 self._open().create_message_batch()
-            except _PASSING as error:
+            except TRANSIENT_ERRORS as error:
                 self._drop()
                 raise Unavailable(f"Service Bus cannot be reached: {error}") from error
 
@@ -101,7 +101,7 @@ class Outbox:
         with self._lock:
             try:
                 return _send(self._open(), messages)
-            except _PASSING:
+            except TRANSIENT_ERRORS:
                 self._drop()
                 raise
 

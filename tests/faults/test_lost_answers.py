@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 from core.errors import TaskFailed
 from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.models import JobStatus
-from infrastructure import patience
+from infrastructure import retrying
 from infrastructure.postgres import PostgresState
 from tests.faults.invariants import ALWAYS, rows
 from tests.fixtures.records import MINUTE
@@ -48,7 +48,7 @@ def forgetful(database_url, monkeypatch):
             super().__init__(*args, **kwargs)
             self.cursor_factory = ForgetfulCursor
 
-    monkeypatch.setattr(patience, "_SHORTEST", 0.001)
+    monkeypatch.setattr(retrying, "FIRST_PAUSE_SECONDS", 0.001)
     plain = {"autocommit": True}
     with ConnectionPool(
         database_url, min_size=1, connection_class=Connection, kwargs=plain

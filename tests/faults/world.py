@@ -17,7 +17,7 @@ import psycopg
 from azure.storage.blob import BlobServiceClient
 
 from infrastructure.migrate import migrate
-from infrastructure.patience import persist
+from infrastructure.retrying import retry_transient
 from local import ports, process
 from local.emulators.azurite import Azurite
 from local.errors import LocalError
@@ -209,7 +209,7 @@ class World:
                 connection.execute(change)
                 connection.execute("SELECT pg_reload_conf()")
 
-        persist("PostgreSQL", make, (psycopg.OperationalError,))
+        retry_transient("PostgreSQL", make, (psycopg.OperationalError,))
 
     def lose_locks(self) -> None:
         """The broker forgets who works on which message."""

@@ -9,7 +9,7 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.exceptions import ServiceBusConnectionError
 
 from core.errors import Unavailable
-from infrastructure import patience
+from infrastructure import retrying
 from infrastructure.service_bus import Outbox
 
 SENDERS = 8
@@ -34,7 +34,7 @@ class Sender:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(retrying, "RETRY_FOR_SECONDS", 0.5)
 
 
 def send_from_all(outbox):
