@@ -136,7 +136,6 @@ def _task(job: JobRecord, index: int) -> TaskRecord:
     return TaskRecord(
         task_id=f"{job.job_id[:32]}-1-1-{index}",
         job_id=job.job_id,
-        run=1,
         stage=1,
         task_index=index,
         task_type="bench",

@@ -148,8 +148,8 @@ class CoreMachine:
             if outcome is ClaimOutcome.EXHAUSTED:
                 self._complete(task, None, self._exhausted(task))
             elif outcome is ClaimOutcome.EARLY:
-                self.bus.send_tasks([TaskMessage(task_id=task.task_id)], due=task.due_at)
-            elif outcome is ClaimOutcome.ALONE:
+                self.bus.send_tasks([TaskMessage(task_id=task.task_id)], due=task.scheduled_at)
+            elif outcome is ClaimOutcome.RUN_ALONE:
                 self.bus.send_tasks([TaskMessage(task_id=task.task_id)])
         ended = [task for outcome, task in claims if outcome is ClaimOutcome.FINAL]
         for job_id, number in dict.fromkeys((task.job_id, task.stage) for task in ended):

@@ -163,7 +163,6 @@ class StageRecord(Record):
     """One row of app.stages: its counters make last-task detection one comparison."""
 
     job_id: str
-    run: int
     stage: int
     task_type: str
     status: StageStatus
@@ -189,7 +188,6 @@ class TaskRecord(Record):
 
     task_id: str
     job_id: str
-    run: int
     stage: int
     task_index: int
     task_type: str
@@ -198,8 +196,8 @@ class TaskRecord(Record):
     attempt: int = 0
     spent_attempts: int = 0
     attempt_limit: int = 3
-    due_at: datetime | None = None
-    lease_until: datetime | None = None
+    scheduled_at: datetime | None = None
+    lease_expires_at: datetime | None = None
     progress: float = 0.0
     progress_message: str = ""
     result: Json | None = None

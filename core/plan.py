@@ -79,7 +79,6 @@ def _task(
     return TaskRecord(
         task_id=f"{_prefix(job, job.run)}{stage.number}-{index}",
         job_id=job.job_id,
-        run=job.run,
         stage=stage.number,
         task_index=index,
         task_type=handler.name,

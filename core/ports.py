@@ -116,7 +116,7 @@ class ClaimOutcome(StrEnum):
     CLAIMED = "claimed"
     EARLY = "early"
     LEASED = "leased"
-    ALONE = "alone"
+    RUN_ALONE = "run_alone"
     EXHAUSTED = "exhausted"
     FINAL = "final"
 

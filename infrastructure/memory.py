@@ -59,7 +59,7 @@ class MemoryState:
     lost: list[Attempt] = field(default_factory=list)
     letters: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
-    nudged: dict[str, datetime] = field(default_factory=dict)
+    redelivered: dict[str, datetime] = field(default_factory=dict)
     swept: tuple[datetime | None, int, int] = (None, 0, 0)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -152,14 +152,14 @@ class MemoryState:
                 return False
             closed = {} if tasks else {"finished_at": _now()}
             self.stages[job.job_id, stage] = StageRecord(
-                job_id=job.job_id, run=job.run, stage=stage, task_type=task_type,
+                job_id=job.job_id, stage=stage, task_type=task_type,
                 status=StageStatus.PROCESSING if tasks else StageStatus.COMPLETED,
                 best_effort=best_effort, total_tasks=len(tasks), open_tasks=len(tasks),
                 created_at=_now(), **closed,
             )  # fmt: skip
             for task in tasks:
                 self.tasks[task.task_id] = task.model_copy(
-                    update={"created_at": _now(), "due_at": _now()}
+                    update={"created_at": _now(), "scheduled_at": _now()}
                 )
             self._set_job(
                 known, status=JobStatus.PROCESSING, stage=stage,
@@ -172,7 +172,7 @@ class MemoryState:
         return [
             task.task_id
             for task in self._tasks_of(job_id, stage)
-            if task.status is TaskStatus.QUEUED and (task.due_at or _now()) <= _now()
+            if task.status is TaskStatus.QUEUED and (task.scheduled_at or _now()) <= _now()
         ]
 
     def results(self, job_id: str, stage: int) -> list[Json]:
@@ -195,10 +195,10 @@ class MemoryState:
             self._keep_attempt(task, WORKER_LOST)
             self._tell(task.job_id, "attempt_lost", task.task_id)
         if outcome is ClaimOutcome.CLAIMED:
-            self.nudged.pop(task.task_id, None)
+            self.redelivered.pop(task.task_id, None)
             task = self._set_task(
                 task, status=TaskStatus.PROCESSING, attempt=task.attempt + 1,
-                lease_until=_now() + lease, started_at=_now(), progress=0.0,
+                lease_expires_at=_now() + lease, started_at=_now(), progress=0.0,
                 progress_message="",
             )  # fmt: skip
         return Claim(outcome, task)
@@ -209,7 +209,7 @@ class MemoryState:
             for each in held:
                 if each.task_id in ours:
                     self._set_task(
-                        self.tasks[each.task_id], lease_until=_now() + lease,
+                        self.tasks[each.task_id], lease_expires_at=_now() + lease,
                         progress=each.progress, progress_message=each.message,
                     )  # fmt: skip
             return ours
@@ -227,7 +227,7 @@ class MemoryState:
                 return Completion(False, stage)
             status = TaskStatus.FAILED if error else TaskStatus.COMPLETED
             self._set_task(
-                task, status=status, result=result, error=error, lease_until=None,
+                task, status=status, result=result, error=error, lease_expires_at=None,
                 finished_at=_now(), progress=task.progress if error else 1.0,
             )  # fmt: skip
             cancelled = 0
@@ -260,7 +260,11 @@ class MemoryState:
                 self._tell_late(task, attempt)
                 return False
             self._set_task(
-                task, status=TaskStatus.QUEUED, due_at=_now() + delay, lease_until=None, error=error
+                task,
+                status=TaskStatus.QUEUED,
+                scheduled_at=_now() + delay,
+                lease_expires_at=None,
+                error=error,
             )
             self._keep_attempt(task, error)
             self._tell(task.job_id, "task_retried", task_id)
@@ -340,10 +344,10 @@ class MemoryState:
             late = sorted(self._late_jobs(grace), key=self._waiting_since)[:limit]
             late_tasks = sorted(self._late_tasks(grace), key=self._due_since)[:limit]
             for task in late_tasks:
-                self.nudged[task.task_id] = _now()
+                self.redelivered[task.task_id] = _now()
                 self._tell(task.job_id, "repaired")
             for job in late:
-                self.nudged[job.job_id] = _now()
+                self.redelivered[job.job_id] = _now()
                 self._tell(job.job_id, "repaired")
             found = len(late) + len(late_tasks)
             self.swept = (_now(), found, self.swept[2] + found)
@@ -369,7 +373,11 @@ class MemoryState:
         return mine[:limit]
 
     def health(self) -> StateHealth:
-        due = [t.due_at for t in self.tasks.values() if t.status is TaskStatus.QUEUED and t.due_at]
+        due = [
+            t.scheduled_at
+            for t in self.tasks.values()
+            if t.status is TaskStatus.QUEUED and t.scheduled_at
+        ]
         last, repaired, total = self.swept
         return StateHealth(
             open_jobs=sum(not job.status.is_final for job in self.jobs.values()),
@@ -403,7 +411,7 @@ class MemoryState:
     def _set_job(self, job: JobRecord, **changes: Any) -> JobRecord:
         changed = job.model_copy(update={"updated_at": _now()} | changes)
         self.jobs[job.job_id] = changed
-        self.nudged.pop(job.job_id, None)
+        self.redelivered.pop(job.job_id, None)
         return changed
 
     def _set_task(self, task: TaskRecord, **changes: Any) -> TaskRecord:
@@ -415,7 +423,9 @@ class MemoryState:
         tasks = self._tasks_of(stage.job_id, stage.stage)
         open_tasks = [task for task in tasks if not task.status.is_final]
         for task in open_tasks:
-            self._set_task(task, status=TaskStatus.CANCELLED, lease_until=None, finished_at=_now())
+            self._set_task(
+                task, status=TaskStatus.CANCELLED, lease_expires_at=None, finished_at=_now()
+            )
         return len(open_tasks)
 
     def _count_down(self, stage: StageRecord, failed: bool, cancelled: int) -> StageRecord:
@@ -446,7 +456,7 @@ class MemoryState:
             if task.error is not None and task.status is TaskStatus.FAILED:
                 self._keep_attempt(task, task.error)
             self._set_task(
-                task, status=TaskStatus.QUEUED, spent_attempts=task.attempt, due_at=_now(),
+                task, status=TaskStatus.QUEUED, spent_attempts=task.attempt, scheduled_at=_now(),
                 error=None, finished_at=None, progress=0.0,
             )  # fmt: skip
         self.stages[stage.job_id, stage.stage] = stage.model_copy(
@@ -461,10 +471,10 @@ class MemoryState:
             del self.tasks[task.task_id]
 
     def _waiting_since(self, job: JobRecord) -> datetime:
-        return self.nudged.get(job.job_id) or job.updated_at or _now()
+        return self.redelivered.get(job.job_id) or job.updated_at or _now()
 
     def _due_since(self, task: TaskRecord) -> datetime:
-        return self.nudged.get(task.task_id) or task.due_at or _now()
+        return self.redelivered.get(task.task_id) or task.scheduled_at or _now()
 
     def _late_jobs(self, grace: timedelta) -> Iterator[JobRecord]:
         for job in self.jobs.values():
@@ -472,7 +482,7 @@ class MemoryState:
             waits = not job.status.is_final and (stage is None or stage.is_closed)
             waits |= job.status is JobStatus.CANCELLED and job.discarded_at is None
             since = (stage.finished_at if stage else None) or job.updated_at or _now()
-            if waits and self.nudged.get(job.job_id, since) < _now() - grace:
+            if waits and self.redelivered.get(job.job_id, since) < _now() - grace:
                 yield job
 
     def _late_tasks(self, grace: timedelta) -> Iterator[TaskRecord]:
@@ -480,12 +490,12 @@ class MemoryState:
             job = self.jobs[task.job_id]
             if job.status is not JobStatus.PROCESSING or job.stage != task.stage:
                 continue
-            nudged = self.nudged.get(task.task_id)
+            redelivered = self.redelivered.get(task.task_id)
             if task.status is TaskStatus.QUEUED:
-                late = (nudged or task.due_at or _now()) < _now() - grace
+                late = (redelivered or task.scheduled_at or _now()) < _now() - grace
             else:
                 late = task.status is TaskStatus.PROCESSING and _lapsed(task)
-                late = late and (nudged is None or nudged < _now() - grace)
+                late = late and (redelivered is None or redelivered < _now() - grace)
             if late:
                 yield task
 
@@ -545,20 +555,24 @@ def _was_given_back(task: TaskRecord, attempt: int) -> bool:
 
 
 def _lapsed(task: TaskRecord) -> bool:
-    return task.lease_until is not None and task.lease_until <= _now()
+    return task.lease_expires_at is not None and task.lease_expires_at <= _now()
 
 
 def _claim_outcome(task: TaskRecord, beside_others: bool) -> ClaimOutcome:
     if task.status.is_final:
         return ClaimOutcome.FINAL
-    if task.status is TaskStatus.QUEUED and task.due_at and task.due_at > _now() + SLACK:
+    if (
+        task.status is TaskStatus.QUEUED
+        and task.scheduled_at
+        and task.scheduled_at > _now() + SLACK
+    ):
         return ClaimOutcome.EARLY
     if task.status is TaskStatus.PROCESSING and not _lapsed(task):
         return ClaimOutcome.LEASED
     if task.attempts_left <= 0:
         return ClaimOutcome.EXHAUSTED
     vanished = task.status is TaskStatus.PROCESSING
-    return ClaimOutcome.ALONE if vanished and beside_others else ClaimOutcome.CLAIMED
+    return ClaimOutcome.RUN_ALONE if vanished and beside_others else ClaimOutcome.CLAIMED
 
 
 class MemoryBus:

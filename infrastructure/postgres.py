@@ -156,16 +156,13 @@ class PostgresState:
             )
             if cur.fetchone() != (True,):
                 return False
-            columns = (
-                "task_id, job_id, run, stage, task_index, task_type, parameters, attempt_limit"
-            )
+            columns = "task_id, job_id, stage, task_index, task_type, parameters, attempt_limit"
             with cur.copy(f"COPY app.tasks ({columns}) FROM STDIN") as copy:
                 for task in tasks:
                     copy.write_row(
                         (
                             task.task_id,
                             task.job_id,
-                            task.run,
                             task.stage,
                             task.task_index,
                             task.task_type,
@@ -179,7 +176,7 @@ class PostgresState:
     def queued_tasks(self, job_id: str, stage: int) -> list[str]:
         rows = self._rows(
             """SELECT task_id FROM app.tasks
-                WHERE job_id = %s AND stage = %s AND status = 'queued' AND due_at <= now()
+                WHERE job_id = %s AND stage = %s AND status = 'queued' AND scheduled_at <= now()
                 ORDER BY task_index""",
             job_id,
             stage,
@@ -212,7 +209,7 @@ class PostgresState:
 
     @retried
     def _claim(self, task_ids: list[str], lease: timedelta, claim_id: UUID) -> list[Claim]:
-        query = "SELECT outcome, (task_row).* FROM app.claim_tasks(%s, %s, %s)"
+        query = "SELECT outcome, (task_row).* FROM app.claim_attempts(%s, %s, %s)"
         rows = self._rows(query, task_ids, lease, claim_id)
         return [Claim(ClaimOutcome(row["outcome"]), TaskRecord.model_validate(row)) for row in rows]
 
@@ -335,8 +332,8 @@ class PostgresState:
 
     @retried
     def record_dead_letter(self, letter: DeadLetter) -> int:
-        self._rows(
-            "SELECT app.record_dead_letter(%s, %s, %s, %s, %s, %s, %s)",
+        [row] = self._rows(
+            "SELECT app.store_dead_letter(%s, %s, %s, %s, %s, %s, %s) AS alike",
             letter.queue,
             letter.message_id,
             letter.reason,
@@ -344,13 +341,6 @@ class PostgresState:
             letter.body,
             letter.job_id,
             letter.task_id,
-        )
-        [row] = self._rows(
-            """SELECT count(*) AS alike FROM app.dead_letters
-                WHERE queue = %s AND body = %s AND reason IS NOT DISTINCT FROM %s""",
-            letter.queue,
-            letter.body,
-            letter.reason,
         )
         return int(row["alike"])
 

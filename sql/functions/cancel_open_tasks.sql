@@ -13,7 +13,7 @@ BEGIN
            FOR UPDATE
     )
     UPDATE app.tasks t
-       SET status = 'cancelled', lease_until = NULL, finished_at = now()
+       SET status = 'cancelled', lease_expires_at = NULL, finished_at = now()
       FROM open o
      WHERE t.task_id = o.task_id AND t.status IN ('queued', 'processing');
     GET DIAGNOSTICS v_count = ROW_COUNT;

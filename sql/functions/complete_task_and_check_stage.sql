@@ -35,7 +35,7 @@ BEGIN
 
     UPDATE app.tasks t
        SET status = CASE WHEN v_fails THEN 'failed' ELSE 'completed' END,
-           result = p_result, error = p_error, lease_until = NULL, finished_at = now(),
+           result = p_result, error = p_error, lease_expires_at = NULL, finished_at = now(),
            progress = CASE WHEN v_fails THEN t.progress ELSE 1 END
      WHERE t.task_id = p_task_id AND t.attempt = p_attempt AND t.status = 'processing'
     RETURNING * INTO v_task;

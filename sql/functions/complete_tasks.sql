@@ -17,7 +17,7 @@ BEGIN
 
     WITH closed AS (
         UPDATE app.tasks t
-           SET status = 'completed', result = d.result, error = NULL, lease_until = NULL,
+           SET status = 'completed', result = d.result, error = NULL, lease_expires_at = NULL,
                finished_at = now(), progress = 1
           FROM unnest(p_task_ids, p_attempts, p_results) AS d (task_id, attempt, result)
          WHERE t.task_id = d.task_id AND t.attempt = d.attempt AND t.status = 'processing'

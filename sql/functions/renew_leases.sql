@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION app.renew_leases(
            FOR UPDATE OF t
     )
     UPDATE app.tasks t
-       SET lease_until = now() + p_lease, progress = h.progress, progress_message = h.message
+       SET lease_expires_at = now() + p_lease, progress = h.progress, progress_message = h.message
       FROM held h
      WHERE t.task_id = h.task_id AND t.status = 'processing'
     RETURNING t.task_id;

@@ -40,8 +40,8 @@ BEGIN
           ORDER BY t.task_id
             FOR UPDATE;
         UPDATE app.tasks t
-           SET status = 'queued', spent_attempts = t.attempt, due_at = now(),
-               nudged_at = NULL, error = NULL, finished_at = NULL, progress = 0
+           SET status = 'queued', spent_attempts = t.attempt, scheduled_at = now(),
+               redelivered_at = NULL, error = NULL, finished_at = NULL, progress = 0
          WHERE t.job_id = p_job_id AND t.stage = v_stage AND t.status IN ('failed', 'cancelled');
         GET DIAGNOSTICS v_tasks = ROW_COUNT;
         UPDATE app.stages s
@@ -52,7 +52,7 @@ BEGIN
     UPDATE app.jobs j
        SET status = CASE WHEN j.stage = 0 THEN 'queued' ELSE 'processing' END,
            retry_id = p_retry_id, run = j.run + 1, stage = coalesce(v_stage, j.stage), result = NULL, error = NULL,
-           nudged_at = NULL, updated_at = now(), finished_at = NULL
+           redelivered_at = NULL, updated_at = now(), finished_at = NULL
      WHERE j.job_id = p_job_id
     RETURNING * INTO v_job;
     PERFORM app.record_event(p_job_id, 'job_retried',

@@ -9,7 +9,7 @@ DECLARE
     v_task app.tasks;
 BEGIN
     UPDATE app.tasks
-       SET status = 'queued', due_at = now() + p_delay, lease_until = NULL, nudged_at = NULL,
+       SET status = 'queued', scheduled_at = now() + p_delay, lease_expires_at = NULL, redelivered_at = NULL,
            error = p_error
      WHERE task_id = p_task_id AND attempt = p_attempt AND status = 'processing'
     RETURNING * INTO v_task;
@@ -26,6 +26,6 @@ BEGIN
     INSERT INTO app.attempts (task_id, attempt, started_at, error)
     VALUES (p_task_id, p_attempt, v_task.started_at, p_error);
     PERFORM app.record_event(v_task.job_id, 'task_retried',
-        p_error || jsonb_build_object('attempt', p_attempt, 'due_at', v_task.due_at), p_task_id);
+        p_error || jsonb_build_object('attempt', p_attempt, 'due_at', v_task.scheduled_at), p_task_id);
     RETURN true;
 END $$;

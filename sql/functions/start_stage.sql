@@ -17,13 +17,13 @@ BEGIN
         RETURN false;
     END IF;
 
-    INSERT INTO app.stages (job_id, run, stage, task_type, best_effort, status,
+    INSERT INTO app.stages (job_id, stage, task_type, best_effort, status,
                             total_tasks, open_tasks, finished_at)
-    VALUES (p_job_id, p_run, p_stage, p_task_type, p_best_effort,
+    VALUES (p_job_id, p_stage, p_task_type, p_best_effort,
             CASE WHEN p_total = 0 THEN 'completed' ELSE 'processing' END,
             p_total, p_total, CASE WHEN p_total = 0 THEN now() END);
     UPDATE app.jobs
-       SET status = 'processing', stage = p_stage, nudged_at = NULL,
+       SET status = 'processing', stage = p_stage, redelivered_at = NULL,
            updated_at = now(), started_at = coalesce(started_at, now())
      WHERE job_id = p_job_id;
     PERFORM app.record_event(p_job_id, 'stage_started',

@@ -36,7 +36,7 @@ BEGIN
     DELETE FROM app.stages s WHERE s.job_id = p_job_id;
     UPDATE app.jobs j
        SET status = 'queued', run = j.run + 1, stage = 0, total_stages = p_total_stages,
-           result = NULL, error = NULL, nudged_at = NULL, discarded_at = NULL,
+           result = NULL, error = NULL, redelivered_at = NULL, discarded_at = NULL,
            updated_at = now(), started_at = NULL, finished_at = NULL
      WHERE j.job_id = p_job_id
     RETURNING * INTO v_job;

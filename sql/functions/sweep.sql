@@ -13,30 +13,30 @@ RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
           LEFT JOIN app.stages s ON s.job_id = j.job_id AND s.stage = j.stage
          WHERE (j.status IN ('queued', 'processing') AND (j.stage = 0 OR s.open_tasks = 0)
                 OR j.status = 'cancelled' AND j.discarded_at IS NULL)
-           AND coalesce(j.nudged_at, s.finished_at, j.updated_at) < now() - p_grace
-         ORDER BY coalesce(j.nudged_at, j.updated_at)
+           AND coalesce(j.redelivered_at, s.finished_at, j.updated_at) < now() - p_grace
+         ORDER BY coalesce(j.redelivered_at, j.updated_at)
          LIMIT p_limit
            FOR NO KEY UPDATE OF j SKIP LOCKED
-    ), nudged_jobs AS (
-        UPDATE app.jobs j SET nudged_at = now() FROM late_jobs l
+    ), redelivered_jobs AS (
+        UPDATE app.jobs j SET redelivered_at = now() FROM late_jobs l
          WHERE j.job_id = l.job_id
         RETURNING j.job_id, j.run, j.stage + 1 AS stage, NULL::text AS task_id
     ), late_tasks AS (
         SELECT t.task_id, j.run FROM app.jobs j
           JOIN app.tasks t ON t.job_id = j.job_id AND t.stage = j.stage
          WHERE j.status = 'processing'
-           AND (t.status = 'queued' AND coalesce(t.nudged_at, t.due_at) < now() - p_grace
-                OR t.status = 'processing' AND t.lease_until < now()
-                   AND coalesce(t.nudged_at, '-infinity') < now() - p_grace)
-         ORDER BY coalesce(t.nudged_at, t.due_at)
+           AND (t.status = 'queued' AND coalesce(t.redelivered_at, t.scheduled_at) < now() - p_grace
+                OR t.status = 'processing' AND t.lease_expires_at < now()
+                   AND coalesce(t.redelivered_at, '-infinity') < now() - p_grace)
+         ORDER BY coalesce(t.redelivered_at, t.scheduled_at)
          LIMIT p_limit
            FOR UPDATE OF t SKIP LOCKED
-    ), nudged_tasks AS (
-        UPDATE app.tasks t SET nudged_at = now() FROM late_tasks l
+    ), redelivered_tasks AS (
+        UPDATE app.tasks t SET redelivered_at = now() FROM late_tasks l
          WHERE t.task_id = l.task_id
         RETURNING t.job_id, l.run, t.stage, t.task_id
     ), overdue AS (
-        SELECT * FROM nudged_jobs UNION ALL SELECT * FROM nudged_tasks
+        SELECT * FROM redelivered_jobs UNION ALL SELECT * FROM redelivered_tasks
     ), told AS (
         INSERT INTO app.events (job_id, kind, detail)
         SELECT o.job_id, 'repaired', jsonb_strip_nulls(jsonb_build_object(

@@ -198,4 +198,4 @@ def test_the_backoff_of_a_retried_job_begins_anew(state):
     bench.machine.retry(failed.job_id)
     bench.bus.drain(bench.machine.process_job_message, bench.machine.process_tasks)
     [task] = state.get_tasks(failed.job_id, 1, 9)
-    assert task.due_at - datetime.now(UTC) < timedelta(seconds=5)
+    assert task.scheduled_at - datetime.now(UTC) < timedelta(seconds=5)

@@ -135,7 +135,7 @@ def test_many_claims_are_judged_one_by_one(state):
     claims = state.claim_tasks([queued, ended, "nobody", held, lapsed, queued], MINUTE)
     assert {each.task.task_id: (each.outcome, each.task.attempt) for each in claims} == {
         held: (ClaimOutcome.LEASED, 1),
-        lapsed: (ClaimOutcome.ALONE, 1),
+        lapsed: (ClaimOutcome.RUN_ALONE, 1),
         queued: (ClaimOutcome.CLAIMED, 1),
         ended: (ClaimOutcome.FINAL, 1),
     }
@@ -355,14 +355,14 @@ def test_the_sweep_comes_round_to_everyone_however_few_it_may_find(state):
     _, tasks = started_stage(state, 5)
     waiting = {state.submit_job(new_job())[1].job_id for _ in range(5)}
     found = [message for _ in range(5) for message in state.sweep(1, NOW)]
-    nudged = {each.job_id for each in found if isinstance(each, JobMessage)}
-    assert nudged == waiting and len(found) == 10
+    redelivered = {each.job_id for each in found if isinstance(each, JobMessage)}
+    assert redelivered == waiting and len(found) == 10
     assert {each.task_id for each in found if isinstance(each, TaskMessage)} == {
         task.task_id for task in tasks
     }
 
 
-def test_the_sweep_does_not_nudge_twice_within_its_grace(state):
+def test_the_sweep_does_not_redeliver_twice_within_its_grace(state):
     _, [task] = started_stage(state, 1)
     claimed(state, task.task_id, NOW)
     assert len(state.sweep(10, MINUTE)) == 1

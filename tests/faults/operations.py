@@ -231,8 +231,8 @@ def stage_facts(stage: Any) -> dict[str, Any]:
 
 
 def task_facts(task: TaskRecord) -> dict[str, Any]:
-    facts = task.model_dump(exclude={"created_at", "started_at", "due_at"})
-    for name in ("finished_at", "lease_until"):
+    facts = task.model_dump(exclude={"created_at", "started_at", "scheduled_at"})
+    for name in ("finished_at", "lease_expires_at"):
         facts[name] = facts[name] is not None
     return facts
 

@@ -136,16 +136,16 @@ def _can_move(conn, entity, old, new):
             key if entity == "job" else ("a" * 64, "processing", None),
         )
         conn.execute(
-            """INSERT INTO app.stages (job_id, run, stage, task_type, best_effort, status,
+            """INSERT INTO app.stages (job_id, stage, task_type, best_effort, status,
                                        total_tasks, open_tasks)
-               VALUES (%s, 1, 1, 't', false, 'processing', 1, 1)""",
+               VALUES (%s, 1, 't', false, 'processing', 1, 1)""",
             ["a" * 64],
         )
         if entity == "task":
             conn.execute(
-                """INSERT INTO app.tasks (task_id, job_id, run, stage, task_index, task_type,
-                       parameters, attempt_limit, status, lease_until, finished_at)
-                   VALUES ('t', %s, 1, 1, 0, 't', '{}', 3, %s, %s, %s)""",
+                """INSERT INTO app.tasks (task_id, job_id, stage, task_index, task_type,
+                       parameters, attempt_limit, status, lease_expires_at, finished_at)
+                   VALUES ('t', %s, 1, 0, 't', '{}', 3, %s, %s, %s)""",
                 (key[0], old, "now" if old == "processing" else None, key[2]),
             )
         try:
@@ -161,7 +161,7 @@ _ENDS = "CASE WHEN %(new)s IN ('queued', 'processing') THEN NULL ELSE now() END"
 _MOVE = {
     "job": f"UPDATE app.jobs SET status = %(new)s, finished_at = {_ENDS}",
     "task": f"""UPDATE app.tasks SET status = %(new)s, finished_at = {_ENDS},
-                lease_until = CASE WHEN %(new)s = 'processing' THEN now() END""",
+                lease_expires_at = CASE WHEN %(new)s = 'processing' THEN now() END""",
 }
 
 
@@ -178,7 +178,7 @@ def test_the_database_stores_a_lease_by_its_own_clock(postgres_state, pool):
     _, [task] = started_stage(postgres_state, 1)
     claimed(postgres_state, task.task_id, timedelta(seconds=30))
     with pool.connection() as conn:
-        [(left,)] = conn.execute("SELECT lease_until - now() FROM app.tasks")
+        [(left,)] = conn.execute("SELECT lease_expires_at - now() FROM app.tasks")
     assert timedelta(0) < left <= timedelta(seconds=30)
 
 
