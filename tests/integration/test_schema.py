@@ -10,7 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from local.postgres_binaries import find_postgres
+from local.install.postgres import find_postgres
 
 SCHEMA = Path(__file__).parents[1] / "schema.sql"
 HEADER = f"""\
