@@ -41,7 +41,8 @@ from infrastructure.scratch import LocalScratch
 from local.emulators.azurite import Azurite
 from services.create_cog import CreateCog, create_cog
 from services.raster import gdal
-from services.validate_raster import Tier, ValidateRaster, validate_raster
+from services.raster.model import Tier
+from services.validate_raster import ValidateRaster, validate_raster
 
 DEPLOYMENT = Deployment(
     silver_container="bench-silver",

@@ -9,17 +9,13 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from core.job import JobBase, stage
 from core.models import BlobName, BlobRef, ContainerName, Json
 from core.ports import Ports
-from services.cog_ownership import discard_cog
-from services.create_cog import Cog, CreateCog
-from services.extract_stac_metadata import ExtractStac, StacId, StacItem
-from services.sidecars import find_sidecars
-from services.validate_raster import (
-    RasterFacts,
-    RasterTypeChoice,
-    Tier,
-    TierChoice,
-    ValidateRaster,
-)
+from services.create_cog import CreateCog
+from services.extract_stac_metadata import ExtractStac, StacItem
+from services.raster.model import Cog, RasterFacts, RasterTypeChoice, Tier, TierChoice
+from services.stac.model import StacId
+from services.storage.ownership import discard_cog
+from services.storage.sidecars import find_sidecars
+from services.validate_raster import ValidateRaster
 
 
 def _target_crs(value: str) -> str:
@@ -188,7 +184,7 @@ class ProcessRaster(JobBase):
         create_stac: list[StacItem],
     ) -> Json:
         [facts], [item] = validate, create_stac
-        [shown] = [cog for cog in create_cog if cog.cog_blob == item.blob_name]
+        [shown] = [cog for cog in create_cog if cog.blob.name == item.blob_name]
         executed = len(validate) + len(create_cog) + len(create_stac)
         return {
             "job_type": self.job_type,
@@ -221,7 +217,8 @@ class ProcessRaster(JobBase):
 def _summary(cog: Cog) -> Json:
     """What the caller is told of one COG."""
     shown = {
-        "cog_blob", "cog_container", "cog_tier", "storage_tier", "size_mb", "compression",
-        "reprojection_performed", "target_crs", "bounds_4326", "shape", "raster_type", "checksum",
+        "cog_tier", "storage_tier", "size_mb", "compression", "reprojection_performed",
+        "target_crs", "bounds_4326", "shape", "raster_type", "checksum",
     }  # fmt: skip
-    return cog.model_dump(mode="json", include=shown)
+    name = {"cog_blob": cog.blob.name, "cog_container": cog.blob.container}
+    return name | cog.model_dump(mode="json", include=shown)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.job import JobBase, stage
 from core.models import Json
 from core.ports import Ports
-from services.extract_stac_metadata import StacId
+from services.stac.model import StacId
 from services.unpublish_item import CogVersion, Unpublished, UnpublishItem, cogs_of
 
 

@@ -1,7 +1,6 @@
 """One COG out of one raster: warped, tiled, with overviews, checked, then shown at once."""
 
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -10,18 +9,10 @@ from pydantic import Field
 from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef, Record
 from core.ports import AccessTier
-from services import child
-from services.cog_ownership import owner_mark, refuse_anothers
-from services.fetch import WHOLE_UP_TO_BYTES, Fetched, Wanted, read_source, unchanged
-from services.validate_raster import (
-    Bounds,
-    Nodata,
-    RasterFacts,
-    RasterType,
-    RasterWarning,
-    Tier,
-    Validity,
-)
+from services.raster.model import Cog, MadeCog, MakeCog, RasterFacts, Tier
+from services.sandbox import child
+from services.storage.fetch import WHOLE_UP_TO_BYTES, Fetched, Wanted, read_source, unchanged
+from services.storage.ownership import owner_mark, refuse_anothers
 
 
 class CreateCog(Record):
@@ -34,75 +25,6 @@ class CreateCog(Record):
     """EPSG:n, or native."""
     jpeg_quality: int = Field(default=85, ge=1, le=100)
     in_memory: bool | None = None
-
-
-class CogFacts(Record):
-    """What is known of a COG file wherever it lies."""
-
-    reprojection_performed: bool
-    source_crs: str
-    target_crs: str
-    """EPSG:n where there is a code, otherwise WKT."""
-    bounds: Bounds
-    """In the COG's CRS."""
-    bounds_4326: Bounds
-    """West, south, east, north; west is greater than east across the antimeridian (RFC 7946)."""
-    transform: tuple[float, float, float, float, float, float]
-    """a, b, c, d, e, f of the affine from pixel to CRS: the order of proj:transform."""
-    shape: tuple[int, int]
-    """Rows, columns."""
-
-    band_count: int
-    dtype: str
-    nodata: Nodata | None
-    validity: Validity
-    compression: str
-    predictor: int | None
-    interleave: Literal["pixel", "band"]
-    overviews: tuple[int, ...]
-    reproject_resampling: str | None
-    """None where no pixel was resampled."""
-    overview_resampling: str
-
-    size_bytes: int
-    checksum: str
-    """SHA-256 as a hexadecimal multihash, as file:checksum wants it."""
-    in_memory: bool
-    warnings: tuple[RasterWarning, ...] = ()
-
-
-class Cog(CogFacts):
-    """The COG that was made and stored."""
-
-    cog_blob: str
-    cog_container: str
-    cog_tier: Tier
-    storage_tier: Literal["hot", "cool"]
-    source_blob: str
-    source_container: str
-    raster_type: RasterType
-    size_mb: float
-    etag: str
-    last_modified: datetime
-    processing_time_seconds: float
-
-    @property
-    def blob(self) -> BlobRef:
-        return BlobRef(container=self.cog_container, name=self.cog_blob)
-
-
-class MakeCog(Record):
-    """What the child process is asked: the parameters, the source's bytes, a folder to work in."""
-
-    params: CreateCog
-    path: str
-    folder: str
-
-
-class MadeCog(CogFacts):
-    """What the child process made: a file, and what it knows of it."""
-
-    path: str
 
 
 CONTENT_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -139,6 +61,13 @@ def create_cog(params: CreateCog, ctx: TaskContext) -> Cog:
     return _cog(params, made, stored, time.monotonic() - started)
 
 
+def load_make_cog() -> child.Function[MakeCog, MadeCog]:
+    """The function that the sandbox runs. Only the child process imports GDAL."""
+    from services.raster.cog import make_cog
+
+    return make_cog
+
+
 def _work_bytes(facts: RasterFacts) -> int:
     pixels = min(facts.decoded_bytes, facts.source_size_bytes * _MOST_COMPRESSED)
     return int(pixels * _SCRATCH_PER_PIXEL_BYTE)
@@ -148,9 +77,18 @@ def _make_and_store(
     params: CreateCog, ctx: TaskContext, source: Fetched
 ) -> tuple[MadeCog, BlobProperties]:
     facts = params.facts
+    request = MakeCog(
+        facts=facts,
+        tier=params.tier,
+        target_crs=params.target_crs,
+        jpeg_quality=params.jpeg_quality,
+        in_memory=params.in_memory,
+        path=source.path,
+        folder=str(source.work),
+    )
     made = child.run(
-        "services.raster.cog:make_cog",
-        MakeCog(params=params, path=source.path, folder=str(source.work)),
+        load_make_cog,
+        request,
         MadeCog,
         lambda fraction, message: ctx.report(0.9 * fraction, message),
         folder=source.folder,
@@ -175,12 +113,10 @@ def _cog(params: CreateCog, made: MadeCog, stored: BlobProperties, seconds: floa
     facts = params.facts
     return Cog(
         **made.model_dump(exclude={"path"}),
-        cog_blob=params.target.name,
-        cog_container=params.target.container,
+        blob=params.target,
         cog_tier=params.tier,
         storage_tier=STORAGE_TIERS[params.tier],
-        source_blob=facts.source_blob,
-        source_container=facts.source_container,
+        source=facts.source,
         raster_type=facts.raster_type.applied_type,
         size_mb=round(made.size_bytes / 2**20, 2),
         etag=stored.etag,

@@ -1,21 +1,15 @@
 """Describe the COGs of one raster as one STAC item and put it into the catalogue."""
 
 from datetime import timedelta
-from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
 from core.handler import TaskContext
 from core.models import Json, Record
-from services import child
-from services.create_cog import Cog
-from services.validate_raster import RasterFacts, Tier
+from services.raster.model import Cog, RasterFacts
+from services.sandbox import child
+from services.stac.model import OWNER, Described, DescribeRaster, StacId, preferred
 
-StacId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-
-OWNER = "geolathe:source"
-"""The property that tells whose item it is."""
-PREFERENCE = (Tier.ANALYSIS, Tier.VISUALIZATION, Tier.ARCHIVE)
 READ_LIFETIME = timedelta(hours=1)
 MEMORY_BYTES = 768 * 2**20
 SECONDS = 900.0
@@ -50,36 +44,13 @@ class StacItem(Record):
     share_url: str
 
 
-class DescribeRaster(Record):
-    """What the child process is asked: the parameters, and where the bytes are."""
-
-    params: ExtractStac
-    cogs: tuple[Cog, ...]
-    """In the order of preference: maps show the first."""
-    paths: tuple[str, ...]
-    """What GDAL opens, signed: never stored."""
-    hrefs: tuple[str, ...]
-    """What the item says: plain addresses."""
-    source_href: str
-    titiler_url: str
-    stac_url: str
-
-
-class Described(Record):
-    """What the child process answers."""
-
-    item: Json
-    collection: Json
-    titiler_urls: dict[str, str]
-
-
 def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
     """Look at the COGs, write the item, store it. Unchanged input changes nothing.
 
     An item_id that belongs to another source: TaskFailed ITEM_ID_TAKEN.
     """
     described = child.run(
-        "services.stac.describe:describe_raster",
+        load_describe_raster,
         request_for(params, ctx),
         Described,
         lambda fraction, message: ctx.report(0.9 * fraction, message),
@@ -93,7 +64,7 @@ def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
     stored = ctx.catalog.get_item(collection_id, item_id) or described.item
     return StacItem(
         item_id=item_id,
-        blob_name=preferred(params.cogs)[0].cog_blob,
+        blob_name=preferred(params.cogs)[0].blob.name,
         collection_id=collection_id,
         bbox=described.item["bbox"],
         inserted_to_pgstac=True,
@@ -104,20 +75,26 @@ def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
     )
 
 
+def load_describe_raster() -> child.Function[DescribeRaster, Described]:
+    """The function that the sandbox runs. Only the child process imports GDAL."""
+    from services.stac.describe import describe_raster
+
+    return describe_raster
+
+
 def request_for(params: ExtractStac, ctx: TaskContext) -> DescribeRaster:
     cogs = preferred(params.cogs)
     signed = [ctx.blobs.signed_url(cog.blob, READ_LIFETIME) for cog in cogs]
     return DescribeRaster(
-        params=params,
+        facts=params.facts,
         cogs=cogs,
+        collection_id=params.collection_id,
+        item_id=params.item_id,
+        title=params.title,
+        datetime=params.datetime,
         paths=tuple(f"/vsicurl/{url}" for url in signed),
         hrefs=tuple(ctx.blobs.url(cog.blob) for cog in cogs),
         source_href=ctx.blobs.url(params.facts.source),
         titiler_url=ctx.ports.deployment.titiler_url,
         stac_url=ctx.ports.deployment.stac_url,
     )
-
-
-def preferred(cogs: tuple[Cog, ...]) -> tuple[Cog, ...]:
-    """The lossless COG for analysis first: it is also what maps show."""
-    return tuple(sorted(cogs, key=lambda cog: PREFERENCE.index(cog.cog_tier)))

@@ -6,8 +6,8 @@ from core.errors import BlobNotFound
 from core.handler import TaskContext
 from core.models import BlobRef, Json, Record
 from core.ports import Ports
-from services.cog_ownership import blob_at, is_ours
-from services.extract_stac_metadata import OWNER, StacId
+from services.stac.model import OWNER, StacId
+from services.storage.ownership import blob_at, is_ours
 
 
 class CogVersion(Record):

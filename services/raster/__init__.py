@@ -1,1 +1,1 @@
-"""The pixel work. Runs in a child process only: see services/child.py."""
+"""The pixel work. Runs in a child process only: see services/sandbox/child.py."""

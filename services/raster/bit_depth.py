@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from services.raster.model import BitDepth
 from services.raster.samples import Sample
-from services.validate_raster import BitDepth
 
 _SMALLER = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 

@@ -12,15 +12,24 @@ import rasterio
 from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
-from services.create_cog import CreateCog, MadeCog, MakeCog
-from services.raster import crs, gdal, georeference, nodata, place, profiles, unpack, writer
-from services.raster import source as sources
+from services.raster import decode_once, gdal, nodata, profiles, writer
+from services.raster.crs import dataset_crs, describe_crs, parse_crs
+from services.raster.georeference import geographic_extent, read_georeference, unroll
 from services.raster.grid import Grid, grid_for
+from services.raster.model import (
+    CogSettings,
+    MadeCog,
+    MakeCog,
+    RasterType,
+    RasterWarning,
+    Tier,
+    Validity,
+)
 from services.raster.progress import Stretch
-from services.raster.source import Source
-from services.raster.view import Band, Mask, Palette, View, alpha_top
+from services.raster.source import Source, open_source
+from services.raster.source_georeference import read_source_crs
+from services.raster.vrt import Band, Mask, Palette, View, alpha_top
 from services.raster.warp import Warp, warp
-from services.validate_raster import CogSettings, RasterType, RasterWarning, Tier, Validity
 
 Report = Callable[[float, str], None]
 
@@ -52,60 +61,59 @@ class Plan:
 
 def make_cog(request: MakeCog, report: Report) -> MadeCog:
     """Write the COG into the request's folder. Raises TaskFailed for what can never work."""
-    params, folder = request.params, Path(request.folder)
-    known = params.facts
+    known, folder = request.facts, Path(request.folder)
     with (
         gdal.environment(request.path, sidecars=bool(known.sidecars), scratch=folder),
-        sources.opened(
+        open_source(
             request.path,
             str(known.source),
             subdataset=known.subdataset,
             stored_bytes=known.source_size_bytes,
         ) as source,
     ):
-        planned = plan(source, params)
+        planned = plan(source, request)
         report(0.02, f"{planned.grid.width} x {planned.grid.height} pixels planned")
         with ExitStack() as stack:
-            planned = _unpacked(source, planned, params, folder, report, stack)
-            return _make(planned, params, folder, report, stack)
+            planned = _unpacked(source, planned, request, folder, report, stack)
+            return _make(planned, request, folder, report, stack)
 
 
 def _unpacked(
-    source: Source, plan: Plan, params: CreateCog, folder: Path, report: Report, stack: ExitStack
+    source: Source, plan: Plan, request: MakeCog, folder: Path, report: Report, stack: ExitStack
 ) -> Plan:
     """The plan over a scratch copy, where reading the source twice would be costly."""
-    if not unpack.is_costly(source):
+    if not decode_once.is_costly(source):
         return plan
-    fits = source.decoded_bytes <= IN_MEMORY_BYTES and params.in_memory is not False
+    fits = source.decoded_bytes <= IN_MEMORY_BYTES and request.in_memory is not False
     path = _scratch(folder, "unpacked.tif", fits, stack)
-    unpack.unpack(source, path, lambda part, text: report(0.02 + 0.13 * part, text))
+    decode_once.decode_once(source, path, lambda part, text: report(0.02 + 0.13 * part, text))
     return replace(plan, view=replace(plan.view, path=path))
 
 
-def plan(source: Source, params: CreateCog) -> Plan:
+def plan(source: Source, request: MakeCog) -> Plan:
     """Decide. Raises TaskFailed where the tier or the target CRS cannot hold the raster."""
-    known = params.facts
+    known = request.facts
     kind = known.raster_type.applied_type
-    if reason := profiles.why_not(params.tier, kind, source.dtype):
+    if reason := profiles.why_not(request.tier, kind, source.dtype):
         raise TaskFailed("TIER_NOT_APPLICABLE", f"{source.name}: {reason}")
-    own = georeference.source_crs(source) or crs.parse(known.source_crs, "source_crs")
+    own = read_source_crs(source) or parse_crs(known.source_crs, "source_crs")
     target = None
-    if params.target_crs != "native":
-        target = crs.parse(params.target_crs, "target_crs")
-    where, roll = place.unrolled(place.of(source.dataset, own))
+    if request.target_crs != "native":
+        target = parse_crs(request.target_crs, "target_crs")
+    where, roll = unroll(read_georeference(source.dataset, own))
     grid = grid_for(where, target, source.name)
     dtype = stored_dtype(source.dtype, palette=known.has_palette)
     settings = profiles.settings(
-        params.tier, kind, dtype, source.dataset.count, palette=known.has_palette
+        request.tier, kind, dtype, source.dataset.count, palette=known.has_palette
     )
-    view = replace(_view(source, params, grid), place=where, roll=roll)
+    view = replace(_view(source, request, grid), georeference=where, roll=roll)
     return Plan(
         name=source.name,
         dtype=dtype,
         view=view,
         grid=grid,
         settings=settings,
-        quality=params.jpeg_quality,
+        quality=request.jpeg_quality,
         unified=kind in (RasterType.RGB, RasterType.RGBA),
         footprint=grid.resampled and view.mask is None and view.nodata is None,
     )
@@ -116,18 +124,18 @@ def stored_dtype(dtype: str, *, palette: bool) -> str:
     return "uint8" if palette and dtype == "int8" else dtype
 
 
-def _view(source: Source, params: CreateCog, grid: Grid) -> View:
+def _view(source: Source, request: MakeCog, grid: Grid) -> View:
     """The source as it was understood."""
-    known = params.facts
-    bands = _bands(source, params)
-    common, mask = _validity(source, params, bands, grid)
+    known = request.facts
+    bands = _bands(source, request)
+    common, mask = _validity(source, request, bands, grid)
     alpha = known.validity == "alpha"
     tags = dict(known.tags)
     if source.dataset.tags().get("AREA_OR_POINT") == "Point":
         tags["AREA_OR_POINT"] = "Point"
     return View(
         path=source.path,
-        place=place.of(source.dataset, grid.crs),
+        georeference=read_georeference(source.dataset, grid.crs),
         dtype=stored_dtype(source.dtype, palette=known.has_palette),
         bands=[band for band in bands if not (alpha and band.color == "alpha")],
         nodata=common,
@@ -136,8 +144,8 @@ def _view(source: Source, params: CreateCog, grid: Grid) -> View:
     )
 
 
-def _bands(source: Source, params: CreateCog) -> list[Band]:
-    palette = _palette(source) if params.facts.has_palette else None
+def _bands(source: Source, request: MakeCog) -> list[Band]:
+    palette = _palette(source) if request.facts.has_palette else None
     return [
         Band(
             source=fact.index,
@@ -149,7 +157,7 @@ def _bands(source: Source, params: CreateCog) -> list[Band]:
             palette=palette if fact.index == 1 else None,
             nodata=nodata.from_json(fact.nodata),
         )
-        for fact in params.facts.bands
+        for fact in request.facts.bands
     ]
 
 
@@ -161,36 +169,36 @@ def _palette(source: Source) -> Palette | None:
 
 
 def _validity(
-    source: Source, params: CreateCog, bands: list[Band], grid: Grid
+    source: Source, request: MakeCog, bands: list[Band], grid: Grid
 ) -> tuple[float | None, Mask | None]:
     """The nodata value of the view, or its mask; neither where every pixel is valid."""
-    validity = params.facts.validity
+    validity = request.facts.validity
     form: Literal["mask", "alpha"] = "alpha" if grid.warped else "mask"
     if validity == "alpha":
         alpha = next(band for band in bands if band.color == "alpha")
-        return None, Mask((str(alpha.source),), "alpha", opaque=params.facts.alpha_opaque)
+        return None, Mask((str(alpha.source),), "alpha", opaque=request.facts.alpha_opaque)
     if validity == "mask":
         return None, Mask(("mask,1",), form)
     # JPEG's errors turn a nodata value into specks: what is empty goes into a mask.
-    if validity == "nodata" and params.tier is Tier.VISUALIZATION:
+    if validity == "nodata" and request.tier is Tier.VISUALIZATION:
         return None, Mask(tuple(f"mask,{band.source}" for band in bands), form)
     if validity == "all" and not grid.resampled:
         return None, None
-    dtype = stored_dtype(source.dtype, palette=params.facts.has_palette)
+    dtype = stored_dtype(source.dtype, palette=request.facts.has_palette)
     return nodata.common([band.nodata for band in bands], dtype), None
 
 
-def _make(plan: Plan, params: CreateCog, folder: Path, report: Report, stack: ExitStack) -> MadeCog:
+def _make(plan: Plan, request: MakeCog, folder: Path, report: Report, stack: ExitStack) -> MadeCog:
     warnings: list[RasterWarning] = []
-    if plan.dtype != params.facts.dtype:
+    if plan.dtype != request.facts.dtype:
         warnings.append(
             RasterWarning(
                 code="DTYPE_CHANGED",
-                message=f"{plan.name} is {params.facts.dtype}: it was stored as {plan.dtype}, "
+                message=f"{plan.name} is {request.facts.dtype}: it was stored as {plan.dtype}, "
                 "with the same values, to keep its colour table",
             )
         )
-    in_memory = _in_memory(plan, params, warnings)
+    in_memory = _in_memory(plan, request, warnings)
     output = folder / "cog.tif"
     view = _settled(plan.view, plan)
     if plan.grid.warped:
@@ -203,10 +211,10 @@ def _make(plan: Plan, params: CreateCog, folder: Path, report: Report, stack: Ex
     return _made(plan, output, in_memory, warnings)
 
 
-def _in_memory(plan: Plan, params: CreateCog, warnings: list[RasterWarning]) -> bool:
+def _in_memory(plan: Plan, request: MakeCog, warnings: list[RasterWarning]) -> bool:
     """Small rasters are warped in memory unless told otherwise; large ones never are."""
     fits = plan.decoded_bytes <= IN_MEMORY_BYTES
-    if params.in_memory and not fits:
+    if request.in_memory and not fits:
         warnings.append(
             RasterWarning(
                 code="IN_MEMORY_TOO_LARGE",
@@ -214,7 +222,7 @@ def _in_memory(plan: Plan, params: CreateCog, warnings: list[RasterWarning]) -> 
                 f"{IN_MEMORY_BYTES >> 20} MB, so the scratch disk was used",
             )
         )
-    return fits and params.in_memory is not False
+    return fits and request.in_memory is not False
 
 
 def _scratch(folder: Path, name: str, in_memory: bool, stack: ExitStack) -> str:
@@ -272,25 +280,27 @@ def _over(scratch: str, view: View, plan: Plan, alpha: bool) -> View:
         mask = Mask((str(last),), "alpha")
     elif alpha and not writer.is_full(scratch, last):
         mask = Mask((str(last),), "mask", soft=view.mask is not None)
-    return replace(view, path=scratch, place=plan.grid.place, bands=bands, mask=mask, roll=0)
+    return replace(
+        view, path=scratch, georeference=plan.grid.georeference, bands=bands, mask=mask, roll=0
+    )
 
 
 def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarning]) -> MadeCog:
     with rasterio.open(output, driver="GTiff") as cog:
-        if crs.of(cog) is None:
+        if dataset_crs(cog) is None:
             raise TaskFailed(
                 "REPROJECTION_IMPOSSIBLE",
-                f"a GeoTIFF cannot hold the CRS of {plan.name}, {crs.label(plan.grid.crs)[:60]}: "
-                "choose a target_crs, for example EPSG:4326",
+                f"a GeoTIFF cannot store the CRS of {plan.name} "
+                f"({describe_crs(plan.grid.crs)[:60]}): choose a target_crs, for example EPSG:4326",
             )
-        where = place.of(cog, cog.crs)
-        globe = place.globe(where)
+        where = read_georeference(cog, cog.crs)
+        globe = geographic_extent(where)
         resampling = plan.settings.reproject_resampling if plan.grid.resampled else None
         return MadeCog(
             path=str(output),
             reprojection_performed=plan.grid.resampled,
-            source_crs=crs.label(plan.view.place.crs),
-            target_crs=crs.label(plan.grid.crs),
+            source_crs=describe_crs(plan.view.georeference.crs),
+            target_crs=describe_crs(plan.grid.crs),
             bounds=where.bounds,
             bounds_4326=globe.bounds if globe else (-180.0, -90.0, 180.0, 90.0),
             transform=tuple(cog.transform)[:6],

@@ -22,7 +22,7 @@ WEB_MERCATOR = CRS.from_epsg(3857)
 _EARTH_RADIUS = (6_300_000.0, 6_450_000.0)
 
 
-def parse(text: str, field: str) -> CRS:
+def parse_crs(text: str, field: str) -> CRS:
     """The CRS that a user named. Raises TaskFailed with the field's name."""
     try:
         crs = CRS.from_user_input(text)
@@ -31,27 +31,27 @@ def parse(text: str, field: str) -> CRS:
             "CRS_UNKNOWN",
             f"{field} {text!r} is not a known CRS: give an EPSG code such as EPSG:32618",
         ) from None
-    if not is_placed(crs):
+    if not locates(crs):
         raise TaskFailed("CRS_UNKNOWN", f"{field} {text!r} is not a CRS of places on Earth")
-    return horizontal(crs)
+    return to_horizontal(crs)
 
 
-def of(dataset: DatasetReader) -> CRS | None:
+def dataset_crs(dataset: DatasetReader) -> CRS | None:
     """The CRS of an open raster. None for a local grid, which says nothing of the globe."""
     found = dataset.crs or dataset.gcps[1]
-    return found if is_placed(found) else None
+    return found if locates(found) else None
 
 
-def is_placed(crs: CRS | None) -> bool:
+def locates(crs: CRS | None) -> bool:
     """Whether the CRS says where on a globe things are: a local grid does not."""
     return bool(crs and (crs.is_geographic or crs.is_projected))
 
 
-def horizontal(crs: CRS) -> CRS:
+def to_horizontal(crs: CRS) -> CRS:
     """The CRS without heights: the first part of a compound CRS, a 3D one cut to 2D."""
     spec: dict[str, Any] = crs.to_dict(projjson=True)
     if spec.get("type") == "CompoundCRS":
-        return horizontal(CRS.from_user_input(json.dumps(spec["components"][0])))
+        return to_horizontal(CRS.from_user_input(json.dumps(spec["components"][0])))
     axes = spec.get("coordinate_system", {}).get("axis", [])
     if len(axes) != 3:
         return crs
@@ -86,24 +86,24 @@ def _find(node: Any, names: tuple[str, ...]) -> list[Any]:
     return own + [found for value in node.values() for found in _find(value, names)]
 
 
-def label(crs: CRS) -> str:
+def describe_crs(crs: CRS) -> str:
     """EPSG:n where the CRS is exactly that, otherwise its WKT."""
     code = crs.to_epsg(confidence_threshold=70)
     return f"EPSG:{code}" if code else str(crs.to_wkt(version="WKT2_2019"))
 
 
-def same(one: CRS, other: CRS, xs: list[float], ys: list[float], tolerance: float) -> bool:
+def is_same_crs(one: CRS, other: CRS, xs: list[float], ys: list[float], tolerance: float) -> bool:
     """Whether both put the points (given in `one`) within `tolerance` of the same coordinates."""
     if one == other:
         return True
     if one.is_geographic != other.is_geographic:
         return False
-    moved = transform(one, other, np.asarray(xs), np.asarray(ys))
+    moved = transform_points(one, other, np.asarray(xs), np.asarray(ys))
     shift = np.abs(np.array(moved) - np.array([xs, ys]))
     return bool(np.all(np.isfinite(shift)) and shift.max() <= tolerance)
 
 
-def transform(source: CRS, target: CRS, xs: Points, ys: Points) -> tuple[Points, Points]:
+def transform_points(source: CRS, target: CRS, xs: Points, ys: Points) -> tuple[Points, Points]:
     """Points in another CRS; infinite where it has no place for them."""
     try:
         moved = rasterio.warp.transform(source, target, xs.tolist(), ys.tolist())
@@ -113,5 +113,5 @@ def transform(source: CRS, target: CRS, xs: Points, ys: Points) -> tuple[Points,
         if xs.size == 1:
             return np.array([np.inf]), np.array([np.inf])
     halves = [slice(0, xs.size // 2), slice(xs.size // 2, None)]
-    parts = [transform(source, target, xs[half], ys[half]) for half in halves]
+    parts = [transform_points(source, target, xs[half], ys[half]) for half in halves]
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

@@ -7,30 +7,29 @@ from collections.abc import Callable
 from core.errors import TaskFailed
 from services.raster import (
     bit_depth,
-    crs,
     gdal,
-    georeference,
     nodata,
     profiles,
     raster_type,
     samples,
 )
-from services.raster import source as sources
-from services.raster.acquired import acquired
-from services.raster.notes import Notes
-from services.raster.raster_type import Detection
-from services.raster.source import Source
-from services.validate_raster import (
+from services.raster.acquisition_time import acquired
+from services.raster.crs import describe_crs, is_earth, parse_crs
+from services.raster.findings import Findings
+from services.raster.model import (
     BandFacts,
     BitDepth,
     DetectedType,
+    InspectionOptions,
     InspectRaster,
     RasterFacts,
     RasterType,
     Tier,
-    ValidateRaster,
     Validity,
 )
+from services.raster.raster_type import Detection
+from services.raster.source import Source, open_source
+from services.raster.source_georeference import locate_source, read_extent
 
 Report = Callable[[float, str], None]
 
@@ -51,13 +50,13 @@ _NEEDS = {
 
 def inspect(request: InspectRaster, report: Report) -> RasterFacts:
     """Read the facts. Raises TaskFailed for what can never become a good COG."""
-    params = request.params
+    options = request.options
     with (
-        gdal.environment(request.path, sidecars=bool(params.sidecars)),
-        sources.opened(
+        gdal.environment(request.path, sidecars=bool(options.sidecars)),
+        open_source(
             request.path,
-            str(params.source),
-            subdataset=params.subdataset,
+            str(options.source),
+            subdataset=options.subdataset,
             stored_bytes=request.stored_bytes,
         ) as source,
     ):
@@ -66,24 +65,23 @@ def inspect(request: InspectRaster, report: Report) -> RasterFacts:
 
 
 def _facts(request: InspectRaster, source: Source) -> RasterFacts:
-    params = request.params
-    notes = Notes(params.strict_mode, [])
-    where, crs_source = georeference.placed(source, params, notes)
-    globe = georeference.globe(where, source, notes)
-    _check_target(params)
+    options = request.options
+    findings = Findings(options.strict_mode, [])
+    where, crs_source = locate_source(source, options, findings)
+    globe = read_extent(where, source, findings)
+    _check_target(options)
     bands = _bands_to_sample(source)
     sampled = samples.read(source, bands)
     found = raster_type.detect(_layout(source), sampled)
-    applied = _applied_type(params, found, source, notes)
-    depth = _bit_depth(source, sampled, notes)
-    tiers, refused = _tiers(params, applied, source)
+    applied = _applied_type(options, found, source, findings)
+    depth = _bit_depth(source, sampled, findings)
+    tiers, refused = _tiers(options, applied, source)
     return RasterFacts(
-        source_blob=params.source.name,
-        source_container=params.source.container,
-        source_etag=params.source_etag,
+        source=options.source,
+        source_etag=options.source_etag,
         source_size_bytes=request.stored_bytes,
         source_last_modified=request.last_modified,
-        sidecars=params.sidecars,
+        sidecars=options.sidecars,
         driver=source.driver,
         subdataset=source.subdataset,
         subdatasets=source.subdatasets,
@@ -91,14 +89,14 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         dtype=source.dtype,
         shape=(source.dataset.height, source.dataset.width),
         decoded_bytes=source.decoded_bytes,
-        bands=_bands(source, found, notes),
+        bands=_bands(source, found, findings),
         nodata=nodata.as_json(_nodata(source)),
         validity=_validity(source, found),
         alpha_opaque=found.opaque,
         has_palette=has_palette(source),
-        source_crs=crs.label(where.crs),
+        source_crs=describe_crs(where.crs),
         crs_source=crs_source,
-        georeference=where.georeference,
+        georeference=where.kind,
         bounds=where.bounds,
         bounds_4326=globe.bounds,
         raster_type=DetectedType(
@@ -119,16 +117,16 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         bit_depth_check=depth,
         acquired=acquired(source.dataset),
         tags=kept_tags(source),
-        warnings=tuple(notes.warnings),
+        warnings=tuple(findings.warnings),
     )
 
 
-def _check_target(params: ValidateRaster) -> None:
+def _check_target(options: InspectionOptions) -> None:
     """An impossible target is known before the long work begins."""
-    if params.target_crs != "native":
-        target = crs.parse(params.target_crs, "target_crs")
-        if not crs.is_earth(target):
-            raise TaskFailed("CRS_NOT_EARTH", f"target_crs {params.target_crs} is not on Earth")
+    if options.target_crs != "native":
+        target = parse_crs(options.target_crs, "target_crs")
+        if not is_earth(target):
+            raise TaskFailed("CRS_NOT_EARTH", f"target_crs {options.target_crs} is not on Earth")
 
 
 def _bands_to_sample(source: Source) -> list[int]:
@@ -160,19 +158,19 @@ def has_palette(source: Source) -> bool:
 
 
 def _applied_type(
-    params: ValidateRaster, found: Detection, source: Source, notes: Notes
+    options: InspectionOptions, found: Detection, source: Source, findings: Findings
 ) -> RasterType:
     """The caller's type where the bands allow it: people know their data better than we do."""
-    if params.raster_type == "auto":
+    if options.raster_type == "auto":
         return found.kind
-    asked = RasterType(params.raster_type)
+    asked = RasterType(options.raster_type)
     if asked is found.kind:
         return asked
     colors = source.dataset.count - (1 if found.alpha_band else 0)
     least, most = _NEEDS[asked]
     possible = least <= colors <= most and (asked is not RasterType.RGBA or found.alpha_band)
     used = asked if possible else found.kind
-    notes.object(
+    findings.warn_or_fail(
         "RASTER_TYPE_MISMATCH",
         f"raster_type is {asked}, but {source.name} looks like {found.kind} "
         f"({'; '.join(found.evidence)}): it was treated as {used}",
@@ -180,39 +178,39 @@ def _applied_type(
     return used
 
 
-def _bit_depth(source: Source, sampled: list[samples.Sample], notes: Notes) -> BitDepth:
+def _bit_depth(source: Source, sampled: list[samples.Sample], findings: Findings) -> BitDepth:
     depth = bit_depth.check(source.dtype, sampled)
     if source.dtype in _WIDE:
-        notes.object(
+        findings.warn_or_fail(
             "BIT_DEPTH_POLICY_VIOLATION",
             f"{source.name} is {source.dtype}: 64 bits are rarely needed. {depth.advice or ''}",
         )
     elif depth.advice:
-        notes.warn("BIT_DEPTH_INEFFICIENT", f"{source.name} is {source.dtype}: {depth.advice}")
+        findings.warn("BIT_DEPTH_INEFFICIENT", f"{source.name} is {source.dtype}: {depth.advice}")
     return depth
 
 
 def _tiers(
-    params: ValidateRaster, kind: RasterType, source: Source
+    options: InspectionOptions, kind: RasterType, source: Source
 ) -> tuple[tuple[Tier, ...], dict[Tier, str]]:
     refused = {
         tier: reason for tier in Tier if (reason := profiles.why_not(tier, kind, source.dtype))
     }
-    if params.output_tier != "all" and (reason := refused.get(Tier(params.output_tier))):
+    if options.output_tier != "all" and (reason := refused.get(Tier(options.output_tier))):
         raise TaskFailed("TIER_NOT_APPLICABLE", f"{source.name}: {reason}")
     return tuple(tier for tier in Tier if tier not in refused), refused
 
 
-def _bands(source: Source, found: Detection, notes: Notes) -> tuple[BandFacts, ...]:
+def _bands(source: Source, found: Detection, findings: Findings) -> tuple[BandFacts, ...]:
     dataset = source.dataset
     for index, value in enumerate(dataset.nodatavals, 1):
         if value is not None and not nodata.fits(value, source.dtype):
-            notes.warn(
+            findings.warn(
                 "NODATA_OUT_OF_RANGE",
                 f"{source.name}, band {index}: nodata {value:g} is no {source.dtype}, left out",
             )
     if len({str(value) for value in dataset.nodatavals}) > 1:
-        notes.warn(
+        findings.warn(
             "NODATA_DIFFERS",
             f"{source.name} has a nodata value for each band: the COG has one for all",
         )
@@ -260,7 +258,7 @@ _MOST_TAGS = 100
 
 
 def kept_tags(source: Source) -> dict[str, str]:
-    """The file's own notes, without those that speak of the file and not of the picture."""
+    """The file's own findings, without those that speak of the file and not of the picture."""
     tags = {
         key: value
         for key, value in sorted(source.dataset.tags().items())

@@ -1,119 +1,244 @@
-"""Where a file says its raster lies, and whether that can be."""
+"""Where a raster lies: its georeference, its outline and its bounds on the globe."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+from affine import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
+from rasterio.io import DatasetReader
+from rasterio.transform import GCPTransformer
 
-from core.errors import TaskFailed
-from services.raster import crs, gdal, place
-from services.raster.notes import Notes
-from services.raster.place import Globe, Place
-from services.raster.source import Source
-from services.validate_raster import ValidateRaster
+from services.raster.crs import WGS84, Points, transform_points
+from services.raster.model import Bounds
 
-CrsSource = Literal["file_metadata", "user_override"]
+GeoreferenceKind = Literal["affine", "rotated", "gcps"]
 
-
-def placed(source: Source, params: ValidateRaster, notes: Notes) -> tuple[Place, CrsSource]:
-    """Where the raster lies. The file's own CRS wins over input_crs, and says so."""
-    _check_coordinates(source)
-    own = source_crs(source)
-    given = crs.parse(params.input_crs, "input_crs") if params.input_crs else None
-    used = own or given
-    if used is None:
-        raise TaskFailed("CRS_MISSING", _without_crs(source))
-    where = place.of(source.dataset, used)
-    _check_place(where, source.name)
-    if own and given:
-        _compare(own, given, where, source.name, notes)
-    return where, "file_metadata" if own else "user_override"
+_EDGE = 65
+_INSIDE = 17
+_FINE = 257
+# Degrees without a point of the lattice: what is wider was left out, not skipped over.
+_GAP = 30.0
+# Thin plate splines cost the cube of the number of points.
+_SPLINE_LIMIT = 400
 
 
-def source_crs(source: Source) -> CRS | None:
-    """The file's CRS, without heights. TaskFailed for other planets."""
-    found = crs.of(source.dataset)
-    if found is None:
-        return None
-    if not crs.is_earth(found):
-        raise TaskFailed(
-            "CRS_NOT_EARTH",
-            f"{source.name} is not on Earth ({found.to_wkt()[:60]}...): "
-            "STAC and the map know only the Earth",
+@dataclass(frozen=True)
+class Georeference:
+    """How pixels map to the CRS."""
+
+    crs: CRS
+    width: int
+    height: int
+    transform: Affine
+    gcps: tuple[GroundControlPoint, ...] = field(default=())
+
+    @property
+    def kind(self) -> GeoreferenceKind:
+        if self.gcps:
+            return "gcps"
+        skew = max(abs(self.transform.b), abs(self.transform.d))
+        size = max(abs(self.transform.a), abs(self.transform.e))
+        return "rotated" if skew > 1e-9 * size else "affine"
+
+    @property
+    def is_north_up(self) -> bool:
+        straight = self.kind == "affine"
+        return straight and self.transform.a > 0 and self.transform.e < 0
+
+    @property
+    def splines(self) -> bool:
+        """Whether a polynomial misses the control points by more than half a pixel."""
+        if not self.gcps or len(self.gcps) > _SPLINE_LIMIT:
+            return False
+        with GCPTransformer(list(self.gcps)) as polynomial:
+            rows, columns = polynomial.rowcol(
+                [p.x for p in self.gcps], [p.y for p in self.gcps], op=float
+            )
+        shift = np.hypot(
+            np.array(columns) - [p.col for p in self.gcps],
+            np.array(rows) - [p.row for p in self.gcps],
         )
-    return crs.horizontal(found)
+        return bool(np.max(shift) > 0.5)
+
+    def xy(self, columns: Points, rows: Points) -> tuple[Points, Points]:
+        """Coordinates of pixel corners."""
+        if not self.gcps:
+            t = self.transform
+            return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+        with GCPTransformer(list(self.gcps), tps=self.splines) as curve:
+            xs, ys = curve.xy(rows, columns, offset="ul")
+        return np.asarray(xs), np.asarray(ys)
+
+    @property
+    def bounds(self) -> Bounds:
+        """In its own CRS, edges ordered."""
+        xs, ys = self.xy(*edge_points(self.width, self.height))
+        return (float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max()))
+
+    @property
+    def corners(self) -> tuple[GroundControlPoint, ...]:
+        """Control points that say the same as the affine: GDAL takes rotation this way."""
+        if self.gcps:
+            return self.gcps
+        corners = [(0, 0), (self.width, 0), (self.width, self.height), (0, self.height)]
+        return tuple(
+            GroundControlPoint(row=row, col=column, x=x, y=y, z=0.0)
+            for column, row in corners
+            for x, y in [self.transform @ (column, row)]
+        )
 
 
-def _without_crs(source: Source) -> str:
-    """Why there is no CRS, and which one to try."""
-    local = source.dataset.crs
-    said = f"only a CRS of no known place ({local.to_wkt()[:60]}...)" if local else "no CRS"
-    units = {value for key, value in source.dataset.tags().items() if key.endswith("#units")}
-    degrees = {"degrees_north", "degrees_east"} <= units
-    hint = (
-        "it counts in degrees: set input_crs to EPSG:4326 if that is meant"
-        if degrees
-        else "set input_crs, for example EPSG:32618, if you know it"
+def read_georeference(dataset: DatasetReader, crs: CRS) -> Georeference:
+    """The place of an open raster. An affine goes before control points."""
+    gcps = () if has_affine(dataset) else _continuous(dataset.gcps[0], crs)
+    return Georeference(crs, dataset.width, dataset.height, dataset.transform, gcps)
+
+
+def _continuous(points: Sequence[GroundControlPoint], crs: CRS) -> tuple[GroundControlPoint, ...]:
+    """Each control point once, longitudes counted on where they go over the antimeridian."""
+    each = list({(p.row, p.col): p for p in points}.values())
+    longitudes = [p.x for p in each]
+    if not crs.is_geographic or max(longitudes) - min(longitudes) <= 180:
+        return tuple(each)
+    return tuple(
+        GroundControlPoint(row=p.row, col=p.col, x=p.x + 360 * (p.x < 0), y=p.y, z=p.z)
+        for p in each
     )
-    return f"{source.name} says {said} and none was given: {hint}"
 
 
-def _check_coordinates(source: Source) -> None:
-    """Raises TaskFailed for a raster without an affine or control points, whatever its CRS."""
-    dataset = source.dataset
-    if place.has_affine(dataset) or dataset.gcps[0]:
-        return
-    if dataset.tags(ns="GEOLOCATION"):
-        told = "has coordinates of its own for each pixel: warp it first with gdalwarp -geoloc"
-    elif dataset.rpcs:
-        told = "has only RPCs, which need elevations: orthorectify it first with gdalwarp -rpc"
-    else:
-        told = (
-            "has neither a geotransform nor control points: "
-            "add them to the file or put a world file beside it"
+def has_affine(dataset: DatasetReader) -> bool:
+    return not dataset.transform.is_identity
+
+
+def edge_points(width: int, height: int, steps: int = _EDGE) -> tuple[Points, Points]:
+    """Points along the edge of the image, in pixels."""
+    columns, rows = np.linspace(0, width, steps), np.linspace(0, height, steps)
+    left, top = np.zeros(steps), np.zeros(steps)
+    return (
+        np.concatenate([columns, left + width, columns[::-1], left]),
+        np.concatenate([top, rows, top + height, rows[::-1]]),
+    )
+
+
+def grid_points(width: int, height: int, steps: int = _INSIDE) -> tuple[Points, Points]:
+    """Points on the edge and inside."""
+    columns, rows = np.meshgrid(np.linspace(0, width, steps), np.linspace(0, height, steps))
+    edge = edge_points(width, height)
+    return np.append(edge[0], columns.ravel()), np.append(edge[1], rows.ravel())
+
+
+@dataclass(frozen=True)
+class GeographicExtent:
+    """Where on the globe a raster lies, in degrees."""
+
+    bounds: Bounds
+    crosses: bool
+    """Whether it lies across the antimeridian."""
+    poles: tuple[int, ...]
+    """Latitudes of the poles inside."""
+
+
+def geographic_extent(georeference: Georeference) -> GeographicExtent | None:
+    """Bounds of the valid part in EPSG:4326. None when no point has a latitude."""
+    points = grid_points(georeference.width, georeference.height)
+    lons, lats = to_geographic(georeference.crs, *georeference.xy(*points))
+    if lons.size < points[0].size:
+        # The outline is inside the image, as of a full disk: it is looked for more closely.
+        fine = grid_points(
+            georeference.width,
+            georeference.height,
+            min(_FINE, max(georeference.width, georeference.height) + 1),
         )
-    raise TaskFailed("NOT_GEOREFERENCED", f"{source.name} {told}")
+        lons, lats = to_geographic(georeference.crs, *georeference.xy(*fine))
+    if lons.size == 0:
+        return None
+    south, north = float(lats.min()), float(lats.max())
+    poles = tuple(lat for lat in (-90, 90) if _holds(georeference, lat))
+    if poles:
+        south = -90.0 if -90 in poles else south
+        north = 90.0 if 90 in poles else north
+        return GeographicExtent((-180.0, south, 180.0, north), False, poles)
+    west, east = _longitudes(lons)
+    return GeographicExtent((west, south, east, north), west > east, ())
 
 
-def _check_place(where: Place, name: str) -> None:
-    """Raises TaskFailed for an affine or control points that put all pixels on one line."""
-    with gdal.failing_as("NOT_GEOREFERENCED", f"{name}: its control points make no map"):
-        bounds = where.bounds
-    if not np.all(np.isfinite(bounds)) or (not where.gcps and where.transform.is_degenerate):
-        raise TaskFailed(
-            "NOT_GEOREFERENCED", f"{name} has a geotransform that makes no map: {where.transform!r}"
-        )
+def ground_step(georeference: Georeference) -> float:
+    """The side of a pixel in the middle, in degrees of a great circle. 0 off the globe."""
+    column, row = georeference.width / 2, georeference.height / 2
+    columns, rows = np.array([column, column + 1, column]), np.array([row, row, row + 1])
+    lons, lats = to_geographic(georeference.crs, *georeference.xy(columns, rows))
+    if lons.size < 3:
+        return 0.0
+    lons, lats = np.radians(lons), np.radians(lats)
+    corners = np.stack([np.cos(lats) * np.cos(lons), np.cos(lats) * np.sin(lons), np.sin(lats)])
+    sides = np.linalg.norm(corners[:, 1:] - corners[:, :1], axis=0)
+    return float(np.degrees(np.sqrt(sides.prod())))
 
 
-def _compare(own: CRS, given: CRS, where: Place, name: str, notes: Notes) -> None:
-    xs, ys = where.xy(*place.outline(where.width, where.height, 3))
-    tolerance = max(abs(where.transform.a), abs(where.transform.b)) / 100
-    if not crs.same(own, given, xs.tolist(), ys.tolist(), tolerance):
-        notes.object(
-            "CRS_MISMATCH",
-            f"{name} says {crs.label(own)[:80]}, input_crs says {crs.label(given)[:80]}: "
-            "the file's own was used",
-        )
+def to_geographic(crs: CRS, xs: Points, ys: Points) -> tuple[Points, Points]:
+    """Longitudes and latitudes of the points that have them."""
+    lons, lats = transform_points(crs, WGS84, xs, ys)
+    finite = np.isfinite(lons) & np.isfinite(lats)
+    return lons[finite], np.clip(lats[finite], -90, 90)
 
 
-def globe(where: Place, source: Source, notes: Notes) -> Globe:
-    """Where on the globe the raster lies. TaskFailed where that is nowhere."""
-    found = place.globe(where)
-    if found is None:
-        raise TaskFailed(
-            "BOUNDS_IMPOSSIBLE",
-            f"{source.name}: no part of {where.bounds} lies on the globe in "
-            f"{crs.label(where.crs)[:80]}: check the CRS",
-        )
-    west, south, east, north = where.bounds
-    # The cells of a grid with a row of points at the pole reach half a cell beyond it.
-    reach = 90 + max(0.1, 0.51 * abs(where.transform.e))
-    if where.crs.is_geographic and (south < -reach or north > reach):
-        raise TaskFailed(
-            "BOUNDS_IMPOSSIBLE",
-            f"{source.name} has latitudes from {south:g} to {north:g} in a geographic CRS: "
-            "its CRS or geotransform is wrong",
-        )
-    if where.crs.is_geographic and (west < -360 or east > 540):
-        notes.object("SUSPICIOUS_BOUNDS", f"{source.name} has longitudes far outside -180..360")
-    return found
+def _holds(georeference: Georeference, latitude: int) -> bool:
+    """Whether a pole lies strictly inside the image."""
+    if georeference.crs.is_geographic or georeference.gcps:
+        return False
+    xs, ys = transform_points(
+        WGS84, georeference.crs, np.array([0.0, 90.0]), np.full(2, float(latitude))
+    )
+    if not np.all(np.isfinite([xs, ys])):
+        return False
+    column, row = ~georeference.transform @ (float(xs[0]), float(ys[0]))
+    inside = 0 < column < georeference.width and 0 < row < georeference.height
+    # A cylindrical map stretches the pole into its edge: only a point is inside.
+    return inside and math.hypot(xs[1] - xs[0], ys[1] - ys[0]) < abs(georeference.transform.a)
+
+
+def _longitudes(lons: Points) -> tuple[float, float]:
+    """West and east: west is greater when the shorter way goes over the antimeridian."""
+    west, east = float(lons.min()), float(lons.max())
+    usual = west >= -180 and east <= 180
+    if usual and east - west <= 180:
+        return west, east
+    if not usual and east - west >= 359:
+        return -180.0, 180.0
+    wrapped = np.sort((lons + 180) % 360 - 180)
+    gaps = np.diff(wrapped)
+    widest = int(gaps.argmax()) if gaps.size else 0
+    if usual and (gaps.size == 0 or gaps[widest] < _GAP):
+        return west, east
+    if gaps.size == 0 or gaps[widest] <= 360 - (wrapped[-1] - wrapped[0]):
+        return float(wrapped[0]), float(wrapped[-1])
+    return float(wrapped[widest + 1]), float(wrapped[widest])
+
+
+def unroll(georeference: Georeference) -> tuple[Georeference, int]:
+    """A place on a geographic CRS moved to -180..180, and how many columns to roll it by.
+
+    Climate models count longitudes from 0 to 360. A raster that crosses 180 stays as it is.
+    """
+    west, _, east, _ = georeference.bounds
+    if not (georeference.crs.is_geographic and georeference.is_north_up):
+        return georeference, 0
+    step = georeference.transform.a
+    if east <= 180 + step and west >= -180 - step:
+        return georeference, 0
+    if abs(georeference.width * step - 360) <= step:
+        columns = round((180 - west) / step) % georeference.width
+        start = west + columns * step
+        return _moved(georeference, start - 360 * round((start + 180) / 360)), columns
+    if west >= 180 or east <= -180:
+        return _moved(georeference, west - 360 * math.copysign(1, west)), 0
+    return georeference, 0
+
+
+def _moved(georeference: Georeference, west: float) -> Georeference:
+    t = georeference.transform
+    return replace(georeference, transform=Affine(t.a, t.b, west, t.d, t.e, t.f))

@@ -10,10 +10,15 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import calculate_default_transform
 
 from core.errors import TaskFailed
-from services.raster import crs as crss
-from services.raster import place as places
-from services.raster.place import Globe, Place
-from services.validate_raster import Bounds
+from services.raster.crs import WEB_MERCATOR, describe_crs, is_same_crs
+from services.raster.georeference import (
+    GeographicExtent,
+    Georeference,
+    geographic_extent,
+    grid_points,
+    ground_step,
+)
+from services.raster.model import Bounds
 
 # Half the Earth's circumference on the web map's sphere.
 _MERCATOR_EDGE = 20_037_508.342789244
@@ -38,76 +43,82 @@ class Grid:
     """False where the source's rows and columns are already the grid's."""
 
     @property
-    def place(self) -> Place:
-        return Place(self.crs, self.width, self.height, self.transform)
+    def georeference(self) -> Georeference:
+        return Georeference(self.crs, self.width, self.height, self.transform)
 
 
-def grid_for(place: Place, target: CRS | None, name: str) -> Grid:
+def grid_for(georeference: Georeference, target: CRS | None, name: str) -> Grid:
     """The grid in the target CRS, or in the source's own. Raises TaskFailed where there is none."""
-    crs = target or place.crs
-    if place.georeference == "affine" and _is_same(place, crs):
-        return _own_grid(place, crs)
-    globe = places.globe(place)
+    crs = target or georeference.crs
+    if georeference.kind == "affine" and _is_same(georeference, crs):
+        return _own_grid(georeference, crs)
+    globe = geographic_extent(georeference)
     if globe is None:
         raise TaskFailed("REPROJECTION_IMPOSSIBLE", f"{name} does not lie on the globe")
-    transform, width, height = _suggested(place, crs, globe, name)
-    _check_growth(place, width, height, crs, name)
+    transform, width, height = _suggested(georeference, crs, globe, name)
+    _check_growth(georeference, width, height, crs, name)
     return Grid(crs, transform, width, height, resampled=True, warped=True)
 
 
-def _is_same(place: Place, crs: CRS) -> bool:
-    xs, ys = place.xy(*places.lattice(place.width, place.height))
-    pixel = min(abs(place.transform.a), abs(place.transform.e))
-    return crss.same(place.crs, crs, xs.tolist(), ys.tolist(), pixel / 1_000)
+def _is_same(georeference: Georeference, crs: CRS) -> bool:
+    xs, ys = georeference.xy(*grid_points(georeference.width, georeference.height))
+    pixel = min(abs(georeference.transform.a), abs(georeference.transform.e))
+    return is_same_crs(georeference.crs, crs, xs.tolist(), ys.tolist(), pixel / 1_000)
 
 
-def _own_grid(place: Place, crs: CRS) -> Grid:
+def _own_grid(georeference: Georeference, crs: CRS) -> Grid:
     """The source's own pixels, turned north up where they are not."""
-    t = place.transform
-    if place.is_north_up:
-        return Grid(crs, t, place.width, place.height, resampled=False, warped=False)
-    west, _, _, north = place.bounds
+    t = georeference.transform
+    if georeference.is_north_up:
+        return Grid(crs, t, georeference.width, georeference.height, resampled=False, warped=False)
+    west, _, _, north = georeference.bounds
     turned = Affine(abs(t.a), 0.0, west, 0.0, -abs(t.e), north)
-    return Grid(crs, turned, place.width, place.height, resampled=False, warped=True)
+    return Grid(crs, turned, georeference.width, georeference.height, resampled=False, warped=True)
 
 
-def _suggested(place: Place, crs: CRS, globe: Globe, name: str) -> tuple[Affine, int, int]:
+def _suggested(
+    georeference: Georeference, crs: CRS, globe: GeographicExtent, name: str
+) -> tuple[Affine, int, int]:
     """GDAL's suggestion, on a map turned half around for what crosses the antimeridian."""
     _, south, _, north = globe.bounds
-    if crs == crss.WEB_MERCATOR and (south > _MERCATOR_LATITUDE or north < -_MERCATOR_LATITUDE):
+    if crs == WEB_MERCATOR and (south > _MERCATOR_LATITUDE or north < -_MERCATOR_LATITUDE):
         raise TaskFailed(
             "REPROJECTION_IMPOSSIBLE",
             f"{name} lies nearer to a pole than Web Mercator reaches: choose a polar CRS",
         )
     turned, shift = _turned(crs) if globe.crosses else (crs, 0.0)
-    cut = _cut_for_mercator(place, globe) if crs == crss.WEB_MERCATOR else place
+    cut = _cut_for_mercator(georeference, globe) if crs == WEB_MERCATOR else georeference
     try:
         transform, width, height = calculate_default_transform(
-            cut.crs, turned, cut.width, cut.height, **_georeference(cut)
+            cut.crs, turned, cut.width, cut.height, **_transform_options(cut)
         )
     except (CRSError, CPLE_BaseError, RasterioError) as error:
         raise TaskFailed(
             "REPROJECTION_IMPOSSIBLE",
-            f"{name} cannot be mapped to {crss.label(crs)[:80]}: GDAL: {error}",
+            f"{name} cannot be mapped to {describe_crs(crs)[:80]}: GDAL: {error}",
         ) from None
     transform = Affine.translation(shift, 0.0) @ transform
     if turned.is_geographic:
-        grid = _unsquashed(place, globe, transform) or _covering(globe, transform, width, height)
+        grid = _unsquashed(georeference, globe, transform) or _covering(
+            globe, transform, width, height
+        )
         return _within(*grid, _world(globe, (-180.0, -90.0, 180.0, 90.0)))
-    if crs == crss.WEB_MERCATOR:
+    if crs == WEB_MERCATOR:
         edge = _MERCATOR_EDGE
         return _within(transform, width, height, _world(globe, (-edge, -edge, edge, edge)))
     return transform, width, height
 
 
-def _unsquashed(place: Place, globe: Globe, transform: Affine) -> tuple[Affine, int, int] | None:
+def _unsquashed(
+    georeference: Georeference, globe: GeographicExtent, transform: Affine
+) -> tuple[Affine, int, int] | None:
     """A grid of pixels wider than high, where square ones would lose half of the rows or more.
 
     Near a pole a degree of longitude is short: square pixels made one row of a hundred kilometres.
     None elsewhere.
     """
     west, south, east, north = _counted_on(globe)
-    step = places.ground_step(place)
+    step = ground_step(georeference)
     if not 0 < step <= -transform.e / 2:
         return None
     nearest = 0.0 if south <= 0 <= north else min(abs(south), abs(north))
@@ -117,7 +128,9 @@ def _unsquashed(place: Place, globe: Globe, transform: Affine) -> tuple[Affine, 
     return Affine(across, 0.0, west, 0.0, -down, north), max(1, width), max(1, height)
 
 
-def _covering(globe: Globe, transform: Affine, width: int, height: int) -> tuple[Affine, int, int]:
+def _covering(
+    globe: GeographicExtent, transform: Affine, width: int, height: int
+) -> tuple[Affine, int, int]:
     """The grid, widened where GDAL's few samples missed a part: a full disk ends between them."""
     west, south, east, north = _counted_on(globe)
     t = transform
@@ -130,18 +143,18 @@ def _covering(globe: Globe, transform: Affine, width: int, height: int) -> tuple
     return moved, width + more[0] + more[2], height + more[1] + more[3]
 
 
-def _counted_on(globe: Globe) -> Bounds:
+def _counted_on(globe: GeographicExtent) -> Bounds:
     """Bounds whose east is greater than their west."""
     west, south, east, north = globe.bounds
     return west, south, east + 360 * (east < west), north
 
 
-def _georeference(place: Place) -> dict[str, object]:
-    if place.georeference == "affine":
-        left, bottom, right, top = place.bounds
+def _transform_options(georeference: Georeference) -> dict[str, object]:
+    if georeference.kind == "affine":
+        left, bottom, right, top = georeference.bounds
         return {"left": left, "bottom": bottom, "right": right, "top": top}
-    method = {"SRC_METHOD": "GCP_TPS"} if place.splines else {}
-    return {"gcps": list(place.corners), **method}
+    method = {"SRC_METHOD": "GCP_TPS"} if georeference.splines else {}
+    return {"gcps": list(georeference.corners), **method}
 
 
 def _turned(crs: CRS) -> tuple[CRS, float]:
@@ -150,7 +163,7 @@ def _turned(crs: CRS) -> tuple[CRS, float]:
         spec = crs.to_dict(projjson=True)
         if "prime_meridian" not in spec and _is_degrees(crs):
             return CRS.from_proj4(_proj4_pm180(crs)), 180.0
-    if crs == crss.WEB_MERCATOR:
+    if crs == WEB_MERCATOR:
         text = "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=180 +units=m +nadgrids=@null"
         return CRS.from_proj4(text), _MERCATOR_EDGE
     return crs, 0.0
@@ -166,21 +179,21 @@ def _proj4_pm180(crs: CRS) -> str:
     return " ".join([*parts, "+pm=180"])
 
 
-def _cut_for_mercator(place: Place, globe: Globe) -> Place:
+def _cut_for_mercator(georeference: Georeference, globe: GeographicExtent) -> Georeference:
     """Web Mercator ends at 85.06 degrees: a geographic raster is cut there."""
     limit = _MERCATOR_LATITUDE
-    t = place.transform
-    if not (place.crs.is_geographic and place.georeference == "affine" and t.e < 0):
-        return place
+    t = georeference.transform
+    if not (georeference.crs.is_geographic and georeference.kind == "affine" and t.e < 0):
+        return georeference
     first = max(0, int(np.ceil((limit - t.f) / t.e)))
-    last = min(place.height, int(np.floor((-limit - t.f) / t.e)))
-    if (first == 0 and last == place.height) or last <= first:
-        return place
+    last = min(georeference.height, int(np.floor((-limit - t.f) / t.e)))
+    if (first == 0 and last == georeference.height) or last <= first:
+        return georeference
     moved = Affine(t.a, t.b, t.c, t.d, t.e, t.f + first * t.e)
-    return replace(place, transform=moved, height=last - first)
+    return replace(georeference, transform=moved, height=last - first)
 
 
-def _world(globe: Globe, world: Bounds) -> Bounds:
+def _world(globe: GeographicExtent, world: Bounds) -> Bounds:
     """The borders of the map; none to east and west for what crosses the antimeridian."""
     west, south, east, north = world
     return (-np.inf, south, np.inf, north) if globe.crosses else (west, south, east, north)
@@ -205,12 +218,12 @@ def _beyond(length: float, step: float) -> int:
     return int(np.ceil(length / step - 1e-6))
 
 
-def _check_growth(place: Place, width: int, height: int, crs: CRS, name: str) -> None:
-    before = place.width * place.height
+def _check_growth(georeference: Georeference, width: int, height: int, crs: CRS, name: str) -> None:
+    before = georeference.width * georeference.height
     after = width * height
     if after > max(before * _MOST_GROWTH, 4_000_000):
         raise TaskFailed(
             "REPROJECTION_IMPOSSIBLE",
-            f"{name} is {place.width} x {place.height} pixels and would become "
-            f"{width} x {height} in {crss.label(crs)[:80]}: choose a CRS that fits the place",
+            f"{name} is {georeference.width} x {georeference.height} pixels and would become "
+            f"{width} x {height} in {describe_crs(crs)[:80]}: choose a CRS that fits the place",
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.validate_raster import Nodata
+from services.raster.model import Nodata
 
 
 def fits(value: float, dtype: str) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.validate_raster import CogSettings, RasterType, Tier
+from services.raster.model import CogSettings, RasterType, Tier
 
 BLOCK = 512
 BAND_INTERLEAVED_FROM = 5

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from services.raster.model import RasterType
 from services.raster.samples import Sample
-from services.validate_raster import RasterType
 
 Confidence = Literal["VERY_HIGH", "HIGH", "MEDIUM", "LOW"]
 

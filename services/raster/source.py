@@ -153,7 +153,9 @@ def _head(path: str, size: int = 64) -> bytes:
 
 
 @contextmanager
-def opened(path: str, name: str, *, subdataset: str | None, stored_bytes: int) -> Iterator[Source]:
+def open_source(
+    path: str, name: str, *, subdataset: str | None, stored_bytes: int
+) -> Iterator[Source]:
     """Sniff, open with the one driver that fits, and hold the limits, before any pixel is read."""
     driver = sniff(path, name)
     _check_sidecars(path, name)

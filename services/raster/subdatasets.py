@@ -8,7 +8,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
-from services.raster import crs
+from services.raster.crs import dataset_crs
 
 _LISTED = 50
 
@@ -59,7 +59,7 @@ def _placed(choices: Mapping[str, str], driver: str) -> list[str]:
     for key, path in choices.items():
         with suppress(RasterioError), rasterio.open(path, driver=driver) as dataset:
             if not dataset.transform.is_identity:
-                found[key] = crs.of(dataset) is not None
+                found[key] = dataset_crs(dataset) is not None
     return [key for key, named in found.items() if named] or list(found)
 
 

@@ -10,7 +10,7 @@ from rasterio.warp import reproject
 from services.raster import gdal
 from services.raster.grid import Grid
 from services.raster.profiles import BLOCK
-from services.raster.view import View
+from services.raster.vrt import View
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Warp:
         options: dict[str, Any] = {"UNIFIED_SRC_NODATA": "YES" if self.unified else "NO"}
         if self.alpha:
             options |= {"SRC_ALPHA_MAX": self.alpha_top, "DST_ALPHA_MAX": self.alpha_top}
-        if self.view.place.gcps:
-            splines = self.view.place.splines
+        if self.view.georeference.gcps:
+            splines = self.view.georeference.splines
             options["SRC_METHOD"] = "GCP_TPS" if splines else "GCP_POLYNOMIAL"
         return options
 

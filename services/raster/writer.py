@@ -13,10 +13,10 @@ from rio_cogeo.cogeo import cog_validate
 
 from core.errors import TaskFailed
 from services.raster import gdal
+from services.raster.model import CogSettings
 from services.raster.profiles import BLOCK
 from services.raster.progress import Stretch
-from services.raster.view import View
-from services.validate_raster import CogSettings
+from services.raster.vrt import View
 
 BLOCKS = (BLOCK, 256, 128, 64)
 # Levels up to this size need no tiles, says rio-cogeo.
@@ -34,7 +34,8 @@ def write(
     progress: Stretch,
 ) -> None:
     """Write the view as a COG. Raises TaskFailed when a source pixel cannot be read."""
-    raw = view.place.width * view.place.height * len(view.bands) * np.dtype(view.dtype).itemsize
+    pixels = view.georeference.width * view.georeference.height
+    raw = pixels * len(view.bands) * np.dtype(view.dtype).itemsize
     with (
         gdal.failing_as("PIXELS_UNREADABLE", f"{name} has pixels that cannot be decoded"),
         progress.watching_reads(raw),

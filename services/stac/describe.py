@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from services.extract_stac_metadata import Described, DescribeRaster
-from services.map_links import titiler_urls
 from services.stac.collection import build_collection
 from services.stac.item import MAIN_ASSET, build_item
+from services.stac.map_links import titiler_urls
+from services.stac.model import Described, DescribeRaster
 from services.stac.rendering import renderings
 from services.stac.scan import scan_cog
 
@@ -16,9 +16,9 @@ def describe_raster(request: DescribeRaster, report: Report) -> Described:
     """The item, the collection it asks for, and the addresses that show it."""
     scans = []
     for position, path in enumerate(request.paths):
-        report(position / len(request.paths), f"looking at {request.cogs[position].cog_blob}")
+        report(position / len(request.paths), f"looking at {request.cogs[position].blob.name}")
         scans.append(scan_cog(path))
-    looks = renderings(request.params.facts.raster_type.applied_type, scans[0])
+    looks = renderings(request.facts.raster_type.applied_type, scans[0])
     item = build_item(request, scans, looks)
     urls = titiler_urls(
         request.titiler_url,

@@ -9,13 +9,12 @@ from pathlib import PurePosixPath
 import pystac
 import rasterio
 
-from core.models import BlobRef, Json
-from services.create_cog import Cog
-from services.extract_stac_metadata import OWNER, DescribeRaster, ExtractStac
-from services.map_links import Rendering, cog_links, titiler_urls, vsiaz_path, wmts_url
+from core.models import Json
+from services.raster.model import BandFacts, Cog, RasterFacts, RasterType, Tier
 from services.stac.dates import Dated, iso, item_datetime
+from services.stac.map_links import Rendering, cog_links, titiler_urls, vsiaz_path, wmts_url
+from services.stac.model import OWNER, DescribeRaster
 from services.stac.scan import BandScan, CogScan
-from services.validate_raster import BandFacts, RasterFacts, RasterType, Tier
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 EXTENSIONS = "https://stac-extensions.github.io"
@@ -35,24 +34,24 @@ COMMON_NAMES = ("red", "green", "blue", "nir")
 
 def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, Rendering]) -> Json:
     """The item of the COGs, the first of `request.cogs` being the one that maps show."""
-    params, main = request.params, scans[0]
+    main = scans[0]
     dated = item_datetime(
-        params.datetime,
-        params.facts.acquired,
-        params.facts.source_blob,
-        params.facts.source_last_modified,
+        request.datetime,
+        request.facts.acquired,
+        request.facts.source.name,
+        request.facts.source_last_modified,
     )
     item = pystac.Item(
-        id=item_id(params),
+        id=item_id(request),
         geometry=main.geometry,
         bbox=main.bbox,
         datetime=dated.at,
         properties=properties(request, main, dated, looks),
-        collection=params.collection_id,
+        collection=request.collection_id,
     )
     for position, (cog, scan) in enumerate(zip(request.cogs, scans, strict=True)):
         key = MAIN_ASSET if position == 0 else str(cog.cog_tier)
-        item.add_asset(key, cog_asset(params, cog, scan, main, request.hrefs[position]))
+        item.add_asset(key, cog_asset(request, cog, scan, main, request.hrefs[position]))
     item.add_asset("thumbnail", thumbnail(request, looks["default"]))
     for link in links(request, looks["default"]):
         item.add_link(link)
@@ -62,16 +61,16 @@ def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, R
     return written
 
 
-def item_id(params: ExtractStac) -> str:
+def item_id(request: DescribeRaster) -> str:
     """As given, or the source's name made readable and eight digits of its path's SHA-256.
 
     The path tells `a/b.tif` from `a-b.tif`, which a slug alone does not.
     """
-    if params.item_id is not None:
-        return params.item_id
-    path = source_path(params.facts)
-    stem = PurePosixPath(params.facts.source_blob).stem
-    words = "-".join(filter(None, [stem, params.facts.subdataset]))
+    if request.item_id is not None:
+        return request.item_id
+    path = source_path(request.facts)
+    stem = PurePosixPath(request.facts.source.name).stem
+    words = "-".join(filter(None, [stem, request.facts.subdataset]))
     plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:64].strip("-")
     digest = hashlib.sha256(path.encode()).hexdigest()[:8]
@@ -80,16 +79,16 @@ def item_id(params: ExtractStac) -> str:
 
 def source_path(facts: RasterFacts) -> str:
     """What the item is of: the blob, and the variable where it has several."""
-    path = f"{facts.source_container}/{facts.source_blob}"
+    path = str(facts.source)
     return f"{path}#{facts.subdataset}" if facts.subdataset else path
 
 
 def properties(
     request: DescribeRaster, main: CogScan, dated: Dated, looks: dict[str, Rendering]
 ) -> Json:
-    facts = request.params.facts
+    facts = request.facts
     return {
-        "title": request.params.title or title(facts),
+        "title": request.title or title(facts),
         "gsd": main.gsd,
         **projection(main),
         "renders": {name: render(look) for name, look in looks.items()},
@@ -103,7 +102,7 @@ def properties(
 
 
 def title(facts: RasterFacts) -> str:
-    stem = re.sub(r"[_\s]+", " ", PurePosixPath(facts.source_blob).stem).strip()
+    stem = re.sub(r"[_\s]+", " ", PurePosixPath(facts.source.name).stem).strip()
     return f"{stem} {facts.subdataset}" if facts.subdataset else stem
 
 
@@ -169,10 +168,10 @@ def short_crs(text: str) -> str:
 
 
 def cog_asset(
-    params: ExtractStac, cog: Cog, scan: CogScan, main: CogScan, href: str
+    request: DescribeRaster, cog: Cog, scan: CogScan, main: CogScan, href: str
 ) -> pystac.Asset:
     fields: Json = {
-        "bands": bands(params.facts, scan),
+        "bands": bands(request.facts, scan),
         "file:size": cog.size_bytes,
         "file:checksum": cog.checksum,
         "alternate": {
@@ -244,19 +243,18 @@ def thumbnail(request: DescribeRaster, look: Rendering) -> pystac.Asset:
 
 def links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
     """Where it is catalogued, its source, its viewer, and what QGIS and web maps take."""
-    params, blob = request.params, request.cogs[0].blob
-    facts, name = params.facts, item_id(params)
-    urls = titiler_urls(request.titiler_url, blob, params.collection_id, name, MAIN_ASSET, look)
+    blob, facts, name = request.cogs[0].blob, request.facts, item_id(request)
+    urls = titiler_urls(request.titiler_url, blob, request.collection_id, name, MAIN_ASSET, look)
     drawn = {"render": "default"}
     layer = f"{vsiaz_path(blob)}_WebMercatorQuad_default"
-    collection = f"{request.stac_url.rstrip('/')}/collections/{params.collection_id}"
+    collection = f"{request.stac_url.rstrip('/')}/collections/{request.collection_id}"
     return [
         pystac.Link("collection", collection, "application/json"),
         pystac.Link("self", f"{collection}/items/{name}", "application/geo+json"),
         pystac.Link(
             "derived_from",
             request.source_href,
-            title=f"Source: {BlobRef(container=facts.source_container, name=facts.source_blob)}",
+            title=f"Source: {facts.source}",
             extra_fields={"geolathe:etag": facts.source_etag},
         ),
         pystac.Link("alternate", urls["viewer_url"], "text/html", "Map"),

@@ -4,9 +4,9 @@ import colorsys
 import re
 from collections.abc import Sequence
 
-from services.map_links import Color, Rendering
+from services.raster.model import RasterType
+from services.stac.map_links import Color, Rendering
 from services.stac.scan import BandScan, CogScan
-from services.validate_raster import RasterType
 
 NAMES = {
     "red": re.compile(r"(?<![a-z])red(?![a-z]|[\s_-]*edge)|^r$", re.IGNORECASE),

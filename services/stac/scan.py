@@ -10,11 +10,11 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from core.models import Json, Record
-from services.map_links import Color
 from services.raster.gdal import environment, failing_as
+from services.raster.model import Nodata
 from services.raster.nodata import as_json
 from services.stac.footprint import GRID, Footprint, Mask, footprint
-from services.validate_raster import Nodata
+from services.stac.map_links import Color
 
 SAMPLE = 1024
 """Longest side of the sample that statistics come from: an overview, a megapixel a band."""

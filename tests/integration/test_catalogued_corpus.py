@@ -15,7 +15,7 @@ from infrastructure.database import open_pool
 from infrastructure.pgstac import PgstacCatalog
 from services.create_cog import CreateCog, create_cog
 from services.extract_stac_metadata import ExtractStac, extract_stac_metadata
-from services.validate_raster import Tier
+from services.raster.model import Tier
 from tests.fixtures.corpus import Raster, rasters
 from tests.fixtures.published import context
 from tests.fixtures.raster_desk import RasterDesk

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from core.errors import TaskFailed, TaskLost
-from services import child, landlock
-from services.child import ChildError, ChildKilled
+from services.sandbox import child, landlock
+from services.sandbox.child import ChildError, ChildKilled
+from tests.fixtures import child_functions
 from tests.fixtures.child_functions import Order, Reply
 
 MB = 2**20
@@ -21,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 def run(function: str, report=lambda fraction, message: None, **limits: Any) -> Reply:
     order = Order(text=limits.pop("text", ""), number=limits.pop("number", 0))
     bounds = {"folder": None, "memory_bytes": 512 * MB, "seconds": 60.0} | limits
-    name = f"tests.fixtures.child_functions:{function}"
-    return child.run(name, order, Reply, report, **bounds)
+    load = getattr(child_functions, f"load_{function}")
+    return child.run(load, order, Reply, report, **bounds)
 
 
 def test_result_and_progress_come_back():

@@ -12,7 +12,7 @@ from core.models import BlobRef
 from core.ports import Ports
 from infrastructure.blob_storage import AzureBlobs
 from infrastructure.pgstac import PgstacCatalog
-from services.cog_ownership import discard_cog, owner_mark, refuse_anothers
+from services.storage.ownership import discard_cog, owner_mark, refuse_anothers
 from tests.fixtures.toys import DEPLOYMENT
 
 

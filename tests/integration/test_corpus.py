@@ -6,7 +6,7 @@ import pytest
 import rasterio
 
 from core.errors import TaskFailed
-from services.validate_raster import RasterFacts
+from services.raster.model import RasterFacts
 from tests.fixtures.corpus import ELSEWHERE, Raster, rasters
 from tests.fixtures.raster_desk import RasterDesk
 from tests.fixtures.raster_judge import judge

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from core.errors import TaskFailed
 from core.models import BlobRef
-from services import landlock
+from services.sandbox import landlock
 from tests.fixtures.made_rasters import hills, photo, write
 from tests.fixtures.raster_desk import RasterDesk
 
@@ -209,7 +209,7 @@ def test_names_that_lead_elsewhere(name):
 def test_odd_names_are_just_names(desk, tmp_path, name):
     path = write(tmp_path / "plain.tif", hills())
     ref = desk.put(path, f"odd/{name}")
-    assert desk.validate(ref).source_blob == f"odd/{name}"
+    assert desk.validate(ref).source.name == f"odd/{name}"
 
 
 def test_broken_tiles_are_found_by_the_warp_too(desk, tmp_path):
@@ -224,7 +224,7 @@ def test_broken_tiles_are_found_by_the_warp_too(desk, tmp_path):
     broken = tmp_path / "broken" / "broken.tif"
     broken.parent.mkdir()
     broken.write_bytes(content)
-    ref = desk.put(broken, facts.source_blob)
+    ref = desk.put(broken, facts.source.name)
     changed = facts.model_copy(update={"source_etag": desk.blobs.properties(ref).etag})
     for target in ("native", "EPSG:4326"):
         with pytest.raises(TaskFailed) as refused:

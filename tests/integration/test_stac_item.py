@@ -26,6 +26,8 @@ from tests.fixtures.stac_validation import problems
 TITILER = "https://tiles.example.org"
 STAC = "https://stac.example.org"
 
+NAMED_BY_DATE = BlobRef(container="bronze-rasters", name="in/S2_20200902T101112_x.tif")
+
 
 @pytest.fixture(scope="session")
 def blobs(azurite: Azurite) -> Iterator[AzureBlobs]:
@@ -146,12 +148,17 @@ def test_paths_that_look_alike_get_ids_of_their_own(publish):
     ("changes", "expected", "origin"),
     [
         ({}, "2026-01-02T03:04:05Z", "last_modified"),
-        ({"source_blob": "in/S2_20200902T101112_x.tif"}, "2020-09-02T10:11:12Z", "file_name"),
+        (
+            {"source": BlobRef(container="bronze-rasters", name="in/S2_20200902T101112_x.tif")},
+            "2020-09-02T10:11:12Z",
+            "file_name",
+        ),
         ({"acquired": datetime(2019, 5, 4)}, "2019-05-04T00:00:00Z", "source_metadata"),
     ],
 )
 def test_datetime_comes_from_the_best_source(publish, changes, expected, origin):
-    known = facts("rgb", BlobRef(container="bronze-rasters", name="in/rgb.tif"), **changes)
+    source = BlobRef(container="bronze-rasters", name="in/rgb.tif")
+    known = facts("rgb", **{"source": source, **changes})
     item = publish("rgb", facts=known).stac_item
     assert item["properties"]["datetime"] == expected
     assert item["properties"]["geolathe:datetime_origin"] == origin

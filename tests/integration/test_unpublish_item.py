@@ -11,8 +11,8 @@ from core.ports import Ports
 from infrastructure.blob_storage import AzureBlobs
 from infrastructure.pgstac import PgstacCatalog
 from jobs.unpublish_raster import Parameters, UnpublishRaster
-from services.cog_ownership import MADE_BY
-from services.extract_stac_metadata import OWNER
+from services.stac.model import OWNER
+from services.storage.ownership import MADE_BY
 from services.unpublish_item import ItemOutcome, unpublish_item
 from tests.fixtures.published import Quiet
 from tests.fixtures.tile_server import made_container

@@ -65,7 +65,11 @@ def test_only_config_reads_the_environment():
     ]
     # They read no settings: one hands less of it to the child, one lets the child read the
     # certificates that it names, one tells GDAL's drivers.
-    allowed = ("services/child.py", "services/landlock.py", "services/raster/gdal.py")
+    allowed = (
+        "services/sandbox/child.py",
+        "services/sandbox/landlock.py",
+        "services/raster/gdal.py",
+    )
     assert set(readers) <= {*allowed}
 
 
@@ -78,7 +82,7 @@ def test_catch_alls_stand_only_at_the_edges():
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException"))
     ]
-    assert sorted(catch_alls) == ["core/outcome.py", "services/forkserver.py"]
+    assert sorted(catch_alls) == ["core/outcome.py", "services/sandbox/forkserver.py"]
 
 
 def test_every_sql_function_says_what_it_promises():

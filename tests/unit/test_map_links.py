@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from core.models import BlobRef
-from services.map_links import Rendering, cog_links, item_links, number, titiler_urls, wmts_url
+from services.stac.map_links import Rendering, cog_links, item_links, number, titiler_urls, wmts_url
 
 BASE = "https://tiles.example.org/titiler/"
 BLOB = BlobRef(container="silver-cogs", name="cogs/my_test/dctest_cog_analysis.tif")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from services.raster import bit_depth, nodata, profiles
+from services.raster.model import RasterType, Tier
 from services.raster.raster_type import Detection, Layout, detect
 from services.raster.samples import Sample
-from services.validate_raster import RasterType, Tier
 from tests.fixtures.made_rasters import classes, hills, photo
 
 RGB = ("red", "green", "blue")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from services.raster.model import RasterType
 from services.stac.rendering import natural_color, rendering, renderings
 from services.stac.scan import BandScan, BandStatistics, CogScan
-from services.validate_raster import RasterType
 
 
 def band(index: int, **changes: Any) -> BandScan:

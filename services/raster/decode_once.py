@@ -20,7 +20,7 @@ def is_costly(source: Source) -> bool:
     return source.driver in _COSTLY_DRIVERS or source.block_bytes > _COSTLY_BLOCK_BYTES
 
 
-def unpack(source: Source, path: str, report: Report) -> None:
+def decode_once(source: Source, path: str, report: Report) -> None:
     """Copy the pixels, in their order, to a tiled GeoTIFF. Its nodata makes the same mask."""
     image = source.dataset
     with (

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from core.errors import TaskFailed
-from services.validate_raster import RasterWarning
+from services.raster.model import RasterWarning
 
 
 @dataclass
-class Notes:
+class Findings:
     """Warnings as they come up. In strict mode the grave ones are errors."""
 
     strict: bool
@@ -16,7 +16,7 @@ class Notes:
     def warn(self, code: str, message: str) -> None:
         self.warnings.append(RasterWarning(code=code, message=message))
 
-    def object(self, code: str, message: str) -> None:
+    def warn_or_fail(self, code: str, message: str) -> None:
         if self.strict:
             raise TaskFailed(code, f"{message} (strict_mode)")
         self.warn(code, message)

@@ -1,8 +1,8 @@
 """A process that has the raster modules in memory and forks once for every task.
 
-It is started by services/child.py with one end of a socket pair and the modules to load. Over it
-come requests: a socket each, on which parent and child then talk in lines of JSON. The child dies
-with this process, and this process when its parent closes the socket.
+services/sandbox/child.py starts it with one end of a socket pair and the modules to load. Each
+request arrives as a socket, over which parent and child exchange lines of JSON. The child dies with
+this process, and this process ends when its parent closes the socket pair.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel
 
 from core.errors import TaskFailed
-from services import landlock
+from services.sandbox import landlock
 
 _PR_SET_PDEATHSIG = 1
 
@@ -122,7 +122,7 @@ def _answer(conversation: socket.socket) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        function = _function(order["function"])
+        function = _load(order["load"])
         landlock.confine(Path(order["folder"]) if order["folder"] else None)
         request = get_type_hints(function)["request"].model_validate(order["request"])
         result = function(request, lambda fraction, text: send("progress", fraction, text))
@@ -135,10 +135,11 @@ def _answer(conversation: socket.socket) -> None:
         send("error", type(error).__name__, str(error), traceback.format_exc())
 
 
-def _function(name: str) -> Callable[[BaseModel, Callable[[float, str], None]], BaseModel]:
+def _load(name: str) -> Callable[[BaseModel, Callable[[float, str], None]], BaseModel]:
+    """The function to run: "module:loader" names the function that returns it."""
     module, _, attribute = name.partition(":")
     function: Callable[[BaseModel, Callable[[float, str], None]], BaseModel]
-    function = getattr(importlib.import_module(module), attribute)
+    function = getattr(importlib.import_module(module), attribute)()
     return function
 
 

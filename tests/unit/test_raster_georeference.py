@@ -7,9 +7,10 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from core.errors import TaskFailed
-from services.raster import crs, gdal, place
+from services.raster import gdal
+from services.raster.crs import describe_crs, is_earth, parse_crs
+from services.raster.georeference import Georeference, geographic_extent, unroll
 from services.raster.grid import grid_for
-from services.raster.place import Place
 
 WGS84 = CRS.from_epsg(4326)
 MERCATOR = CRS.from_epsg(3857)
@@ -17,11 +18,11 @@ MERCATOR = CRS.from_epsg(3857)
 
 def at(epsg: int, west: float, north: float, step: float, width: int = 100, height: int = 100):
     grid = Affine(step, 0, west, 0, -step, north)
-    return Place(CRS.from_epsg(epsg), width, height, grid)
+    return Georeference(CRS.from_epsg(epsg), width, height, grid)
 
 
 def test_bounds_over_the_antimeridian_have_west_above_east():
-    globe = place.globe(at(32660, 600_000, 5_700_000, 2_000))
+    globe = geographic_extent(at(32660, 600_000, 5_700_000, 2_000))
     west, _, east, _ = globe.bounds
     assert globe.crosses
     assert west == pytest.approx(178.4, abs=0.1) and east == pytest.approx(-178.7, abs=0.2)
@@ -29,14 +30,14 @@ def test_bounds_over_the_antimeridian_have_west_above_east():
 
 @pytest.mark.parametrize(("epsg", "pole"), [(3413, 90), (3031, -90)])
 def test_a_pole_inside_spans_all_longitudes(epsg, pole):
-    globe = place.globe(at(epsg, -1_000_000, 1_000_000, 20_000))
+    globe = geographic_extent(at(epsg, -1_000_000, 1_000_000, 20_000))
     assert globe.poles == (pole,)
     assert globe.bounds[0] == -180 and globe.bounds[2] == 180
     assert pole in (globe.bounds[1], globe.bounds[3])
 
 
 def test_the_whole_world_is_the_whole_world():
-    globe = place.globe(at(4326, -180, 90, 1, 360, 180))
+    globe = geographic_extent(at(4326, -180, 90, 1, 360, 180))
     assert globe.bounds == (-180, -90, 180, 90) and not globe.crosses
 
 
@@ -45,7 +46,7 @@ def test_the_whole_world_is_the_whole_world():
     [(0, 360, (-180, 180)), (300, 50, (-60, -10)), (350, 20, (-10, 10)), (170, 20, (170, -170))],
 )
 def test_bounds_on_the_globe_count_from_greenwich(west, width, bounds):
-    globe = place.globe(at(4326, west, 45, 1, width, 30))
+    globe = geographic_extent(at(4326, west, 45, 1, width, 30))
     assert (globe.bounds[0], globe.bounds[2]) == pytest.approx(bounds)
 
 
@@ -62,7 +63,7 @@ def test_bounds_on_the_globe_count_from_greenwich(west, width, bounds):
     ],
 )
 def test_longitudes_are_moved_to_where_maps_look(west, width, expected, rolled):
-    moved, columns = place.unrolled(at(4326, west, 45, 1, width, 30))
+    moved, columns = unroll(at(4326, west, 45, 1, width, 30))
     assert moved.transform.c == expected
     assert columns % width == rolled % width
 
@@ -76,10 +77,12 @@ def test_same_crs_keeps_the_grid():
 
 
 def test_rotation_and_south_up_are_warped():
-    turned = Place(CRS.from_epsg(32633), 100, 100, Affine(8, 6, 500_000, 6, -8, 5_600_000))
-    assert turned.georeference == "rotated"
+    turned = Georeference(CRS.from_epsg(32633), 100, 100, Affine(8, 6, 500_000, 6, -8, 5_600_000))
+    assert turned.kind == "rotated"
     assert grid_for(turned, None, "x.tif").resampled
-    south_up = Place(CRS.from_epsg(32633), 100, 100, Affine(10, 0, 500_000, 0, 10, 5_600_000))
+    south_up = Georeference(
+        CRS.from_epsg(32633), 100, 100, Affine(10, 0, 500_000, 0, 10, 5_600_000)
+    )
     grid = grid_for(south_up, None, "x.tif")
     assert grid.warped and not grid.resampled
     assert grid.transform == Affine(10, 0, 500_000, 0, -10, 5_601_000)
@@ -120,20 +123,20 @@ def test_impossible_targets_are_refused(source, target):
     [("EPSG:4979", "EPSG:4326"), ("EPSG:9518", "EPSG:4326"), ("EPSG:7415", "EPSG:28992")],
 )
 def test_heights_are_left_out(text, flat):
-    assert crs.label(crs.parse(text, "input_crs")) == flat
+    assert describe_crs(parse_crs(text, "input_crs")) == flat
 
 
 @pytest.mark.parametrize("text", ["EPSG:999999", "rubbish", "", 'LOCAL_CS["x",UNIT["metre",1]]'])
 def test_unknown_crs_names_the_field(text):
     with pytest.raises(TaskFailed, match="target_crs") as refused:
-        crs.parse(text, "target_crs")
+        parse_crs(text, "target_crs")
     assert refused.value.code == "CRS_UNKNOWN"
 
 
 def test_only_the_earth_is_the_earth():
-    assert all(crs.is_earth(CRS.from_epsg(code)) for code in (4326, 3857, 27700, 2056, 4267))
-    assert not crs.is_earth(CRS.from_user_input("IAU_2015:49900"))
-    assert not crs.is_earth(CRS.from_proj4("+proj=longlat +R=1737400"))
+    assert all(is_earth(CRS.from_epsg(code)) for code in (4326, 3857, 27700, 2056, 4267))
+    assert not is_earth(CRS.from_user_input("IAU_2015:49900"))
+    assert not is_earth(CRS.from_proj4("+proj=longlat +R=1737400"))
 
 
 def test_words_of_gdal_lose_addresses_and_folders():
@@ -178,8 +181,8 @@ def test_far_from_the_poles_pixels_are_square():
 
 def test_a_full_disk_is_seen_to_its_edge():
     seen = CRS.from_proj4("+proj=geos +lon_0=-75 +h=35786023 +ellps=GRS80 +sweep=x")
-    disk = Place(seen, 271, 271, Affine(40_000, 0, -5_420_000, 0, -40_000, 5_420_000))
-    west, south, east, north = place.globe(disk).bounds
+    disk = Georeference(seen, 271, 271, Affine(40_000, 0, -5_420_000, 0, -40_000, 5_420_000))
+    west, south, east, north = geographic_extent(disk).bounds
     assert north > 75 and south < -75 and east - west > 155
-    made = grid_for(disk, WGS84, "x.tif").place.bounds
+    made = grid_for(disk, WGS84, "x.tif").georeference.bounds
     assert made[1] < -75 and made[3] > 75

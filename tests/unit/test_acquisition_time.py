@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.raster.acquired import told
+from services.raster.acquisition_time import told
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def confine(folder: Path | None) -> None:
 
 def _readable() -> Iterator[Path]:
     """The interpreter, its packages and our own: not the folder that holds them, nor its files."""
-    home = Path(__file__).resolve().parents[1]
+    home = Path(__file__).resolve().parents[2]
     yield from (home / part for part in _PROGRAM)
     libraries = [Path(entry).resolve() for entry in (*sys.path, sys.prefix, sys.base_prefix)]
     yield from (entry for entry in libraries if entry not in (home, *home.parents))

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from services.raster.place import Place
+from services.raster.georeference import Georeference
 
 _TYPES = {
     "uint8": "Byte",
@@ -76,7 +76,7 @@ class View:
     """A raster over `path`."""
 
     path: str
-    place: Place
+    georeference: Georeference
     dtype: str
     bands: Sequence[Band]
     nodata: float | None = None
@@ -87,22 +87,22 @@ class View:
 
     @property
     def xml(self) -> str:
-        place = self.place
+        georeference = self.georeference
         bands = [self._band(number, band) for number, band in enumerate(self.bands, 1)]
         return (
-            f'<VRTDataset rasterXSize="{place.width}" rasterYSize="{place.height}">'
+            f'<VRTDataset rasterXSize="{georeference.width}" rasterYSize="{georeference.height}">'
             f"{self._where()}{_metadata(self.tags)}{''.join(bands)}{self._mask()}</VRTDataset>"
         )
 
     def _where(self) -> str:
         """Without an axis mapping GDAL takes x before y, whatever order the CRS has."""
-        wkt = self.place.crs.to_wkt(version="WKT2_2019")
-        if not self.place.gcps:
-            numbers = ",".join(repr(float(v)) for v in self.place.transform.to_gdal())
+        wkt = self.georeference.crs.to_wkt(version="WKT2_2019")
+        if not self.georeference.gcps:
+            numbers = ",".join(repr(float(v)) for v in self.georeference.transform.to_gdal())
             return f"<SRS>{escape(wkt)}</SRS><GeoTransform>{numbers}</GeoTransform>"
         points = "".join(
             f'<GCP Id="{n}" Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" Y="{p.y!r}" Z="0"/>'
-            for n, p in enumerate(self.place.gcps)
+            for n, p in enumerate(self.georeference.gcps)
         )
         return f"<GCPList Projection={quoteattr(wkt)}>{points}</GCPList>"
 
@@ -164,7 +164,7 @@ class View:
     def _rectangles(self) -> list[str]:
         if not self.roll:
             return [""]
-        width, height = self.place.width, self.place.height
+        width, height = self.georeference.width, self.georeference.height
         rest = width - self.roll
         return [
             _rectangle(self.roll, 0, rest, height),

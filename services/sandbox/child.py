@@ -24,13 +24,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from core.errors import TaskFailed
-from services import landlock
+from services.sandbox import landlock
 
+Request = TypeVar("Request", bound=BaseModel)
 Result = TypeVar("Result", bound=BaseModel)
 Report = Callable[[float, str], None]
+Function = Callable[[Request, Report], Result]
+"""A function that runs in the child. Its first parameter is named `request`."""
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.25
+_SERVER_MODULE = "services.sandbox.forkserver"
 _PRELOADED = ("services.raster.preload", "services.stac.describe")
 # What a process needs to run at all; nothing that opens a door.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
@@ -53,8 +57,8 @@ class ChildKilled(ChildError):
 
 
 def run(
-    function: str,
-    request: BaseModel,
+    load: Callable[[], Function[Request, Result]],
+    request: Request,
     result: type[Result],
     report: Report,
     *,
@@ -62,13 +66,16 @@ def run(
     memory_bytes: int,
     seconds: float,
 ) -> Result:
-    """Run "module:function" on the request in a child process.
+    """Run the function that `load` returns on the request in a child process.
 
-    Beside its program, `folder` is all that it may open. Raises TaskFailed when the function does,
-    and for a crash, too much memory or too much time. Whatever `report` raises ends it at once.
+    `load` is a module-level function. The child imports its module and calls it, so that only the
+    child imports what the work needs. Besides its program the child can open `folder` alone.
+
+    Raises TaskFailed when the function does, and for a crash, too much memory or too much time.
+    An exception from `report` ends the child at once.
     """
     order = {
-        "function": function,
+        "load": f"{load.__module__}:{load.__qualname__}",
         "request": request.model_dump(mode="json"),
         "folder": str(folder) if folder else None,
         # A sudden allocation is refused here; what grows is seen by _Conversation first.
@@ -232,7 +239,7 @@ class _Server:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.forkserver", str(theirs.fileno()), *_PRELOADED],
+                [sys.executable, "-m", _SERVER_MODULE, str(theirs.fileno()), *_PRELOADED],
                 pass_fds=[theirs.fileno()],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,233 @@
+"""The vocabulary of rasters and COGs that handlers, raster and STAC code share.
+
+Importing it does not load GDAL.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from core.models import BlobRef, Record
+
+Bounds = tuple[float, float, float, float]
+Nodata = float | Literal["nan", "inf", "-inf"]
+Validity = Literal["all", "nodata", "mask", "alpha"]
+"""What tells valid pixels from others."""
+
+
+class RasterType(StrEnum):
+    """What the pixels mean. It decides resampling, compression and rendering."""
+
+    RGB = "rgb"
+    RGBA = "rgba"
+    DEM = "dem"
+    CATEGORICAL = "categorical"
+    MULTISPECTRAL = "multispectral"
+    NIR = "nir"
+    CONTINUOUS = "continuous"
+    UNKNOWN = "unknown"
+
+
+class Tier(StrEnum):
+    """What a COG is for."""
+
+    VISUALIZATION = "visualization"
+    ANALYSIS = "analysis"
+    ARCHIVE = "archive"
+
+
+RasterTypeChoice = Literal[
+    "auto", "rgb", "rgba", "dem", "categorical", "multispectral", "nir", "continuous"
+]
+TierChoice = Literal["visualization", "analysis", "archive", "all"]
+
+
+class InspectionOptions(Record):
+    """A source raster and how to interpret it."""
+
+    source: BlobRef
+    source_etag: str
+    sidecars: tuple[BlobRef, ...] = ()
+    input_crs: str | None = None
+    raster_type: RasterTypeChoice = "auto"
+    output_tier: TierChoice = "analysis"
+    target_crs: str = "EPSG:4326"
+    strict_mode: bool = False
+    subdataset: str | None = None
+
+
+class RasterWarning(Record):
+    """Something worth knowing that does not stop the work."""
+
+    code: str
+    message: str
+
+
+class CogSettings(Record):
+    """How pixels of this type are best stored and resampled."""
+
+    compression: str
+    predictor: int | None
+    interleave: Literal["pixel", "band"]
+    overview_resampling: str
+    reproject_resampling: str
+
+
+class DetectedType(Record):
+    """The type that the pixels show, and the type that the work goes by."""
+
+    detected_type: RasterType
+    confidence: Literal["VERY_HIGH", "HIGH", "MEDIUM", "LOW"]
+    evidence: tuple[str, ...]
+    applied_type: RasterType
+    """The caller's raster_type where given and possible, otherwise the detected one."""
+    optimal_cog_settings: CogSettings
+
+
+class BitDepth(Record):
+    """Whether the data type is wider than the values need."""
+
+    efficient: bool
+    current_dtype: str
+    advice: str | None = None
+
+
+class BandFacts(Record):
+    """One band of the source."""
+
+    index: int
+    dtype: str
+    color: str
+    """GDAL's colour interpretation, mended: a near infrared tagged alpha reads "nir"."""
+    description: str | None = None
+    unit: str | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: Nodata | None = None
+
+
+class RasterFacts(Record):
+    """What the later stages go by."""
+
+    valid: bool = True
+    source: BlobRef
+    source_etag: str
+    source_size_bytes: int
+    source_last_modified: datetime
+    sidecars: tuple[BlobRef, ...] = ()
+    driver: str
+    subdataset: str | None = None
+    subdatasets: tuple[str, ...] = ()
+    """The names of the raster variables of a NetCDF file."""
+
+    band_count: int
+    dtype: str
+    shape: tuple[int, int]
+    """Rows, columns."""
+    decoded_bytes: int
+    bands: tuple[BandFacts, ...]
+    nodata: Nodata | None = None
+    validity: Validity
+    alpha_opaque: int | None = None
+    """What opaque pixels hold in the alpha band, where its type could hold more."""
+    has_palette: bool = False
+
+    source_crs: str
+    """EPSG:n where there is a code, otherwise WKT."""
+    crs_source: Literal["file_metadata", "user_override"]
+    georeference: Literal["affine", "rotated", "gcps"]
+    bounds: Bounds
+    """In the source's CRS."""
+    bounds_4326: Bounds
+    """West, south, east, north; west is greater than east across the antimeridian (RFC 7946)."""
+
+    raster_type: DetectedType
+    cog_tiers: tuple[Tier, ...]
+    tiers_not_applicable: dict[Tier, str] = Field(default_factory=dict)
+    bit_depth_check: BitDepth
+    acquired: datetime | None = None
+    """TIFFTAG_DATETIME, or the NetCDF file's time."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    warnings: tuple[RasterWarning, ...] = ()
+
+
+class InspectRaster(Record):
+    """A request to the sandbox: inspect the raster at `path`."""
+
+    options: InspectionOptions
+    path: str
+    """A local file, or a signed /vsicurl/ address; never stored."""
+    stored_bytes: int
+    last_modified: datetime
+
+
+class CogFacts(Record):
+    """What is known of a COG file wherever it lies."""
+
+    reprojection_performed: bool
+    source_crs: str
+    target_crs: str
+    """EPSG:n where there is a code, otherwise WKT."""
+    bounds: Bounds
+    """In the COG's CRS."""
+    bounds_4326: Bounds
+    """West, south, east, north; west is greater than east across the antimeridian (RFC 7946)."""
+    transform: tuple[float, float, float, float, float, float]
+    """a, b, c, d, e, f of the affine from pixel to CRS: the order of proj:transform."""
+    shape: tuple[int, int]
+    """Rows, columns."""
+
+    band_count: int
+    dtype: str
+    nodata: Nodata | None
+    validity: Validity
+    compression: str
+    predictor: int | None
+    interleave: Literal["pixel", "band"]
+    overviews: tuple[int, ...]
+    reproject_resampling: str | None
+    """None where no pixel was resampled."""
+    overview_resampling: str
+
+    size_bytes: int
+    checksum: str
+    """SHA-256 as a hexadecimal multihash, as file:checksum wants it."""
+    in_memory: bool
+    warnings: tuple[RasterWarning, ...] = ()
+
+
+class Cog(CogFacts):
+    """The COG that was made and stored."""
+
+    blob: BlobRef
+    cog_tier: Tier
+    storage_tier: Literal["hot", "cool"]
+    source: BlobRef
+    raster_type: RasterType
+    size_mb: float
+    etag: str
+    last_modified: datetime
+    processing_time_seconds: float
+
+
+class MakeCog(Record):
+    """A request to the sandbox: make one COG from the raster at `path`."""
+
+    facts: RasterFacts
+    tier: Tier
+    target_crs: str
+    """EPSG:n, or native."""
+    jpeg_quality: int
+    in_memory: bool | None
+    path: str
+    """A local file, or a signed /vsicurl/ address; never stored."""
+    folder: str
+    """Where the COG and temporary files are written."""
+
+
+class MadeCog(CogFacts):
+    """The COG file that the sandbox wrote."""
+
+    path: str

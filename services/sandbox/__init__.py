@@ -1,0 +1,1 @@
+"""A limited, confined child process that reads untrusted files."""

@@ -1,0 +1,1 @@
+"""Source rasters and COGs in blob storage: fetching, sidecars and ownership."""
