@@ -15,7 +15,7 @@ from PIL import Image
 from rasterio.warp import transform as reproject
 
 from core.models import BlobRef
-from tests.fixtures.published import RASTERS, UTM33, Published, write_cog
+from tests.fixtures.sample_items import RASTERS, UTM33, SampleItems, write_cog
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def on_screen(page, column: int, row: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", RASTERS)
-def test_every_type_is_drawn_in_its_place(name: str, page, published: Published):
-    found = published(name)
+def test_every_type_is_drawn_in_its_place(name: str, page, sample_items: SampleItems):
+    found = sample_items(name)
     opened(page, found.share_url)
     image = screenshot(page, name)
     hide(page)
@@ -99,8 +99,8 @@ def test_every_type_is_drawn_in_its_place(name: str, page, published: Published)
 
 
 @pytest.mark.parametrize("key", ["share_url", "item_viewer_url"])
-def test_colors_are_the_source_s(key: str, page, published: Published):
-    found = published("rgb")
+def test_colors_are_the_source_s(key: str, page, sample_items: SampleItems):
+    found = sample_items("rgb")
     opened(page, found.titiler_urls.get(key, found.share_url))
     image = screenshot(page, f"rgb {key}")
     for place, color in [((150, 150), (250, 10, 10)), ((450, 150), (10, 250, 10)),
@@ -109,8 +109,8 @@ def test_colors_are_the_source_s(key: str, page, published: Published):
         assert image[y, x].astype(int) == pytest.approx(color, abs=6)
 
 
-def test_page_tells_what_a_reader_wants(page, published: Published):
-    opened(page, published("dem").share_url)
+def test_page_tells_what_a_reader_wants(page, sample_items: SampleItems):
+    opened(page, sample_items("dem").share_url)
     facts = page.locator("#facts").inner_text()
     for expected in (
         "January 2, 2026 (date of upload)",
@@ -133,12 +133,12 @@ def test_page_tells_what_a_reader_wants(page, published: Published):
     stac = page.get_by_role("link", name="STAC item").get_attribute("href")
     assert (
         stac
-        == f"https://stac.example.org/collections/test-rasters/items/{published('dem').item_id}"
+        == f"https://stac.example.org/collections/test-rasters/items/{sample_items('dem').item_id}"
     )
 
 
-def test_classes_have_a_legend(page, published: Published):
-    opened(page, published("classes").share_url)
+def test_classes_have_a_legend(page, sample_items: SampleItems):
+    opened(page, sample_items("classes").share_url)
     lines = page.locator("#legend li")
     assert lines.all_inner_texts() == ["Class 1", "Class 2", "Class 3", "Class 7"]
     x, y = on_screen(page, 450, 150)
@@ -149,15 +149,15 @@ def test_classes_have_a_legend(page, published: Published):
     assert shade == "rgb(230, 0, 0)"
 
 
-def test_bands_are_named_in_words(page, published: Published):
-    opened(page, published("multispectral").share_url)
+def test_bands_are_named_in_words(page, sample_items: SampleItems):
+    opened(page, sample_items("multispectral").share_url)
     lines = page.locator("#legend li").all_inner_texts()
     assert lines == ["Red: band 3", "Green: band 2", "Blue: band 1"]
     assert "Bands\n6\n" in page.locator("#facts").inner_text()
 
 
-def test_address_follows_the_view_and_the_way_back_is_a_button(page, published: Published):
-    url = published("rgb").share_url
+def test_address_follows_the_view_and_the_way_back_is_a_button(page, sample_items: SampleItems):
+    url = sample_items("rgb").share_url
     opened(page, url)
     whole = page.evaluate("theMap.getZoom()")
     page.get_by_role("button", name="Zoom in").click()
@@ -170,8 +170,8 @@ def test_address_follows_the_view_and_the_way_back_is_a_button(page, published: 
     page.wait_for_function("zoom => theMap.getZoom() === zoom", arg=whole)
 
 
-def test_pixels_stay_pixels_beyond_their_resolution(page, published: Published):
-    opened(page, published("classes").share_url)
+def test_pixels_stay_pixels_beyond_their_resolution(page, sample_items: SampleItems):
+    opened(page, sample_items("classes").share_url)
     rendering = "getComputedStyle(document.querySelector('.leaflet-tile')).imageRendering"
     assert page.evaluate(rendering) == "auto"
     page.evaluate("theMap.setZoom(20, {animate: false})")
@@ -179,8 +179,8 @@ def test_pixels_stay_pixels_beyond_their_resolution(page, published: Published):
     assert page.evaluate(rendering) == "pixelated"
 
 
-def test_page_tells_where_in_the_world_it_is(page, published: Published):
-    opened(page, published("rgb").share_url)
+def test_page_tells_where_in_the_world_it_is(page, sample_items: SampleItems):
+    opened(page, sample_items("rgb").share_url)
     assert "15.2° E" in page.locator(".degrees").all_inner_texts()
     assert page.locator("#region path").count() > 3
 
@@ -196,17 +196,17 @@ def test_no_coast_crosses_the_whole_map():
     ]
 
 
-def test_tiles_that_cannot_be_had_are_told(chromium, published: Published):
+def test_tiles_that_cannot_be_had_are_told(chromium, sample_items: SampleItems):
     with chromium.new_context() as context:
         page = context.new_page()
         page.route("**/cog/tiles/**", lambda route: route.fulfill(status=500))
-        page.goto(published("rgb").share_url)
+        page.goto(sample_items("rgb").share_url)
         page.wait_for_selector("#message:not([hidden])")
         assert "cannot be loaded now" in page.locator("#message").inner_text()
 
 
-def test_file_can_be_downloaded(page, published: Published):
-    found = published("rgb")
+def test_file_can_be_downloaded(page, sample_items: SampleItems):
+    found = sample_items("rgb")
     opened(page, found.share_url)
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Download").click()
@@ -219,8 +219,8 @@ def test_file_can_be_downloaded(page, published: Published):
     [{"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"}],
     indirect=True,
 )
-def test_page_fits_a_phone(page, published: Published):
-    opened(page, published("multispectral").share_url)
+def test_page_fits_a_phone(page, sample_items: SampleItems):
+    opened(page, sample_items("multispectral").share_url)
     screenshot(page, "phone dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator("#fold").click()
@@ -231,8 +231,8 @@ def test_page_fits_a_phone(page, published: Published):
         assert 0 <= y <= 844
 
 
-def test_uncatalogued_file_has_a_page_too(page, published: Published, titiler: str):
-    blob = f"/vsiaz/{published.silver}/{published('rgb').blob_name}"
+def test_uncatalogued_file_has_a_page_too(page, sample_items: SampleItems, titiler: str):
+    blob = f"/vsiaz/{sample_items.silver}/{sample_items('rgb').blob_name}"
     url = page.request.get(f"{titiler}/cog/WebMercatorQuad/map.html", params={"url": blob}).url
     opened(page, url)
     assert "600 \u00d7 600 pixels" in page.locator("#facts").inner_text()
@@ -246,11 +246,11 @@ def test_uncatalogued_file_has_a_page_too(page, published: Published, titiler: s
     ],
 )
 def test_raster_across_the_antimeridian_is_drawn_on_both_sides(
-    crs: str, place: rasterio.Affine, page, published: Published, titiler: str, tmp_path: Path
+    crs: str, place: rasterio.Affine, page, sample_items: SampleItems, titiler: str, tmp_path: Path
 ):
     path = write_cog(tmp_path / "fiji.tif", "dem", crs, place)
-    blob = BlobRef(container=published.silver, name="fiji.tif")
-    published.blobs.upload(blob, path, content_type="image/tiff")
+    blob = BlobRef(container=sample_items.silver, name="fiji.tif")
+    sample_items.blobs.upload(blob, path, content_type="image/tiff")
     name, query = f"/vsiaz/{blob.container}/{blob.name}", "&rescale=300,2800&colormap_name=terrain"
     opened(page, f"{titiler}/cog/WebMercatorQuad/map.html?url={name}{query}")
     image = screenshot(page, "antimeridian")
@@ -266,9 +266,9 @@ def test_raster_across_the_antimeridian_is_drawn_on_both_sides(
     assert "° W\nband 1: 2," in page.locator(".values").inner_text()
 
 
-def test_missing_file_is_explained(chromium, published: Published, titiler: str):
+def test_missing_file_is_explained(chromium, sample_items: SampleItems, titiler: str):
     with chromium.new_context() as context:
         page = context.new_page()
-        page.goto(f"{titiler}/cog/WebMercatorQuad/map.html?url=/vsiaz/{published.silver}/no.tif")
+        page.goto(f"{titiler}/cog/WebMercatorQuad/map.html?url=/vsiaz/{sample_items.silver}/no.tif")
         page.wait_for_selector("#message:not([hidden])")
         assert page.locator("#title").inner_text() == "This raster cannot be shown"

@@ -1,7 +1,7 @@
 """The fault suite: `./dev faults --minutes N [--seed S]`.
 
-A world of its own is hurt in every way a plan holds while users keep submitting jobs. Then the
-faults stop, the world gets time to settle, what failed is retried, and every invariant is asked.
+A system of its own is hurt in every way a plan holds while users keep submitting jobs. Then the
+faults stop, the system gets time to settle, what failed is retried, and every invariant is asked.
 The seed of a run is its plan: the same jobs, the same faults, at the same moments.
 """
 
@@ -28,8 +28,8 @@ from tests.faults.invariants import Violation, check, rows
 from tests.faults.plan import RASTERS, Plan, Submission, long_plan
 from tests.faults.rasters import make_raster
 from tests.faults.recovery import Injury, percentile, recoveries
+from tests.faults.system import System
 from tests.faults.workload import Users
-from tests.faults.world import World
 
 logger = logging.getLogger("tests.faults")
 
@@ -60,56 +60,56 @@ class Outcome:
 
 
 def run(plan: Plan, folder: Path) -> Outcome:
-    """Play a plan in a world of its own."""
-    world = World(folder, plan.seed, plan.hosts)
+    """Play a plan in a system of its own."""
+    system = System(folder, plan.seed, plan.hosts)
     try:
-        world.start()
-        return _play(plan, world)
+        system.start()
+        return _play(plan, system)
     finally:
-        world.stop()
+        system.stop()
 
 
-def _play(plan: Plan, world: World) -> Outcome:
-    checksums = _make_without_faults(world)
-    users = Users(world)
+def _play(plan: Plan, system: System) -> Outcome:
+    checksums = _make_without_faults(system)
+    users = Users(system)
     working = threading.Thread(target=users.follow, args=[plan], name="users", daemon=True)
     working.start()
-    injuries = _inject(plan, world, users)
+    injuries = _inject(plan, system, users)
     working.join()
-    world.mend()
-    retried = _settle(world, users)
-    _probe(world, users, plan)
-    violations = check(world, users, checksums)
-    injuries += [Injury(f"{arm.action} at a point", at) for arm, at in world.struck]
-    injuries += [Injury(kind, at, whom) for kind, at, whom in world.climate.hits]
+    system.repair()
+    retried = _settle(system, users)
+    _probe(system, users, plan)
+    violations = check(system, users, checksums)
+    injuries += [Injury(f"{arm.action} at a point", at) for arm, at in system.struck]
+    injuries += [Injury(kind, at, whom) for kind, at, whom in system.message_faults.hits]
     outcome = Outcome(plan, violations)
     outcome.faults = Counter(injury.kind for injury in injuries)
     for kind in ("message doubled", "message garbled"):
-        outcome.faults[kind] = world.climate.counts[kind]
-    with world.database() as connection:
+        outcome.faults[kind] = system.message_faults.counts[kind]
+    with system.database() as connection:
         outcome.recovery = recoveries(connection, injuries)
-    outcome.figures = _figures(world, users, outcome, retried)
+    outcome.figures = _figures(system, users, outcome, retried)
     return outcome
 
 
-def _make_without_faults(world: World) -> dict[str, str]:
+def _make_without_faults(system: System) -> dict[str, str]:
     """Upload the sources; the checksum of each one's COG before anything is broken."""
-    users, checksums = Users(world), {}
+    users, checksums = Users(system), {}
     for number, name in enumerate(RASTERS):
-        with world.storage as storage:
+        with system.storage as storage:
             blob = storage.get_blob_client("bronze-rasters", f"{name}.tif")
             blob.upload_blob(make_raster(name))
         plain = Submission(0, number, "process_raster", 0, name, "nothing", 0)
         job = users.submit(plain, seed=-1)
-        _settle(world, users)
-        with world.database() as connection:
+        _settle(system, users)
+        with system.database() as connection:
             [row] = rows(connection, f"SELECT * FROM app.jobs WHERE job_id = '{job.job_id}'")
         assert row["status"] == "completed", row
         checksums[name] = row["result"]["cog"]["checksum"]
     return checksums
 
 
-def _inject(plan: Plan, world: World, users: Users) -> list[Injury]:
+def _inject(plan: Plan, system: System, users: Users) -> list[Injury]:
     """Keep the plan's pauses: some faults take their time."""
     began, before, injuries = time.monotonic(), 0.0, []
     for fault in plan.faults:
@@ -121,17 +121,17 @@ def _inject(plan: Plan, world: World, users: Users) -> list[Injury]:
         logger.info("%6.1f s: host-%d: %s", now, fault.host, fault)
         if fault.arm is None and not fault.kind.startswith(("messages", "deliveries")):
             injuries.append(Injury(fault.kind, time.time()))
-        inject(world, users, fault)
+        inject(system, users, fault)
     time.sleep(max((fault.lasts for fault in plan.faults), default=0.0))
     return injuries
 
 
-def _settle(world: World, users: Users) -> int:
+def _settle(system: System, users: Users) -> int:
     """Wait for every job's end, and retry those that failed. Returns how many retries that took."""
     retried = 0
     for _ in range(RETRIES):
-        _wait_until_still(world)
-        with world.database() as connection:
+        _wait_until_still(system)
+        with system.database() as connection:
             failed = rows(connection, "SELECT job_id, error FROM app.jobs WHERE status = 'failed'")
         if not failed:
             break
@@ -142,10 +142,10 @@ def _settle(world: World, users: Users) -> int:
     return retried
 
 
-def _wait_until_still(world: World) -> None:
+def _wait_until_still(system: System) -> None:
     """Until no job is open, or nothing has moved for so long that what is open is stuck."""
     moved, since = -1, time.monotonic()
-    with world.database() as connection:
+    with system.database() as connection:
         while time.monotonic() < since + STILL:
             [now] = rows(connection, PROGRESS)
             if not now["open"]:
@@ -155,17 +155,17 @@ def _wait_until_still(world: World) -> None:
             time.sleep(0.1)
 
 
-def _probe(world: World, users: Users, plan: Plan) -> None:
+def _probe(system: System, users: Users, plan: Plan) -> None:
     """A last job that nothing disturbs: whoever uses scratch next clears what the dead left."""
     last = Submission(0, 10**6, "process_raster", 0, RASTERS[0], "nothing", 0)
     users.submit(last, plan.seed)
-    _settle(world, users)
+    _settle(system, users)
 
 
-def _figures(world: World, users: Users, outcome: Outcome, retried: int) -> dict[str, str]:
+def _figures(system: System, users: Users, outcome: Outcome, retried: int) -> dict[str, str]:
     kinds = Counter(violation.kind for violation in outcome.violations)
-    counts = world.climate.counts
-    with world.database() as connection:
+    counts = system.message_faults.counts
+    with system.database() as connection:
         [told] = rows(
             connection,
             """SELECT (SELECT count(*) FROM app.tasks) AS tasks,
@@ -184,7 +184,7 @@ def _figures(world: World, users: Users, outcome: Outcome, retried: int) -> dict
         "late writes refused": str(told["late"]),
         "repairs by the sweep": str(told["repaired"]),
         "dead letters": str(told["dead"]),
-        "deadlocks": str(_deadlocks(world)),
+        "deadlocks": str(_deadlocks(system)),
         "failed by faults, retried": str(retried),
         "recovery p50 / p95": f"{percentile(times, 50):.1f} s / {percentile(times, 95):.1f} s",
         "lost": str(kinds["lost"]),
@@ -197,8 +197,8 @@ def _figures(world: World, users: Users, outcome: Outcome, retried: int) -> dict
 _NAMED = ("lost", "doubled", "stuck")
 
 
-def _deadlocks(world: World) -> int:
-    return world.cluster.log.read_text(errors="replace").count("deadlock detected")
+def _deadlocks(system: System) -> int:
+    return system.cluster.log.read_text(errors="replace").count("deadlock detected")
 
 
 def report(outcome: Outcome, console: Console) -> None:

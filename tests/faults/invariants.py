@@ -1,4 +1,4 @@
-"""What must hold once a world has settled, asked of its tables, blobs, catalogue and disk."""
+"""What must hold once a system has settled, asked of its tables, blobs, catalogue and disk."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -9,8 +9,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from local.stack.environment import SILVER
+from tests.faults.system import System
 from tests.faults.workload import Accepted, Users
-from tests.faults.world import World
 
 Rows = list[dict[str, Any]]
 
@@ -100,7 +100,7 @@ class Violation:
 class Evidence:
     """What is looked at, read once."""
 
-    world: World
+    system: System
     users: Users
     checksums: dict[str, str]
     """Of the COG of each raster, made without faults."""
@@ -109,15 +109,15 @@ class Evidence:
     blobs: dict[str, bytes]
 
 
-def check(world: World, users: Users, checksums: dict[str, str]) -> list[Violation]:
+def check(system: System, users: Users, checksums: dict[str, str]) -> list[Violation]:
     """Everything that does not hold."""
-    with world.database() as connection:
+    with system.database() as connection:
         found = [
             *_asked(connection, "doubled", DOUBLED),
             *_asked(connection, "drifted", DRIFTED),
             *_asked(connection, "stuck", STUCK),
         ]
-        evidence = _gather(world, users, checksums, connection)
+        evidence = _gather(system, users, checksums, connection)
     found += [Violation("answer", text) for text in users.complaints]
     for kind, judge in _JUDGES.items():
         found += [Violation(kind, text) for text in judge(evidence)]
@@ -138,16 +138,16 @@ def _asked(
 
 
 def _gather(
-    world: World, users: Users, checksums: dict[str, str], connection: psycopg.Connection[Any]
+    system: System, users: Users, checksums: dict[str, str], connection: psycopg.Connection[Any]
 ) -> Evidence:
     jobs = rows(connection, "SELECT job_id, job_type, status, result, error FROM app.jobs")
     items = rows(connection, "SELECT id, content->'assets' AS assets FROM pgstac.items")
-    with world.storage as storage:
+    with system.storage as storage:
         container = storage.get_container_client(SILVER)
         names = [str(blob.name) for blob in container.list_blobs()]
         blobs = {name: container.download_blob(name).readall() for name in names}
     return Evidence(
-        world, users, checksums,
+        system, users, checksums,
         jobs={row["job_id"]: row for row in jobs},
         items={row["id"]: row["assets"] for row in items},
         blobs=blobs,
@@ -206,8 +206,8 @@ def _items(evidence: Evidence) -> Iterator[str]:
 
 
 def _scratch(evidence: Evidence) -> Iterator[str]:
-    if evidence.world.scratch.exists():
-        for left in evidence.world.scratch.iterdir():
+    if evidence.system.scratch.exists():
+        for left in evidence.system.scratch.iterdir():
             yield f"scratch file {left.name} was left behind"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.faults.plan import Plan, Submission, parameters
-from tests.faults.world import FUNCTION_KEY, World
+from tests.faults.system import FUNCTION_KEY, System
 
 PATIENCE = 120.0
 
@@ -27,9 +27,9 @@ class Accepted:
 
 @dataclass
 class Users:
-    """Everything that was submitted to a world, and what was answered."""
+    """Everything that was submitted to a system, and what was answered."""
 
-    world: World
+    system: System
     accepted: dict[str, Accepted] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -91,7 +91,7 @@ class Users:
         """Ask one host after the other, for as long as nobody can answer."""
         until, turn = time.monotonic() + PATIENCE, 0
         while True:
-            host = self.world.hosts[turn % len(self.world.hosts)]
+            host = self.system.hosts[turn % len(self.system.hosts)]
             answer = self._ask(host.url + path, method, body)
             if answer is not None:
                 return answer

@@ -17,8 +17,8 @@ from services.create_cog import CreateCog, create_cog
 from services.extract_stac_metadata import ExtractStac, extract_stac_metadata
 from services.raster.model import Tier
 from tests.fixtures.corpus import Raster, rasters
-from tests.fixtures.published import context
-from tests.fixtures.raster_desk import RasterDesk
+from tests.fixtures.raster_handlers import RasterHandlers
+from tests.fixtures.sample_items import context
 from tests.fixtures.stac_validation import problems
 
 # One of each type and of each place that maps get wrong; the others take minutes.
@@ -47,9 +47,11 @@ ONE_COLOUR = {"sparse_cog.tif"}  # nothing in it
 
 
 @pytest.fixture(scope="module")
-def desk(azurite, tmp_path_factory) -> Iterator[RasterDesk]:
-    with RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
+def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
+    with RasterHandlers.open(
+        azurite.connection_string, tmp_path_factory.mktemp("handlers")
+    ) as handlers:
+        yield handlers
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +62,12 @@ def catalogue(catalogue_url: str):
 
 @pytest.mark.parametrize("raster", CONVERTED)
 def test_real_raster_is_catalogued_and_shown(
-    raster: Raster, desk: RasterDesk, catalogue: PgstacCatalog, titiler: str, silver: str
+    raster: Raster, handlers: RasterHandlers, catalogue: PgstacCatalog, titiler: str, silver: str
 ):
-    ctx = context(desk.blobs, catalogue, titiler, "https://stac.example.org")
-    facts = desk.validate(desk.put(raster.path))
+    ctx = context(handlers.blobs, catalogue, titiler, "https://stac.example.org")
+    facts = handlers.validate(handlers.put(raster.path))
     target = BlobRef(container=silver, name=f"corpus/{raster.name}.tif")
-    cog = create_cog(CreateCog(facts=facts, target=target, tier=Tier.ANALYSIS), desk.context())
+    cog = create_cog(CreateCog(facts=facts, target=target, tier=Tier.ANALYSIS), handlers.context())
     found = extract_stac_metadata(ExtractStac(facts=facts, cogs=(cog,), collection_id="real"), ctx)
     assert problems(found.stac_item) == []
     outline = shape(found.stac_item["geometry"])

@@ -7,9 +7,9 @@ import rasterio
 
 from core.errors import TaskFailed
 from services.raster.model import RasterFacts
+from tests.fixtures.cog_comparison import compare_cog
 from tests.fixtures.corpus import ELSEWHERE, Raster, rasters
-from tests.fixtures.raster_desk import RasterDesk
-from tests.fixtures.raster_judge import judge
+from tests.fixtures.raster_handlers import RasterHandlers
 
 REJECTIONS = {
     "CRS_MISSING",
@@ -26,47 +26,49 @@ LOOSE_BOUNDS = {"gcps", "rotated"}
 
 
 @pytest.fixture(scope="module")
-def desk(azurite, tmp_path_factory) -> Iterator[RasterDesk]:
-    with RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
+def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
+    with RasterHandlers.open(
+        azurite.connection_string, tmp_path_factory.mktemp("handlers")
+    ) as handlers:
+        yield handlers
 
 
 @pytest.mark.parametrize("raster", rasters(), ids=lambda raster: raster.name)
-def test_ends_as_expected(desk: RasterDesk, raster: Raster):
+def test_ends_as_expected(handlers: RasterHandlers, raster: Raster):
     if raster.expect == "reject":
         with pytest.raises(TaskFailed) as refused:
-            desk.make(raster.path)
+            handlers.make(raster.path)
         assert refused.value.code in REJECTIONS
         assert raster.name in refused.value.message
         return
     if raster.expect == "either" and "subdatasets-only" not in raster.features:
         try:
-            desk.make(raster.path)
+            handlers.make(raster.path)
         except TaskFailed as refused:
             assert refused.code in REJECTIONS
         return
-    _check_cog(desk, raster)
+    _check_cog(handlers, raster)
 
 
-def _check_cog(desk: RasterDesk, raster: Raster) -> None:
-    facts = desk.validate(desk.put(raster.path))
-    cog = desk.make_from(facts, tier="analysis")
+def _check_cog(handlers: RasterHandlers, raster: Raster) -> None:
+    facts = handlers.validate(handlers.put(raster.path))
+    cog = handlers.make_from(facts, tier="analysis")
     if not LOOSE_BOUNDS & raster.features:
         assert _apart(facts.bounds_4326, raster.bbox) <= _pixel(cog) / 2
         assert _apart(cog.bounds_4326, raster.bbox) <= 2.5 * _pixel(cog)
     if raster.name in UNJUDGED:
         return
-    with rasterio.open(raster.path) as source, desk.opened(cog) as made:
+    with rasterio.open(raster.path) as source, handlers.opened(cog) as made:
         _check_pixels(source, made, facts)
 
 
 def _check_pixels(source, made, facts: RasterFacts) -> None:
     color_bands = facts.band_count - (1 if facts.validity == "alpha" else 0)
-    verdict = judge(source, made, color_bands)
-    assert verdict.invented == 0
-    assert verdict.strange <= verdict.compared * 0.002
+    comparison = compare_cog(source, made, color_bands)
+    assert comparison.invented == 0
+    assert comparison.strange <= comparison.compared * 0.002
     if not any(band.color == "nir" for band in facts.bands):
-        assert verdict.valid == pytest.approx(verdict.source_valid, abs=0.01)
+        assert comparison.valid == pytest.approx(comparison.source_valid, abs=0.01)
 
 
 def _apart(one, other) -> float:

@@ -19,18 +19,20 @@ from tests.fixtures.made_rasters import (
     write,
     write_netcdf,
 )
-from tests.fixtures.raster_desk import RasterDesk
+from tests.fixtures.raster_handlers import RasterHandlers
 
 
 @pytest.fixture(scope="module")
-def desk(azurite, tmp_path_factory) -> Iterator[RasterDesk]:
-    with RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
+def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
+    with RasterHandlers.open(
+        azurite.connection_string, tmp_path_factory.mktemp("handlers")
+    ) as handlers:
+        yield handlers
 
 
-def refusal(desk: RasterDesk, path, **params) -> TaskFailed:
+def refusal(handlers: RasterHandlers, path, **params) -> TaskFailed:
     with pytest.raises(TaskFailed) as refused:
-        desk.make(path, **params)
+        handlers.make(path, **params)
     return refused.value
 
 
@@ -38,14 +40,14 @@ def refusal(desk: RasterDesk, path, **params) -> TaskFailed:
 
 
 @pytest.mark.parametrize("step", [2.5, 0.25])
-def test_grids_of_points_reach_half_a_cell_beyond_the_poles(desk, tmp_path, step):
+def test_grids_of_points_reach_half_a_cell_beyond_the_poles(handlers, tmp_path, step):
     columns, rows = round(360 / step), round(180 / step) + 1
     pixels = hills(columns)[:, :rows]
     grid = Affine(step, 0, -step / 2, 0, -step, 90 + step / 2)
     path = write(tmp_path / "reanalysis.tif", pixels, crs="EPSG:4326", transform=grid)
-    facts = desk.validate(desk.put(path))
+    facts = handlers.validate(handlers.put(path))
     assert facts.bounds_4326 == (-180, -90, 180, 90)
-    with desk.opened(desk.make_from(facts, tier="analysis")) as made:
+    with handlers.opened(handlers.make_from(facts, tier="analysis")) as made:
         assert np.array_equal(made.read(1), np.roll(pixels[0], columns // 2, axis=1))
         assert made.bounds.left == -180 - step / 2
 
@@ -62,96 +64,98 @@ def write_with_points(path, places):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_control_points_may_go_over_the_antimeridian(desk, tmp_path):
+def test_control_points_may_go_over_the_antimeridian(handlers, tmp_path):
     corners = [(0, 0, 179, 50), (0, 300, -178, 50), (300, 300, -178, 47), (300, 0, 179, 47)]
-    cog = desk.make(write_with_points(tmp_path / "orbit.tif", corners))
+    cog = handlers.make(write_with_points(tmp_path / "orbit.tif", corners))
     assert cog.bounds_4326 == pytest.approx((179, 47, -178, 50), abs=0.02)
-    with desk.opened(cog) as made:
+    with handlers.opened(cog) as made:
         assert made.dataset_mask().mean() > 250
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_a_control_point_may_come_twice(desk, tmp_path):
+def test_a_control_point_may_come_twice(handlers, tmp_path):
     corners = [(0, 0, 10, 50), (0, 300, 12, 50.1), (300, 300, 12.1, 48), (300, 0, 10.1, 48.1)]
-    cog = desk.make(write_with_points(tmp_path / "twice.tif", corners + corners[:2]))
+    cog = handlers.make(write_with_points(tmp_path / "twice.tif", corners + corners[:2]))
     assert cog.bounds_4326 == pytest.approx((10, 48, 12.1, 50.1), abs=0.02)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_control_points_on_a_line_are_refused(desk, tmp_path):
+def test_control_points_on_a_line_are_refused(handlers, tmp_path):
     line = [(0, 0, 10, 50), (100, 100, 11, 49), (200, 200, 12, 48)]
     for places in (line, line[:1]):
-        refused = refusal(desk, write_with_points(tmp_path / "line.tif", places))
+        refused = refusal(handlers, write_with_points(tmp_path / "line.tif", places))
         assert refused.code == "NOT_GEOREFERENCED" and "control points" in refused.message
 
 
-def test_a_geotransform_without_height_is_refused(desk, tmp_path):
+def test_a_geotransform_without_height_is_refused(handlers, tmp_path):
     flat = Affine(10, 0, 500_000, 0, 0, 5_600_000)
     path = write(tmp_path / "flat.tif", hills(), transform=flat)
-    assert refusal(desk, path).code == "NOT_GEOREFERENCED"
+    assert refusal(handlers, path).code == "NOT_GEOREFERENCED"
 
 
-def test_a_crs_that_no_geotiff_holds_asks_for_another(desk, tmp_path):
+def test_a_crs_that_no_geotiff_holds_asks_for_another(handlers, tmp_path):
     turned = (
         "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +R=6371229 "
         "+to_meter=0.0174532925199433"
     )
     grid = Affine(0.1, 0, -5, 0, -0.1, 5)
     path = write(tmp_path / "turned.tif", hills(100), crs=turned, transform=grid)
-    refused = refusal(desk, path, target_crs="native")
+    refused = refusal(handlers, path, target_crs="native")
     assert refused.code == "REPROJECTION_IMPOSSIBLE" and "target_crs" in refused.message
-    assert desk.make(path).target_crs == "EPSG:4326"
+    assert handlers.make(path).target_crs == "EPSG:4326"
 
 
 # ── NetCDF ───────────────────────────────────────────────────────────────────
 
 
-def test_degrees_without_a_datum_tell_which_crs_to_try(desk, tmp_path):
+def test_degrees_without_a_datum_tell_which_crs_to_try(handlers, tmp_path):
     path = write_netcdf(tmp_path / "model.nc", DEGREES, {"tas": warmth()})
-    refused = refusal(desk, path)
+    refused = refusal(handlers, path)
     assert refused.code == "CRS_MISSING" and "set input_crs to EPSG:4326" in refused.message
-    with desk.opened(desk.make(path, input_crs="EPSG:4326")) as made:
+    with handlers.opened(handlers.make(path, input_crs="EPSG:4326")) as made:
         assert np.array_equal(made.read(1), warmth()[0])
         assert made.bounds.left == -0.25 and made.bounds.top == 50.25
 
 
-def test_the_one_variable_that_lies_somewhere_is_taken(desk, tmp_path):
+def test_the_one_variable_that_lies_somewhere_is_taken(handlers, tmp_path):
     axes = DEGREES | {"cell": (np.arange(4), "1")}
     flags = np.ones((4, 4), "int32"), ("cell", "cell"), {}
     path = write_netcdf(tmp_path / "flags.nc", axes, {"tas": warmth(), "flags": flags})
-    facts = desk.validate(desk.put(path), input_crs="EPSG:4326")
+    facts = handlers.validate(handlers.put(path), input_crs="EPSG:4326")
     assert facts.subdataset == "tas" and set(facts.subdatasets) == {"tas", "flags"}
     variables = {"tas": warmth(), "flags": flags, "pr: 1h": warmth()}
     several = write_netcdf(tmp_path / "several.nc", axes, variables)
-    refused = refusal(desk, several)
+    refused = refusal(handlers, several)
     assert refused.code == "SUBDATASET_REQUIRED"
     assert set(refused.message.partition("It has ")[2].split(", ")) == {"tas", "pr: 1h"}
-    assert desk.make(several, subdataset="pr: 1h", input_crs="EPSG:4326").band_count == 1
+    assert handlers.make(several, subdataset="pr: 1h", input_crs="EPSG:4326").band_count == 1
 
 
-def test_times_of_one_variable_are_shown_one_at_a_time(desk, tmp_path):
+def test_times_of_one_variable_are_shown_one_at_a_time(handlers, tmp_path):
     axes = DEGREES | {"time": (np.arange(3), "hours since 2020-05-06 12:00")}
     path = write_netcdf(tmp_path / "series.nc", axes, {"tas": warmth(3)})
-    facts = desk.validate(desk.put(path), input_crs="EPSG:4326")
+    facts = handlers.validate(handlers.put(path), input_crs="EPSG:4326")
     assert facts.band_count == 3 and facts.raster_type.detected_type == "continuous"
     assert facts.acquired.isoformat() == "2020-05-06T12:00:00+00:00"
 
 
-def test_the_least_of_integers_may_be_the_nodata_value(desk, tmp_path):
+def test_the_least_of_integers_may_be_the_nodata_value(handlers, tmp_path):
     values = np.arange(600).reshape(20, 30)
     values[:5] = -(2**63)
     counts = {"counts": (values, ("lat", "lon"), {"_FillValue": np.int64(-(2**63))})}
-    cog = desk.make(write_netcdf(tmp_path / "counts.nc", DEGREES, counts), input_crs="EPSG:4326")
-    with desk.opened(cog) as made:
+    cog = handlers.make(
+        write_netcdf(tmp_path / "counts.nc", DEGREES, counts), input_crs="EPSG:4326"
+    )
+    with handlers.opened(cog) as made:
         assert made.nodata == -(2**63)
         assert np.array_equal(made.dataset_mask() > 0, values >= 0)
 
 
-def test_many_variables_without_a_place_ask_for_no_choice(desk, tmp_path):
+def test_many_variables_without_a_place_ask_for_no_choice(handlers, tmp_path):
     axes = {"cell": (np.arange(4), "1")}
     flags = np.ones((4, 4), "int32"), ("cell", "cell"), {}
     path = write_netcdf(tmp_path / "mesh.nc", axes, {"faces": flags, "edges": flags})
-    refused = refusal(desk, path)
+    refused = refusal(handlers, path)
     assert refused.code == "NOT_GEOREFERENCED" and "faces" in refused.message
 
 
@@ -164,7 +168,7 @@ def latitudes_of_each_pixel() -> dict:
     }
 
 
-def test_coordinates_of_each_pixel_beside_a_grid_do_no_harm(desk, tmp_path):
+def test_coordinates_of_each_pixel_beside_a_grid_do_no_harm(handlers, tmp_path):
     axes = {
         "y": (np.arange(20)[::-1] * 1_000.0 + 5e6, "m", "projection_y_coordinate"),
         "x": (np.arange(30) * 1_000.0 + 5e5, "m", "projection_x_coordinate"),
@@ -176,35 +180,37 @@ def test_coordinates_of_each_pixel_beside_a_grid_do_no_harm(desk, tmp_path):
         "utm": (np.int32(0), (), {"crs_wkt": CRS.from_epsg(32633).to_wkt()}),
         **latitudes_of_each_pixel(),
     }
-    cog = desk.make(write_netcdf(tmp_path / "grid.nc", axes, variables), target_crs="native")
+    cog = handlers.make(write_netcdf(tmp_path / "grid.nc", axes, variables), target_crs="native")
     assert cog.source_crs == "EPSG:32633"
-    with desk.opened(cog) as made:
+    with handlers.opened(cog) as made:
         assert np.array_equal(made.read(1), values)
 
 
-def test_a_swath_is_refused_for_what_it_is(desk, tmp_path):
+def test_a_swath_is_refused_for_what_it_is(handlers, tmp_path):
     axes = {"y": (np.arange(20), ""), "x": (np.arange(30), "")}
     swath = {"tas": (warmth()[0], ("y", "x"), {"coordinates": "lat lon"})}
     variables = swath | latitudes_of_each_pixel()
-    refused = refusal(desk, write_netcdf(tmp_path / "swath.nc", axes, variables), subdataset="tas")
+    refused = refusal(
+        handlers, write_netcdf(tmp_path / "swath.nc", axes, variables), subdataset="tas"
+    )
     assert refused.code == "NOT_GEOREFERENCED" and "-geoloc" in refused.message
 
 
 # ── TIFF ─────────────────────────────────────────────────────────────────────
 
 
-def test_pages_of_a_tiff_are_chosen_by_number(desk, tmp_path):
+def test_pages_of_a_tiff_are_chosen_by_number(handlers, tmp_path):
     pages = tmp_path / "pages.tif"
     for number, size in enumerate((200, 100), 1):
         page = write(tmp_path / f"page{number}.tif", hills(size))
         rasterio.shutil.copy(page, pages, driver="GTiff", APPEND_SUBDATASET=number > 1)
-    facts = desk.validate(desk.put(pages))
+    facts = handlers.validate(handlers.put(pages))
     assert facts.shape == (200, 200) and facts.subdatasets == ("1", "2")
-    assert desk.validate(desk.put(pages), subdataset="2").shape == (100, 100)
+    assert handlers.validate(handlers.put(pages), subdataset="2").shape == (100, 100)
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "PNG"])
-def test_a_mask_goes_before_a_nodata_value(desk, tmp_path, driver):
+def test_a_mask_goes_before_a_nodata_value(handlers, tmp_path, driver):
     mask = np.zeros((300, 300), "uint8")
     mask[:, 100:] = 255
     pixels = photo(bands=1)
@@ -215,15 +221,15 @@ def test_a_mask_goes_before_a_nodata_value(desk, tmp_path, driver):
     beside = write(path.with_name(path.name + ".msk"), mask[None])
     with rasterio.open(beside, "r+") as flags:
         flags.update_tags(INTERNAL_MASK_FLAGS_1="2")
-    cog = desk.make(path, target_crs="native")
-    with desk.opened(cog) as made:
+    cog = handlers.make(path, target_crs="native")
+    with handlers.opened(cog) as made:
         assert np.array_equal(made.dataset_mask(), mask)
         assert np.array_equal(made.read(), pixels)
 
 
-def test_a_scale_that_is_no_number_is_none(desk, tmp_path):
+def test_a_scale_that_is_no_number_is_none(handlers, tmp_path):
     path = write(tmp_path / "scaled.tif", hills(dtype="int16"))
     with rasterio.open(path, "r+") as dataset:
         dataset.scales, dataset.offsets = (float("nan"),), (float("inf"),)
-    with desk.opened(desk.make(path)) as made:
+    with handlers.opened(handlers.make(path)) as made:
         assert (made.scales, made.offsets) == ((1.0,), (0.0,))

@@ -17,15 +17,17 @@ from core.errors import TaskFailed
 from core.models import BlobRef
 from services.sandbox import landlock
 from tests.fixtures.made_rasters import hills, photo, write
-from tests.fixtures.raster_desk import RasterDesk
+from tests.fixtures.raster_handlers import RasterHandlers
 
 TILE = 512
 
 
 @pytest.fixture(scope="module")
-def desk(azurite, tmp_path_factory) -> Iterator[RasterDesk]:
-    with RasterDesk.open(azurite.connection_string, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
+def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
+    with RasterHandlers.open(
+        azurite.connection_string, tmp_path_factory.mktemp("handlers")
+    ) as handlers:
+        yield handlers
 
 
 @pytest.fixture
@@ -36,9 +38,9 @@ def secret(tmp_path) -> Path:
     return write(folder / "secret.tif", photo())
 
 
-def refusal(desk: RasterDesk, path: Path, **params: str) -> TaskFailed:
+def refusal(handlers: RasterHandlers, path: Path, **params: str) -> TaskFailed:
     with pytest.raises(TaskFailed) as refused:
-        desk.make(path, **params)
+        handlers.make(path, **params)
     assert path.name in refused.value.message
     assert "sig=" not in refused.value.message
     return refused.value
@@ -59,26 +61,26 @@ def refusal(desk: RasterDesk, path: Path, **params: str) -> TaskFailed:
         ("pointer.tif", "version https://git-lfs.github.com/spec/v1\noid {}"),
     ],
 )
-def test_other_formats_in_disguise(desk, tmp_path, secret, name, content):
+def test_other_formats_in_disguise(handlers, tmp_path, secret, name, content):
     path = tmp_path / name
     path.write_text(content.format(secret))
-    assert refusal(desk, path).code == "FORMAT_NOT_ALLOWED"
+    assert refusal(handlers, path).code == "FORMAT_NOT_ALLOWED"
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"II*\0", b"II*\0\xff\xff\xff\x7f" * 40])
-def test_rubbish(desk, tmp_path, content):
+def test_rubbish(handlers, tmp_path, content):
     path = tmp_path / "rubbish.tif"
     path.write_bytes(content)
-    assert refusal(desk, path).code == "NOT_A_RASTER"
+    assert refusal(handlers, path).code == "NOT_A_RASTER"
 
 
 @pytest.mark.parametrize("domain", ["OVERVIEWS", "GEOLOCATION"])
-def test_tags_that_point_outside_the_file(desk, tmp_path, secret, domain):
+def test_tags_that_point_outside_the_file(handlers, tmp_path, secret, domain):
     key = {"OVERVIEWS": "OVERVIEW_FILE", "GEOLOCATION": "X_DATASET"}[domain]
     path = write(tmp_path / "pointer.tif", hills())
     with rasterio.open(path, "r+") as dataset:
         dataset.update_tags(ns=domain, **{key: str(secret)})
-    assert refusal(desk, path).code == "EXTERNAL_REFERENCE"
+    assert refusal(handlers, path).code == "EXTERNAL_REFERENCE"
 
 
 def storage(file: h5py.File, secret: Path) -> None:
@@ -115,30 +117,30 @@ def pointer(request, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("pointer", [storage, link], indirect=True)
-def test_netcdf_that_keeps_its_pixels_elsewhere(desk, pointer):
-    refused = refusal(desk, pointer, input_crs="EPSG:4326")
+def test_netcdf_that_keeps_its_pixels_elsewhere(handlers, pointer):
+    refused = refusal(handlers, pointer, input_crs="EPSG:4326")
     assert refused.code in ("PIXELS_UNREADABLE", "NOT_A_RASTER")
 
 
 @pytest.mark.parametrize("pointer", [mosaic], indirect=True)
-def test_netcdf_mosaic_of_other_files_is_empty(desk, pointer):
+def test_netcdf_mosaic_of_other_files_is_empty(handlers, pointer):
     """HDF5 fills in for sources that it cannot open."""
-    with desk.opened(desk.make(pointer, input_crs="EPSG:4326")) as cog:
+    with handlers.opened(handlers.make(pointer, input_crs="EPSG:4326")) as cog:
         assert not cog.read().any()
 
 
 @pytest.mark.parametrize("suffix", [".msk", ".ovr"])
-def test_sidecar_that_points_outside(desk, tmp_path, secret, suffix):
+def test_sidecar_that_points_outside(handlers, tmp_path, secret, suffix):
     path = write(tmp_path / "innocent.tif", hills())
     path.with_name(path.name + suffix).write_text(
         "<VRTDataset rasterXSize='300' rasterYSize='300'><VRTRasterBand dataType='Byte' band='1'>"
         f"<SimpleSource><SourceFilename>{secret}</SourceFilename></SimpleSource>"
         "</VRTRasterBand></VRTDataset>"
     )
-    assert refusal(desk, path).code == "SIDECAR_INVALID"
+    assert refusal(handlers, path).code == "SIDECAR_INVALID"
 
 
-def test_a_million_by_a_million(desk, tmp_path):
+def test_a_million_by_a_million(handlers, tmp_path):
     path = tmp_path / "huge.tif"
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "crs": "EPSG:3857"}
     tiles = {"tiled": True, "blockxsize": 16_384, "blockysize": 16_384, "sparse_ok": True}
@@ -146,45 +148,45 @@ def test_a_million_by_a_million(desk, tmp_path):
     grid = Affine(10, 0, 0, 0, -10, 0)
     with rasterio.open(path, "w", width=side, height=side, transform=grid, **profile, **tiles):
         pass
-    assert refusal(desk, path).code == "RASTER_TOO_LARGE"
+    assert refusal(handlers, path).code == "RASTER_TOO_LARGE"
 
 
-def test_deflate_bomb(desk, tmp_path):
+def test_deflate_bomb(handlers, tmp_path):
     path = tmp_path / "bomb.tif"
     path.write_bytes(tiff(90_000, 90_000, tile=zlib.compress(bytes(TILE * TILE), 9)))
-    assert refusal(desk, path).code == "RASTER_TOO_LARGE"
+    assert refusal(handlers, path).code == "RASTER_TOO_LARGE"
 
 
-def test_one_block_that_fills_the_memory(desk, tmp_path):
+def test_one_block_that_fills_the_memory(handlers, tmp_path):
     path = tmp_path / "block.tif"
     path.write_bytes(tiff(60_000, 60_000, tile=zlib.compress(b"\0"), side=60_000))
-    assert refusal(desk, path).code in ("RASTER_TOO_HEAVY", "NOT_A_RASTER")
+    assert refusal(handlers, path).code in ("RASTER_TOO_HEAVY", "NOT_A_RASTER")
 
 
-def test_many_bands_in_a_few_bytes(desk, tmp_path):
+def test_many_bands_in_a_few_bytes(handlers, tmp_path):
     path = tmp_path / "bands.tif"
     path.write_bytes(tiff(64, 64, tile=b"\0", bands=65_535))
-    assert refusal(desk, path).code in ("NOT_A_RASTER", "RASTER_TOO_LARGE")
+    assert refusal(handlers, path).code in ("NOT_A_RASTER", "RASTER_TOO_LARGE")
 
 
-def test_picture_larger_than_it_looks(desk, tmp_path):
+def test_picture_larger_than_it_looks(handlers, tmp_path):
     header = struct.pack(">IIBBBBB", 120_000, 120_000, 8, 0, 0, 0, 0)
     chunk = b"IHDR" + header
     path = tmp_path / "bomb.png"
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     )
-    assert refusal(desk, path).code in ("RASTER_TOO_LARGE", "NOT_A_RASTER", "CRS_MISSING")
+    assert refusal(handlers, path).code in ("RASTER_TOO_LARGE", "NOT_A_RASTER", "CRS_MISSING")
 
 
-def test_netcdf_without_coordinates(desk, tmp_path):
+def test_netcdf_without_coordinates(handlers, tmp_path):
     bare = tmp_path / "bare.tif"
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         write(bare, hills(), crs=None, transform=Affine.identity())
     path = tmp_path / "variable.nc"
     rasterio.shutil.copy(str(bare), str(path), driver="netCDF")
     bare.unlink()
-    assert refusal(desk, path).code in ("CRS_MISSING", "NOT_GEOREFERENCED")
+    assert refusal(handlers, path).code in ("CRS_MISSING", "NOT_GEOREFERENCED")
 
 
 @pytest.mark.parametrize(
@@ -206,13 +208,13 @@ def test_names_that_lead_elsewhere(name):
 @pytest.mark.parametrize(
     "name", ["ünï cödé %20&?#.tif", "a'b\"c<d>.tif", "netcdf:x.tif", "x" * 400 + ".tif"]
 )
-def test_odd_names_are_just_names(desk, tmp_path, name):
+def test_odd_names_are_just_names(handlers, tmp_path, name):
     path = write(tmp_path / "plain.tif", hills())
-    ref = desk.put(path, f"odd/{name}")
-    assert desk.validate(ref).source.name == f"odd/{name}"
+    ref = handlers.put(path, f"odd/{name}")
+    assert handlers.validate(ref).source.name == f"odd/{name}"
 
 
-def test_broken_tiles_are_found_by_the_warp_too(desk, tmp_path):
+def test_broken_tiles_are_found_by_the_warp_too(handlers, tmp_path):
     """The samples of validation may miss a broken tile: making the COG must not."""
     pixels = np.random.default_rng(3).integers(0, 255, (1, 6_000, 6_000), dtype="uint8")
     path = write(tmp_path / "broken.tif", pixels, tiled=True, blockxsize=256, blockysize=256,
@@ -220,15 +222,15 @@ def test_broken_tiles_are_found_by_the_warp_too(desk, tmp_path):
     content = bytearray(path.read_bytes())
     middle = len(content) // 3
     content[middle : middle + 200_000] = bytes(200_000)
-    facts = desk.validate(desk.put(path))
+    facts = handlers.validate(handlers.put(path))
     broken = tmp_path / "broken" / "broken.tif"
     broken.parent.mkdir()
     broken.write_bytes(content)
-    ref = desk.put(broken, facts.source.name)
-    changed = facts.model_copy(update={"source_etag": desk.blobs.properties(ref).etag})
+    ref = handlers.put(broken, facts.source.name)
+    changed = facts.model_copy(update={"source_etag": handlers.blobs.properties(ref).etag})
     for target in ("native", "EPSG:4326"):
         with pytest.raises(TaskFailed) as refused:
-            desk.make_from(changed, tier="analysis", target_crs=target)
+            handlers.make_from(changed, tier="analysis", target_crs=target)
         assert refused.value.code == "PIXELS_UNREADABLE"
 
 

@@ -5,23 +5,23 @@ import pystac_client
 import pytest
 from pystac_client.client import Client
 
-from tests.fixtures.published import Published
+from tests.fixtures.sample_items import SampleItems
 from tests.fixtures.stac_validation import problems
 
 
 @pytest.fixture
-def client(stac_api: str, published: Published) -> Client:
+def client(stac_api: str, sample_items: SampleItems) -> Client:
     for name in ("rgb", "dem"):
-        published(name)
+        sample_items(name)
     return pystac_client.Client.open(stac_api)
 
 
-def test_items_are_found_by_place_time_and_filter(client: Client, published: Published):
+def test_items_are_found_by_place_time_and_filter(client: Client, sample_items: SampleItems):
     middle = [15.05, 49.6, 15.1, 49.65]
     searches = [
         {"bbox": middle},
         {"datetime": "2026-01-01/2026-01-03"},
-        {"ids": [published("dem").item_id]},
+        {"ids": [sample_items("dem").item_id]},
         {
             "filter_lang": "cql2-json",
             "filter": {
@@ -32,25 +32,25 @@ def test_items_are_found_by_place_time_and_filter(client: Client, published: Pub
     ]
     for search in searches:
         found = {item.id for item in client.search(collections=["test-rasters"], **search).items()}
-        assert published("dem").item_id in found, search
+        assert sample_items("dem").item_id in found, search
     elsewhere = client.search(collections=["test-rasters"], bbox=[100, 10, 101, 11])
     assert list(elsewhere.items()) == []
 
 
-def test_served_documents_are_valid(stac_api: str, client: Client, published: Published):
+def test_served_documents_are_valid(stac_api: str, client: Client, sample_items: SampleItems):
     home = f"{stac_api}/collections/test-rasters"
     collection = httpx.get(home).json()
     assert problems(collection) == []
     assert collection["title"] == "Test rasters"
     assert {"data", "thumbnail"} <= set(collection["item_assets"])
-    item = httpx.get(f"{home}/items/{published('dem').item_id}").json()
+    item = httpx.get(f"{home}/items/{sample_items('dem').item_id}").json()
     assert problems(item) == []
     relations = {link["rel"] for link in item["links"]}
     assert {"self", "collection", "derived_from", "alternate", "xyz", "wmts"} <= relations
 
 
-def test_nobody_writes_through_it(stac_api: str, published: Published):
-    item = published("dem").stac_item
+def test_nobody_writes_through_it(stac_api: str, sample_items: SampleItems):
+    item = sample_items("dem").stac_item
     url = f"{stac_api}/collections/test-rasters/items"
     assert httpx.post(url, json=item).status_code == 405
     assert httpx.put(f"{url}/{item['id']}", json=item).status_code == 405

@@ -20,7 +20,7 @@ from infrastructure.pgstac import PgstacCatalog
 from local.emulators.azurite import Azurite
 from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_metadata
 from services.stac.scan import COMPLEX
-from tests.fixtures.published import RASTERS, cog, context, facts, prepared, write_cog
+from tests.fixtures.sample_items import RASTERS, cog, context, facts, prepare_item, write_cog
 from tests.fixtures.stac_validation import problems
 
 TITILER = "https://tiles.example.org"
@@ -43,7 +43,7 @@ def ctx(blobs: AzureBlobs, pool: ConnectionPool) -> Iterator[TaskContext]:
 @pytest.fixture
 def publish(ctx: TaskContext, blobs: AzureBlobs, silver: str, tmp_path: Path):
     def publish(name: str, **changes) -> StacItem:
-        return extract_stac_metadata(prepared(name, blobs, silver, tmp_path, **changes), ctx)
+        return extract_stac_metadata(prepare_item(name, blobs, silver, tmp_path, **changes), ctx)
 
     return publish
 

@@ -10,7 +10,7 @@ from PIL import Image
 from rasterio.warp import transform as reproject
 
 from core.models import BlobRef
-from tests.fixtures.published import RASTERS, UTM33, Published, write_cog
+from tests.fixtures.sample_items import RASTERS, UTM33, SampleItems, write_cog
 
 NINE = {
     "viewer_url", "info_url", "preview_url", "thumbnail_url", "statistics_url", "bounds_url",
@@ -51,8 +51,8 @@ def tile_at(longitude: float, latitude: float, zoom: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", RASTERS)
-def test_every_link_answers(name: str, published: Published, client: httpx.Client):
-    found = published(name)
+def test_every_link_answers(name: str, sample_items: SampleItems, client: httpx.Client):
+    found = sample_items(name)
     assert set(found.titiler_urls) == NINE | TWO
     assert found.share_url == found.titiler_urls["viewer_url"]
     for key, url in found.titiler_urls.items():
@@ -64,8 +64,8 @@ def test_every_link_answers(name: str, published: Published, client: httpx.Clien
 
 
 @pytest.mark.parametrize("name", RASTERS)
-def test_links_of_the_item_answer(name: str, published: Published, client: httpx.Client):
-    item = published(name).stac_item
+def test_links_of_the_item_answer(name: str, sample_items: SampleItems, client: httpx.Client):
+    item = sample_items(name).stac_item
     get(client, item["assets"]["thumbnail"]["href"])
     links = {link["rel"]: link for link in item["links"]}
     wmts = get(client, links["wmts"]["href"]).text
@@ -82,8 +82,8 @@ QUARTER_COLORS = {
 
 
 @pytest.mark.parametrize("name", QUARTER_COLORS)
-def test_colors_are_in_their_places(name: str, published: Published, client: httpx.Client):
-    found = published(name)
+def test_colors_are_in_their_places(name: str, sample_items: SampleItems, client: httpx.Client):
+    found = sample_items(name)
     for key in ("tilejson_url", "item_tilejson_url"):
         tilejson = get(client, found.titiler_urls[key]).json()
         for color, (column, row) in zip(
@@ -110,46 +110,46 @@ def pixel(client: httpx.Client, template: str, column: int, row: int) -> np.ndar
 
 
 @pytest.mark.parametrize("name", ["dem", "rgb16", "multispectral", "continuous"])
-def test_stretch_uses_the_whole_range(name: str, published: Published, client: httpx.Client):
-    preview = picture(get(client, published(name).titiler_urls["preview_url"]))
+def test_stretch_uses_the_whole_range(name: str, sample_items: SampleItems, client: httpx.Client):
+    preview = picture(get(client, sample_items(name).titiler_urls["preview_url"]))
     shown = preview[preview[..., 3] > 0][:, :3].astype(int)
     assert shown.max() > 200
     assert shown.min() < 60
     assert max(preview.shape[:2]) == 512
 
 
-def test_bounds_are_in_degrees(published: Published, client: httpx.Client):
-    found = published("dem")
+def test_bounds_are_in_degrees(sample_items: SampleItems, client: httpx.Client):
+    found = sample_items("dem")
     bounds = get(client, found.titiler_urls["bounds_url"]).json()["bounds"]
     assert bounds == pytest.approx(found.bbox, abs=0.01)
 
 
-def test_other_renders_are_offered(published: Published, client: httpx.Client, titiler: str):
-    found = published("dem")
+def test_other_renders_are_offered(sample_items: SampleItems, client: httpx.Client, titiler: str):
+    found = sample_items("dem")
     url = f"{titiler}/collections/{found.collection_id}/items/{found.item_id}/renders"
     renders = get(client, url).json()["renders"]
     assert set(renders) == {"default", "hillshade"}
     assert all(render["valid"] for render in renders.values())
 
 
-def test_asset_of_an_item_is_a_map_of_its_own(published: Published, client, titiler: str):
-    found = published("rgb")
+def test_asset_of_an_item_is_a_map_of_its_own(sample_items: SampleItems, client, titiler: str):
+    found = sample_items("rgb")
     base = f"{titiler}/collections/{found.collection_id}/items/{found.item_id}/assets"
     assert get(client, f"{base}/data/info").json()["count"] == 3
     assert client.get(f"{base}/nothing/info").status_code == 404
 
 
-def test_cog_can_be_downloaded(published: Published, client: httpx.Client, titiler: str):
-    found = published("rgb")
-    path = f"/vsiaz/{published.silver}/{found.blob_name}"
+def test_cog_can_be_downloaded(sample_items: SampleItems, client: httpx.Client, titiler: str):
+    found = sample_items("rgb")
+    path = f"/vsiaz/{sample_items.silver}/{found.blob_name}"
     answer = get(client, f"{titiler}/cog/download?url={quote(path, safe='')}")
     assert answer.content[:4] in (b"II*\0", b"MM\0*")
     assert len(answer.content) == found.stac_item["assets"]["data"]["file:size"]
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_plain_address_of_the_blob_is_taken(published: Published, client, titiler: str):
-    href = published("rgb").stac_item["assets"]["data"]["href"]
+def test_plain_address_of_the_blob_is_taken(sample_items: SampleItems, client, titiler: str):
+    href = sample_items("rgb").stac_item["assets"]["data"]["href"]
     assert get(client, f"{titiler}/cog/info?url={quote(href, safe='')}").json()["count"] == 3
 
 
@@ -177,8 +177,10 @@ def test_plain_address_of_the_blob_is_taken(published: Published, client, titile
         "",
     ],
 )
-def test_nothing_outside_the_fence_is_opened(url, client, titiler, silver, hidden, published):
-    account = published.blobs.url(BlobRef(container=silver, name="x")).removesuffix(f"/{silver}/x")
+def test_nothing_outside_the_fence_is_opened(url, client, titiler, silver, hidden, sample_items):
+    account = sample_items.blobs.url(BlobRef(container=silver, name="x")).removesuffix(
+        f"/{silver}/x"
+    )
     asked = url.format(silver=silver, hidden=hidden, account=account)
     for path in ("info", "preview.png", "WebMercatorQuad/map.html", "WMTSCapabilities.xml"):
         answer = client.get(f"{titiler}/cog/{path}", params={"url": asked})
@@ -186,13 +188,13 @@ def test_nothing_outside_the_fence_is_opened(url, client, titiler, silver, hidde
         assert answer.headers["content-type"].startswith("application/problem+json")
 
 
-def test_other_containers_stay_closed(client, titiler, hidden, published, azurite):
+def test_other_containers_stay_closed(client, titiler, hidden, sample_items, azurite):
     answer = client.get(f"{titiler}/cog/info", params={"url": f"/vsiaz/{hidden}/secret.tif"})
     assert answer.status_code == 403
     assert hidden in answer.json()["detail"]
 
 
-def test_description_of_other_files_is_not_followed(client, titiler, published, tmp_path):
+def test_description_of_other_files_is_not_followed(client, titiler, sample_items, tmp_path):
     """A blob may claim to be a GeoTIFF and be a VRT that names a local file."""
     trick = tmp_path / "trick.tif"
     trick.write_text(
@@ -200,8 +202,8 @@ def test_description_of_other_files_is_not_followed(client, titiler, published, 
         "<SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource>"
         "</VRTRasterBand></VRTDataset>"
     )
-    ref = BlobRef(container=published.silver, name="trick.tif")
-    published.blobs.upload(ref, trick, content_type="image/tiff")
+    ref = BlobRef(container=sample_items.silver, name="trick.tif")
+    sample_items.blobs.upload(ref, trick, content_type="image/tiff")
     answer = client.get(f"{titiler}/cog/info", params={"url": f"/vsiaz/{ref}"})
     assert answer.status_code == 404
     assert "not recognized" in answer.json()["detail"]
@@ -212,9 +214,9 @@ def test_missing_blob_is_not_found(client, titiler, silver):
     assert answer.status_code == 404
 
 
-def test_blob_is_shown_as_it_now_is(client, titiler, published, tmp_path):
+def test_blob_is_shown_as_it_now_is(client, titiler, sample_items, tmp_path):
     """Made after somebody asked for it, then replaced: nothing of before is remembered."""
-    ref = BlobRef(container=published.silver, name="changing.tif")
+    ref = BlobRef(container=sample_items.silver, name="changing.tif")
 
     def bands():
         return client.get(f"{titiler}/cog/info", params={"url": f"/vsiaz/{ref}"}).json()["count"]
@@ -223,7 +225,7 @@ def test_blob_is_shown_as_it_now_is(client, titiler, published, tmp_path):
     assert missing.status_code == 404
     for name, count in (("rgb", 3), ("multispectral", 6), ("dem", 1)):
         file = write_cog(tmp_path / f"{name}.tif", name)
-        published.blobs.upload(ref, file, content_type="image/tiff")
+        sample_items.blobs.upload(ref, file, content_type="image/tiff")
         assert bands() == count
 
 

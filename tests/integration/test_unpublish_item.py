@@ -14,7 +14,7 @@ from jobs.unpublish_raster import Parameters, UnpublishRaster
 from services.stac.model import OWNER
 from services.storage.ownership import MADE_BY
 from services.unpublish_item import ItemOutcome, unpublish_item
-from tests.fixtures.published import Quiet
+from tests.fixtures.sample_items import Quiet
 from tests.fixtures.tile_server import made_container
 from tests.fixtures.toys import DEPLOYMENT
 from tests.integration.test_pgstac import collection, item
@@ -23,7 +23,7 @@ SOURCE = "bronze/a.tif"
 
 
 class World:
-    """Storage, catalogue, and rasters published by hand."""
+    """Storage, catalogue, and rasters sample_items by hand."""
 
     def __init__(self, blobs, catalog, silver, folder):
         deployment = DEPLOYMENT.model_copy(update={"silver_container": silver})

@@ -41,8 +41,8 @@ from local.emulators.servicebus.frames import (
     error,
 )
 from local.emulators.servicebus.session import CREDIT
+from tests.fixtures.amqp_client import AMQP, BODY, SASL, AmqpClient, flow
 from tests.fixtures.broker import RunningBroker, start_broker
-from tests.fixtures.peer import AMQP, BODY, SASL, Peer, flow
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +52,19 @@ def running() -> Iterator[RunningBroker]:
 
 
 @pytest.fixture
-def peer(running: RunningBroker) -> Iterator[Peer]:
-    with Peer(running.port) as peer:
-        yield peer
+def client(running: RunningBroker) -> Iterator[AmqpClient]:
+    with AmqpClient(running.port) as client:
+        yield client
 
 
 @pytest.fixture
-def sender(peer: Peer) -> Peer:
-    """A peer with a link to jobs on handle 0."""
-    peer.open().begin()
-    assert peer.put_token("jobs") == 202
-    peer.attach(0, "jobs")
-    peer.expect(Flow)
-    return peer
+def sender(client: AmqpClient) -> AmqpClient:
+    """A client with a link to jobs on handle 0."""
+    client.open().begin()
+    assert client.put_token("jobs") == 202
+    client.attach(0, "jobs")
+    client.expect(Flow)
+    return client
 
 
 def raw_frame(body: bytes, *, size: int | None = None, offset: int = 2, kind: int = 0) -> bytes:
@@ -72,34 +72,34 @@ def raw_frame(body: bytes, *, size: int | None = None, offset: int = 2, kind: in
 
 
 class TestHeaders:
-    def test_sasl_then_amqp(self, peer: Peer) -> None:
-        peer.write(SASL)
-        assert peer.take(8) == SASL
-        assert "ANONYMOUS" in peer.expect(SaslMechanisms).sasl_server_mechanisms
-        peer.write(frames.frame(0, frames.build(SaslInit(Symbol("ANONYMOUS"))), kind=1))
-        assert peer.expect(SaslOutcome).code == 0
-        peer.open()
+    def test_sasl_then_amqp(self, client: AmqpClient) -> None:
+        client.write(SASL)
+        assert client.take(8) == SASL
+        assert "ANONYMOUS" in client.expect(SaslMechanisms).sasl_server_mechanisms
+        client.write(frames.frame(0, frames.build(SaslInit(Symbol("ANONYMOUS"))), kind=1))
+        assert client.expect(SaslOutcome).code == 0
+        client.open()
 
-    def test_an_unknown_mechanism_is_refused(self, peer: Peer) -> None:
-        peer.write(SASL)
-        peer.take(8)
-        peer.expect(SaslMechanisms)
-        peer.write(frames.frame(0, frames.build(SaslInit(Symbol("GSSAPI"))), kind=1))
-        assert peer.expect(SaslOutcome).code == 1
+    def test_an_unknown_mechanism_is_refused(self, client: AmqpClient) -> None:
+        client.write(SASL)
+        client.take(8)
+        client.expect(SaslMechanisms)
+        client.write(frames.frame(0, frames.build(SaslInit(Symbol("GSSAPI"))), kind=1))
+        assert client.expect(SaslOutcome).code == 1
         with pytest.raises(EOFError):
-            peer.take(1)
+            client.take(1)
 
-    def test_a_header_may_come_in_pieces(self, peer: Peer) -> None:
+    def test_a_header_may_come_in_pieces(self, client: AmqpClient) -> None:
         for octet in AMQP:
-            peer.write(bytes((octet,)))
-        assert peer.take(8) == AMQP
+            client.write(bytes((octet,)))
+        assert client.take(8) == AMQP
 
     @pytest.mark.parametrize("wrong", [b"GET / HTTP/1.1\r\n\r\n", b"AMQP\x00\x00\x09\x01", b"\x16"])
-    def test_another_protocol_is_told_ours(self, peer: Peer, wrong: bytes) -> None:
-        peer.write(wrong)
-        assert peer.take(8) == SASL
+    def test_another_protocol_is_told_ours(self, client: AmqpClient, wrong: bytes) -> None:
+        client.write(wrong)
+        assert client.take(8) == SASL
         with pytest.raises(EOFError):
-            peer.take(1)
+            client.take(1)
 
 
 class TestBadFrames:
@@ -120,10 +120,10 @@ class TestBadFrames:
             ),
         ],
     )
-    def test_a_frame_that_cannot_be(self, peer: Peer, raw: bytes) -> None:
-        peer.open()
-        peer.write(raw)
-        assert peer.expect_close() == "amqp:connection:framing-error"
+    def test_a_frame_that_cannot_be(self, client: AmqpClient, raw: bytes) -> None:
+        client.open()
+        client.write(raw)
+        assert client.expect_close() == "amqp:connection:framing-error"
 
     @pytest.mark.parametrize(
         "body",
@@ -140,10 +140,10 @@ class TestBadFrames:
             pytest.param(encode(Described(Ulong(0x11), [None, -1, -2, -3])), id="negative numbers"),
         ],
     )
-    def test_a_body_that_cannot_be_read(self, peer: Peer, body: bytes) -> None:
-        peer.open()
-        peer.write(raw_frame(body))
-        assert peer.expect_close() == "amqp:decode-error"
+    def test_a_body_that_cannot_be_read(self, client: AmqpClient, body: bytes) -> None:
+        client.open()
+        client.write(raw_frame(body))
+        assert client.expect_close() == "amqp:decode-error"
 
     @pytest.mark.parametrize(
         ("performative", "condition"),
@@ -155,29 +155,31 @@ class TestBadFrames:
             (Transfer(Uint(0)), "amqp:not-allowed"),
         ],
     )
-    def test_what_is_not_due(self, peer: Peer, performative: Performative, condition: str) -> None:
-        peer.open().send(performative)
-        assert peer.expect_close() == condition
+    def test_what_is_not_due(
+        self, client: AmqpClient, performative: Performative, condition: str
+    ) -> None:
+        client.open().send(performative)
+        assert client.expect_close() == condition
 
-    def test_a_frame_before_open(self, peer: Peer) -> None:
-        peer.write(AMQP)
-        peer.take(8)
-        peer.send(Begin(None, Uint(0), Uint(1), Uint(1)))
-        peer.expect(Open)
-        assert peer.expect_close() == "amqp:not-allowed"
+    def test_a_frame_before_open(self, client: AmqpClient) -> None:
+        client.write(AMQP)
+        client.take(8)
+        client.send(Begin(None, Uint(0), Uint(1), Uint(1)))
+        client.expect(Open)
+        assert client.expect_close() == "amqp:not-allowed"
 
-    def test_a_field_that_is_missing(self, peer: Peer) -> None:
-        peer.open().write(raw_frame(encode(Described(Ulong(0x11), [None, Uint(0)]))))
-        assert peer.expect_close() == "amqp:invalid-field"
+    def test_a_field_that_is_missing(self, client: AmqpClient) -> None:
+        client.open().write(raw_frame(encode(Described(Ulong(0x11), [None, Uint(0)]))))
+        assert client.expect_close() == "amqp:invalid-field"
 
-    def test_a_limit_below_the_least(self, peer: Peer) -> None:
-        peer.write(AMQP)
-        peer.take(8)
-        peer.send(Open("peer", max_frame_size=Uint(100)))
-        assert peer.expect_close() == "amqp:invalid-field"
+    def test_a_limit_below_the_least(self, client: AmqpClient) -> None:
+        client.write(AMQP)
+        client.take(8)
+        client.send(Open("client", max_frame_size=Uint(100)))
+        assert client.expect_close() == "amqp:invalid-field"
 
-    def test_the_others_go_on(self, running: RunningBroker, sender: Peer) -> None:
-        with Peer(running.port) as bad:
+    def test_the_others_go_on(self, running: RunningBroker, sender: AmqpClient) -> None:
+        with AmqpClient(running.port) as bad:
             bad.open().write(b"\xff" * 100)
             bad.expect_close()
         sender.transfer(0, 0, BODY)
@@ -185,49 +187,49 @@ class TestBadFrames:
 
 
 class TestSessionsAndLinks:
-    def test_a_handle_that_is_not_attached(self, peer: Peer) -> None:
-        peer.open().begin().transfer(5, 0, BODY)
-        assert peer.expect_close() == "amqp:session:unattached-handle"
+    def test_a_handle_that_is_not_attached(self, client: AmqpClient) -> None:
+        client.open().begin().transfer(5, 0, BODY)
+        assert client.expect_close() == "amqp:session:unattached-handle"
 
-    def test_a_handle_that_is_taken(self, sender: Peer) -> None:
+    def test_a_handle_that_is_taken(self, sender: AmqpClient) -> None:
         sender.send(Attach("again", Uint(0), False))
         assert sender.expect_close() == "amqp:session:handle-in-use"
 
-    def test_a_handle_too_high(self, peer: Peer) -> None:
-        peer.open().begin().send(Attach("high", Uint(70_000), False))
-        assert peer.expect_close() == "amqp:not-allowed"
+    def test_a_handle_too_high(self, client: AmqpClient) -> None:
+        client.open().begin().send(Attach("high", Uint(70_000), False))
+        assert client.expect_close() == "amqp:not-allowed"
 
-    def test_a_channel_that_is_taken(self, peer: Peer) -> None:
-        peer.open().begin().send(Begin(None, Uint(0), Uint(1), Uint(1)))
-        assert peer.expect_close() == "amqp:not-allowed"
+    def test_a_channel_that_is_taken(self, client: AmqpClient) -> None:
+        client.open().begin().send(Begin(None, Uint(0), Uint(1), Uint(1)))
+        assert client.expect_close() == "amqp:not-allowed"
 
-    def test_frames_under_way_when_a_link_closed_are_ignored(self, sender: Peer) -> None:
+    def test_frames_under_way_when_a_link_closed_are_ignored(self, sender: AmqpClient) -> None:
         sender.send(Detach(Uint(0), True))
         sender.transfer(0, 0, BODY)
         sender.expect(Detach)
         sender.attach(0, "jobs")
 
-    def test_frames_under_way_when_a_session_ended_are_ignored(self, sender: Peer) -> None:
+    def test_frames_under_way_when_a_session_ended_are_ignored(self, sender: AmqpClient) -> None:
         sender.send(End())
         sender.transfer(0, 0, BODY)
         sender.expect(End)
         sender.begin()
 
-    def test_a_transfer_against_the_direction(self, sender: Peer) -> None:
+    def test_a_transfer_against_the_direction(self, sender: AmqpClient) -> None:
         sender.attach(1, "jobs", receives=True)
         sender.transfer(1, 0, BODY)
         assert sender.expect_close() == "amqp:not-allowed"
 
-    def test_a_delivery_without_number(self, sender: Peer) -> None:
+    def test_a_delivery_without_number(self, sender: AmqpClient) -> None:
         sender.send(Transfer(Uint(0)), BODY)
         assert sender.expect_close() == "amqp:invalid-field"
 
-    def test_more_sessions_than_channels_cannot_be(self, peer: Peer) -> None:
-        peer.open()
+    def test_more_sessions_than_channels_cannot_be(self, client: AmqpClient) -> None:
+        client.open()
         for channel in range(256):
-            peer.begin(channel)
-        peer.send(Begin(None, Uint(0), Uint(1), Uint(1)), channel=256)
-        assert peer.expect_close() == "amqp:connection:framing-error"
+            client.begin(channel)
+        client.send(Begin(None, Uint(0), Uint(1), Uint(1)), channel=256)
+        assert client.expect_close() == "amqp:connection:framing-error"
 
     @pytest.mark.parametrize(
         ("fields", "condition"),
@@ -242,7 +244,7 @@ class TestSessionsAndLinks:
         ],
     )
     def test_a_link_is_refused_with_the_reason(
-        self, sender: Peer, fields: dict[str, Any], condition: str
+        self, sender: AmqpClient, fields: dict[str, Any], condition: str
     ) -> None:
         sender.send(Attach("refused", Uint(9), False, **fields))
         assert sender.expect(Attach).source is None
@@ -250,7 +252,7 @@ class TestSessionsAndLinks:
         assert detach.closed
         assert detach.error.value[0] == condition
 
-    def test_sessions_of_messages_are_refused(self, sender: Peer) -> None:
+    def test_sessions_of_messages_are_refused(self, sender: AmqpClient) -> None:
         fields = [None] * 7
         source = composite(
             frames.SOURCE, "jobs", *fields[1:], {Symbol("com.microsoft:session-filter"): None}
@@ -259,7 +261,9 @@ class TestSessionsAndLinks:
         sender.expect(Attach)
         assert sender.expect(Detach).error.value[0] == "amqp:not-implemented"
 
-    def test_a_disposition_may_claim_billions(self, running: RunningBroker, sender: Peer) -> None:
+    def test_a_disposition_may_claim_billions(
+        self, running: RunningBroker, sender: AmqpClient
+    ) -> None:
         for number in range(3):
             sender.transfer(0, number, BODY)
             sender.expect(Disposition)
@@ -273,7 +277,9 @@ class TestSessionsAndLinks:
         assert running.active("jobs") == []
 
     @pytest.mark.parametrize("code", [0x34, 0x77])
-    def test_an_outcome_that_is_none(self, running: RunningBroker, sender: Peer, code: int) -> None:
+    def test_an_outcome_that_is_none(
+        self, running: RunningBroker, sender: AmqpClient, code: int
+    ) -> None:
         sender.transfer(0, 0, BODY)
         sender.expect(Disposition)
         sender.attach(1, "jobs", receives=True)
@@ -285,33 +291,35 @@ class TestSessionsAndLinks:
 
 class TestSizes:
     def test_frames_are_as_small_as_the_peer_wants(
-        self, running: RunningBroker, peer: Peer
+        self, running: RunningBroker, client: AmqpClient
     ) -> None:
-        peer.open(max_frame_size=Uint(512)).begin()
-        peer.put_token("other")
-        peer.attach(0, "other")
-        peer.expect(Flow)
+        client.open(max_frame_size=Uint(512)).begin()
+        client.put_token("other")
+        client.attach(0, "other")
+        client.expect(Flow)
         body = message.section(message.DATA, bytes(range(256)) * 20)
-        peer.transfer(0, 0, body)
-        peer.expect(Disposition)
-        peer.attach(1, "other", receives=True)
-        peer.send(flow(1, 1))
+        client.transfer(0, 0, body)
+        client.expect(Disposition)
+        client.attach(1, "other", receives=True)
+        client.send(flow(1, 1))
 
         content, more = b"", True
         while more:
-            raw = peer.frame()
+            raw = client.frame()
             assert len(raw) <= 512
             transfer, payload = frames.parse(raw[8:])
             content, more = content + payload, transfer.more
         assert content.endswith(body)
-        peer.send(Disposition(True, Uint(1), None, True, composite(frames.ACCEPTED)))
+        client.send(Disposition(True, Uint(1), None, True, composite(frames.ACCEPTED)))
 
-    def test_an_answer_too_long_for_the_peer_ends_only_its_connection(self, peer: Peer) -> None:
-        peer.open(max_frame_size=Uint(512)).begin()
-        peer.send(Attach("x" * 600, Uint(0), False, target=composite(frames.TARGET, "$cbs")))
-        assert peer.expect_close() == "amqp:frame-size-too-small"
+    def test_an_answer_too_long_for_the_peer_ends_only_its_connection(
+        self, client: AmqpClient
+    ) -> None:
+        client.open(max_frame_size=Uint(512)).begin()
+        client.send(Attach("x" * 600, Uint(0), False, target=composite(frames.TARGET, "$cbs")))
+        assert client.expect_close() == "amqp:frame-size-too-small"
 
-    def test_a_message_too_large_is_rejected(self, sender: Peer) -> None:
+    def test_a_message_too_large_is_rejected(self, sender: AmqpClient) -> None:
         part = bytes(60_000)
         sender.transfer(0, 0, part, more=True)
         sender.send(Transfer(Uint(0), more=True), part)
@@ -324,13 +332,13 @@ class TestSizes:
         assert refused.state.value[0].value[0] == "amqp:link:message-size-exceeded"
         assert (accepted.first, accepted.state) == (1, composite(frames.ACCEPTED))
 
-    def test_the_limit_is_told(self, sender: Peer) -> None:
+    def test_the_limit_is_told(self, sender: AmqpClient) -> None:
         told = sender.attach(3, "jobs")
         assert told.max_message_size == 100_000
         assert told.properties == {"com.microsoft:max-message-batch-size": 100_000}
 
     def test_nothing_is_kept_of_a_message_too_large(
-        self, running: RunningBroker, sender: Peer
+        self, running: RunningBroker, sender: AmqpClient
     ) -> None:
         part = bytes(60_000)
         sender.transfer(0, 0, part, more=True)
@@ -345,7 +353,7 @@ class TestSizes:
 
     @pytest.mark.parametrize("more", [False, True])
     def test_an_aborted_message_is_forgotten(
-        self, running: RunningBroker, sender: Peer, more: bool
+        self, running: RunningBroker, sender: AmqpClient, more: bool
     ) -> None:
         before = len(running.active("jobs"))
         sender.transfer(0, 0, BODY, more=True)
@@ -371,7 +379,7 @@ class TestSizes:
         ],
     )
     def test_a_message_that_is_none_is_rejected(
-        self, running: RunningBroker, sender: Peer, payload: bytes, code: int
+        self, running: RunningBroker, sender: AmqpClient, payload: bytes, code: int
     ) -> None:
         before = len(running.active("jobs"))
         part = Transfer(Uint(0), Uint(0), b"tag", Uint(code))
@@ -384,31 +392,31 @@ class TestSizes:
 
 class TestFlow:
     @pytest.fixture
-    def filled(self) -> Iterator[Peer]:
-        with start_broker({"jobs": {}}) as running, Peer(running.port) as peer:
-            peer.open().begin(window=1)
-            peer.put_token("jobs")
+    def filled(self) -> Iterator[AmqpClient]:
+        with start_broker({"jobs": {}}) as running, AmqpClient(running.port) as client:
+            client.open().begin(window=1)
+            client.put_token("jobs")
             self.running = running
             for _ in range(5):
                 running.call(running.broker.accept, running.broker.queues["jobs"],
                              message.read(BODY), None)  # fmt: skip
-            peer.attach(1, "jobs", receives=True)
-            yield peer
+            client.attach(1, "jobs", receives=True)
+            yield client
 
-    def test_no_more_than_the_credit(self, filled: Peer) -> None:
+    def test_no_more_than_the_credit(self, filled: AmqpClient) -> None:
         filled.send(flow(1, 2, seen=1))
         assert [filled.expect(Transfer).delivery_id for _ in range(2)] == [1, 2]
         filled.send(Flow(*[Uint(n) for n in (3, 5000, 0, 5000)], echo=True))
         filled.expect(Flow)
 
-    def test_no_more_than_the_window(self, filled: Peer) -> None:
+    def test_no_more_than_the_window(self, filled: AmqpClient) -> None:
         filled.send(flow(1, 5, window=2, seen=1))
         assert [filled.expect(Transfer).delivery_id for _ in range(2)] == [1, 2]
         assert sum(each.is_locked for each in self.running.active("jobs")) == 2
         filled.send(Flow(*[Uint(n) for n in (3, 10, 0, 5000)]))
         assert [filled.expect(Transfer).delivery_id for _ in range(3)] == [3, 4, 5]
 
-    def test_a_message_of_many_frames_waits_for_the_window(self, filled: Peer) -> None:
+    def test_a_message_of_many_frames_waits_for_the_window(self, filled: AmqpClient) -> None:
         large = message.read(message.section(message.DATA, bytes(200_000)))
         queue = self.running.broker.queues["jobs"]
         self.running.call(self.running.broker.accept, queue, large, None)
@@ -423,20 +431,20 @@ class TestFlow:
         assert not filled.expect(Transfer).more
         filled.expect(Flow)
 
-    def test_drain_uses_up_the_credit(self, filled: Peer) -> None:
+    def test_drain_uses_up_the_credit(self, filled: AmqpClient) -> None:
         filled.send(flow(1, 20, seen=1, drain=True))
         for _ in range(5):
             filled.expect(Transfer)
         answer = filled.expect(Flow)
         assert (answer.link_credit, answer.delivery_count, answer.drain) == (0, 20, True)
 
-    def test_credit_that_is_nonsense_is_harmless(self, filled: Peer) -> None:
+    def test_credit_that_is_nonsense_is_harmless(self, filled: AmqpClient) -> None:
         counts = [Uint(0xFFFFFFFF)] * 4
         filled.send(Flow(*counts, Uint(1), Uint(0xFFFFFFFF), Uint(0xFFFFFFFF)))
         filled.send(flow(1, 1, seen=1))
         filled.expect(Transfer)
 
-    def test_locks_outlive_their_link(self, filled: Peer) -> None:
+    def test_locks_outlive_their_link(self, filled: AmqpClient) -> None:
         filled.send(flow(1, 5, seen=1))
         for _ in range(5):
             filled.expect(Transfer)
@@ -447,22 +455,22 @@ class TestFlow:
     def test_a_peer_that_reads_nothing_takes_few_messages(self) -> None:
         """It has credit for all, but what waits in memory for it is bounded."""
         body = message.section(message.DATA, bytes(100_000))
-        with start_broker({"jobs": {}}) as running, Peer(running.port) as peer:
-            peer.open().begin()
-            peer.put_token("jobs")
+        with start_broker({"jobs": {}}) as running, AmqpClient(running.port) as client:
+            client.open().begin()
+            client.put_token("jobs")
             queue = running.broker.queues["jobs"]
             for _ in range(500):
                 running.call(running.broker.accept, queue, message.read(body), None)
-            peer.attach(1, "jobs", receives=True)
-            peer.send(flow(1, 500, window=100_000, seen=1))
-            peer.received += peer.socket.recv(1)
+            client.attach(1, "jobs", receives=True)
+            client.send(flow(1, 500, window=100_000, seen=1))
+            client.received += client.socket.recv(1)
             locked = sum(each.is_locked for each in running.active("jobs"))
             assert 0 < locked < 250
 
             for _ in range(500):  # once it reads, it gets them all
-                assert isinstance(peer.until_last(), Transfer)
+                assert isinstance(client.until_last(), Transfer)
 
-    def test_credit_is_given_anew(self, filled: Peer) -> None:
+    def test_credit_is_given_anew(self, filled: AmqpClient) -> None:
         filled.attach(0, "jobs")
         assert filled.expect(Flow).link_credit == CREDIT
         for number in range(CREDIT // 2):
@@ -473,15 +481,15 @@ class TestFlow:
 
     def test_a_silent_peer_is_left(self, running: RunningBroker, monkeypatch: Any) -> None:
         monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
-        with Peer(running.port) as peer:
-            peer.open()
-            assert peer.expect_close() == "amqp:resource-limit-exceeded"
+        with AmqpClient(running.port) as client:
+            client.open()
+            assert client.expect_close() == "amqp:resource-limit-exceeded"
 
     def test_an_idle_peer_hears_a_heartbeat(self, running: RunningBroker) -> None:
-        with Peer(running.port) as peer:
-            peer.open(idle_time_out=Uint(400))
-            assert peer.frame() == frames.HEARTBEAT
-            assert peer.frame() == frames.HEARTBEAT
+        with AmqpClient(running.port) as client:
+            client.open(idle_time_out=Uint(400))
+            assert client.frame() == frames.HEARTBEAT
+            assert client.frame() == frames.HEARTBEAT
 
 
 class TestTokens:
@@ -495,25 +503,27 @@ class TestTokens:
         ],
     )
     def test_status(
-        self, peer: Peer, entity: str, expiry: float, name: str | None, status: int
+        self, client: AmqpClient, entity: str, expiry: float, name: str | None, status: int
     ) -> None:
-        assert peer.open().begin().put_token(entity, expiry, name) == status
+        assert client.open().begin().put_token(entity, expiry, name) == status
 
-    def test_a_claim_opens_one_entity(self, peer: Peer) -> None:
-        peer.open().begin().put_token("jobs")
-        assert peer.attach(0, "jobs").target is not None
-        peer.expect(Flow)
-        assert peer.attach(1, "jobs/$deadletterqueue", receives=True).source is not None
-        assert peer.attach(2, "other").target is None
-        assert peer.expect(Detach).error.value[0] == "amqp:unauthorized-access"
+    def test_a_claim_opens_one_entity(self, client: AmqpClient) -> None:
+        client.open().begin().put_token("jobs")
+        assert client.attach(0, "jobs").target is not None
+        client.expect(Flow)
+        assert client.attach(1, "jobs/$deadletterqueue", receives=True).source is not None
+        assert client.attach(2, "other").target is None
+        assert client.expect(Detach).error.value[0] == "amqp:unauthorized-access"
 
-    def test_a_claim_is_for_one_connection(self, running: RunningBroker, sender: Peer) -> None:
-        with Peer(running.port) as second:
+    def test_a_claim_is_for_one_connection(
+        self, running: RunningBroker, sender: AmqpClient
+    ) -> None:
+        with AmqpClient(running.port) as second:
             second.open().begin().attach(0, "jobs")
             assert second.expect(Detach).error.value[0] == "amqp:unauthorized-access"
 
     def test_a_link_closes_when_its_token_has_expired(
-        self, running: RunningBroker, sender: Peer
+        self, running: RunningBroker, sender: AmqpClient
     ) -> None:
         sender.transfer(0, 0, BODY)
         sender.expect(Disposition)
@@ -524,11 +534,11 @@ class TestTokens:
 
         assert sender.expect(Detach).error.value[0] == "amqp:unauthorized-access"
 
-    def test_a_request_without_a_way_back_is_rejected(self, peer: Peer) -> None:
-        peer.open().begin().attach(0, "$cbs")
-        peer.expect(Flow)
-        peer.transfer(0, 0, message.section(0x77, "token"))
-        outcome = peer.expect(Disposition).state
+    def test_a_request_without_a_way_back_is_rejected(self, client: AmqpClient) -> None:
+        client.open().begin().attach(0, "$cbs")
+        client.expect(Flow)
+        client.transfer(0, 0, message.section(0x77, "token"))
+        outcome = client.expect(Disposition).state
         assert outcome == composite(
             frames.REJECTED, error("amqp:precondition-failed", "no link to None has credit")
         )
@@ -554,7 +564,7 @@ CAUSE = composite(
     frames.REJECTED,
     composite(frames.ERROR, Symbol("c"), "d", {Symbol("DeadLetterReason"): "bad"}),
 )
-# What a peer says after its token was taken: a bit of everything a broker understands.
+# What a client says after its token was taken: a bit of everything a broker understands.
 TALK: list[tuple[Performative, bytes]] = [
     (Attach("in", Uint(0), False, target=composite(frames.TARGET, "jobs")), b""),
     (Attach("out", Uint(1), True, source=composite(frames.SOURCE, "jobs")), b""),
@@ -596,14 +606,14 @@ TALK: list[tuple[Performative, bytes]] = [
 
 def test_the_conversation_is_understood() -> None:
     """Before it is mutated: the fuzzing is to start from deep inside."""
-    with start_broker({"jobs": {}}) as running, Peer(running.port) as peer:
-        peer.open().begin()
-        peer.put_token("jobs")
+    with start_broker({"jobs": {}}) as running, AmqpClient(running.port) as client:
+        client.open().begin()
+        client.put_token("jobs")
         answers, statuses = [], []
         for performative, payload in TALK:
-            peer.send(performative, payload)
+            client.send(performative, payload)
         while not answers or not isinstance(answers[-1], Close):
-            answer, payload = peer.performative()
+            answer, payload = client.performative()
             answers.append(answer)
             if isinstance(answer, Transfer) and answer.settled:
                 statuses.append(message.request(payload)[1]["statusCode"])
@@ -624,7 +634,7 @@ def test_mutated_conversations_harm_nobody(running: RunningBroker, data: st.Data
     for _ in range(data.draw(st.integers(0, 6))):
         talk[data.draw(st.integers(0, len(talk) - 1))] = data.draw(st.integers(0, 255))
 
-    with Peer(running.port) as bad, contextlib.suppress(EOFError, ConnectionError):
+    with AmqpClient(running.port) as bad, contextlib.suppress(EOFError, ConnectionError):
         bad.open().begin()
         bad.put_token("jobs")
         bad.write(bytes(talk))
@@ -632,7 +642,7 @@ def test_mutated_conversations_harm_nobody(running: RunningBroker, data: st.Data
         while True:
             bad.frame()
 
-    with Peer(running.port) as good:
+    with AmqpClient(running.port) as good:
         good.open().begin()
         assert good.put_token("jobs") == 202
     assert not running.failures

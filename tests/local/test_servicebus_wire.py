@@ -9,8 +9,8 @@ import pytest
 from local.emulators.servicebus import frames, message
 from local.emulators.servicebus.codec import Symbol, Timestamp, Uint
 from local.emulators.servicebus.frames import Detach, Disposition, Flow, Transfer, composite
+from tests.fixtures.amqp_client import BODY, AmqpClient, flow
 from tests.fixtures.broker import RunningBroker, start_broker
-from tests.fixtures.peer import BODY, Peer, flow
 
 DEAD = "jobs/$deadletterqueue"
 RELEASED = composite(frames.RELEASED)
@@ -23,14 +23,14 @@ def running() -> Iterator[RunningBroker]:
         yield running
 
 
-def receiver(running: RunningBroker, address: str = "jobs", credit: int = 10) -> Peer:
-    """A peer that waits for messages on handle 1."""
-    peer = Peer(running.port).open().begin()
-    assert peer.put_token("jobs") == 202
-    peer.attach(1, address, receives=True)
-    peer.send(flow(1, credit, seen=1, echo=True))
-    peer.expect(Flow)
-    return peer
+def receiver(running: RunningBroker, address: str = "jobs", credit: int = 10) -> AmqpClient:
+    """A client that waits for messages on handle 1."""
+    client = AmqpClient(running.port).open().begin()
+    assert client.put_token("jobs") == 202
+    client.attach(1, address, receives=True)
+    client.send(flow(1, credit, seen=1, echo=True))
+    client.expect(Flow)
+    return client
 
 
 def put(running: RunningBroker, *bodies: bytes, at: float | None = None) -> None:
@@ -40,14 +40,14 @@ def put(running: RunningBroker, *bodies: bytes, at: float | None = None) -> None
         running.call(running.broker.accept, queue, parts, at)
 
 
-def body_of(peer: Peer) -> bytes:
-    got, payload = peer.performative()
+def body_of(client: AmqpClient) -> bytes:
+    got, payload = client.performative()
     assert isinstance(got, Transfer), got
     return payload[payload.rindex(b"\xa0") + 2 :]
 
 
-def settle(peer: Peer, number: int, state: frames.Described) -> None:
-    peer.send(Disposition(True, Uint(number), None, False, state))
+def settle(client: AmqpClient, number: int, state: frames.Described) -> None:
+    client.send(Disposition(True, Uint(number), None, False, state))
 
 
 def test_receivers_take_turns(running: RunningBroker) -> None:
@@ -82,16 +82,16 @@ def test_a_rejected_message_goes_to_who_waits_for_dead_letters(running: RunningB
 
 
 def test_a_message_abandoned_by_request_comes_again(running: RunningBroker) -> None:
-    with receiver(running) as peer:
+    with receiver(running) as client:
         put(running, b"x")
-        got, _ = peer.performative()
-        peer.attach(2, "jobs/$management")
-        peer.expect(Flow)
-        peer.attach(3, "jobs/$management", receives=True)
-        peer.send(flow(3, 5, seen=2))
+        got, _ = client.performative()
+        client.attach(2, "jobs/$management")
+        client.expect(Flow)
+        client.attach(3, "jobs/$management", receives=True)
+        client.send(flow(3, 5, seen=2))
         token = UUID(bytes_le=got.delivery_tag)
         body = {"disposition-status": "abandoned", "lock-tokens": [token]}
-        peer.transfer(
+        client.transfer(
             2,
             0,
             message.section(0x73, ["id", None, None, None, "here"])
@@ -99,7 +99,7 @@ def test_a_message_abandoned_by_request_comes_again(running: RunningBroker) -> N
             + message.section(0x77, body),
         )
 
-        assert body_of(peer) == b"x"
+        assert body_of(client) == b"x"
 
 
 def test_nothing_is_sent_to_who_is_gone(running: RunningBroker) -> None:
@@ -115,9 +115,9 @@ def test_nothing_is_sent_to_who_is_gone(running: RunningBroker) -> None:
 
 
 def test_nothing_is_sent_on_a_link_that_is_detached(running: RunningBroker) -> None:
-    with receiver(running) as peer:
-        peer.send(Detach(Uint(1), True))
-        peer.expect(Detach)
+    with receiver(running) as client:
+        client.send(Detach(Uint(1), True))
+        client.expect(Detach)
 
         put(running, b"x")
 
@@ -127,33 +127,33 @@ def test_nothing_is_sent_on_a_link_that_is_detached(running: RunningBroker) -> N
 
 def test_what_is_due_comes_by_itself_and_in_time_order(running: RunningBroker) -> None:
     now = time.time()
-    with receiver(running) as peer:
+    with receiver(running) as client:
         put(running, b"never here", at=now + 3600)
         put(running, b"second", at=now + 0.3)
         put(running, b"first", at=now + 0.1)
 
-        assert [body_of(peer), body_of(peer)] == [b"first", b"second"]
+        assert [body_of(client), body_of(client)] == [b"first", b"second"]
         assert time.time() >= now + 0.3
 
 
 def test_a_lapsed_lock_gives_the_message_to_who_waits() -> None:
-    with start_broker({"jobs": {"lock_duration": 0.2}}) as running, receiver(running) as peer:
+    with start_broker({"jobs": {"lock_duration": 0.2}}) as running, receiver(running) as client:
         put(running, b"x")
 
-        assert [body_of(peer), body_of(peer)] == [b"x", b"x"]
-        settle(peer, 1, composite(frames.ACCEPTED))
-        lost = peer.until(Disposition).state
+        assert [body_of(client), body_of(client)] == [b"x", b"x"]
+        settle(client, 1, composite(frames.ACCEPTED))
+        lost = client.until(Disposition).state
         assert lost.value[0].value[0] == "com.microsoft:message-lock-lost"
 
 
 def test_a_schedule_may_be_out_of_this_world(running: RunningBroker) -> None:
-    with receiver(running) as peer:
-        peer.attach(0, "jobs")
-        peer.expect(Flow)
+    with receiver(running) as client:
+        client.attach(0, "jobs")
+        client.expect(Flow)
         for number, when in enumerate((-(1 << 63), (1 << 63) - 1)):
             at = {Symbol(message.SCHEDULED_TIME): Timestamp(when)}
-            peer.transfer(0, number, message.section(message.ANNOTATIONS, at) + BODY)
-        peer.until(Disposition)
-        peer.until(Disposition)
+            client.transfer(0, number, message.section(message.ANNOTATIONS, at) + BODY)
+        client.until(Disposition)
+        client.until(Disposition)
 
     assert len(running.active("jobs")) == len(running.scheduled("jobs")) == 1

@@ -1,5 +1,5 @@
-"""A world of its own for the fault suite: database, storage, broker and hosts, each of which can
-be hurt and mended."""
+"""The system under test of the fault suite: database, storage, broker and hosts, each of which can
+be broken and repaired."""
 
 import os
 import shutil
@@ -34,8 +34,8 @@ from local.stack.environment import (
 )
 from local.stack.postgres import Cluster
 from local.stack.services import is_answering
+from tests.faults.message_faults import MessageFaults, faulty_broker, lose_locks
 from tests.faults.points import FILE, FULL_DISK_FILE, Arm
-from tests.faults.weather import Climate, broker_under, lose_locks
 from tests.fixtures.broker import QUEUES, RunningBroker
 
 DATABASE = "faults"
@@ -124,14 +124,14 @@ class Host:
             process.stop(self.identity, grace=5)
 
 
-class World:
+class System:
     """Everything that a job needs, on free ports, in one folder."""
 
     def __init__(self, folder: Path, seed: int, hosts: int) -> None:
         self.folder = folder
         self.scratch = folder / "scratch"
         self.full_disk = folder / "scratch-is-full"
-        self.climate = Climate(seed)
+        self.message_faults = MessageFaults(seed)
         self.cluster = Cluster(folder / "postgres", ports.pick_free())
         self.azurite = Azurite(folder / "azurite", ports.pick_free())
         self.deaths = 0
@@ -216,8 +216,8 @@ class World:
         if self._broker is not None:
             self._broker.call(lose_locks, self._broker.broker)
 
-    def mend(self) -> None:
-        """Let go of every host. What else was broken is mended by whoever broke it."""
+    def repair(self) -> None:
+        """Resume every host. Each other fault is repaired by the function that injected it."""
         for host in self.hosts:
             host.disarm()
             host.send(signal.SIGCONT)
@@ -258,7 +258,7 @@ class World:
     def _open_broker(self, port: int) -> RunningBroker:
         for _ in range(50):
             try:
-                return RunningBroker(QUEUES, kind=broker_under(self.climate), port=port)
+                return RunningBroker(QUEUES, kind=faulty_broker(self.message_faults), port=port)
             except OSError:
                 time.sleep(0.1)
         raise LocalError(f"the broker does not get port {port} again")

@@ -1,4 +1,4 @@
-"""A broker with weather: messages get lost, come twice, late, or in another order."""
+"""A broker that loses, duplicates, delays, reorders and garbles messages at a given rate."""
 
 import random
 import re
@@ -11,7 +11,7 @@ from local.emulators.servicebus.broker import Broker
 from local.emulators.servicebus.queue import Lock, Message, Queue
 from local.emulators.servicebus.session import Link
 
-# As long as what they replace: the message around them tells its length.
+# Each has the length of what it replaces: the AMQP message around it states its length.
 _GARBLED = (
     (re.compile(rb'_id":".{6}'), rb'_id":"\\u0000'),
     (re.compile(rb'_id":"'), rb'_jd":"'),
@@ -21,8 +21,8 @@ _ID = re.compile(rb'"(?:job_id|task_id)":"([^"]+)"')
 
 
 @dataclass(frozen=True)
-class Weather:
-    """How likely each thing happens to a message that comes in, and to a delivery."""
+class FaultRates:
+    """The probability of each fault for an incoming message, and for a delivery."""
 
     lose: float = 0.0
     twice: float = 0.0
@@ -32,15 +32,15 @@ class Weather:
     garble: float = 0.0
 
 
-CALM = Weather()
+NO_FAULTS = FaultRates()
 
 
 @dataclass
-class Climate:
-    """The weather of a world and what it did. Outlives the broker, which may be restarted."""
+class MessageFaults:
+    """The rates in force and what they did so far. Outlives a restart of the broker."""
 
     seed: int
-    now: Weather = CALM
+    now: FaultRates = NO_FAULTS
     counts: Counter[str] = field(default_factory=Counter)
     hits: list[tuple[str, float, str]] = field(default_factory=list)
     """What happened to a message: kind, time, the id of its job or task."""
@@ -49,9 +49,9 @@ class Climate:
         self.chance = random.Random(self.seed)
         self.has_struck = False
 
-    def change(self, weather: Weather) -> None:
-        """Another weather. It is sure to strike the first that it can."""
-        self.now, self.has_struck = weather, False
+    def change(self, rates: FaultRates) -> None:
+        """Set the rates. The first message that a fault can strike is always struck."""
+        self.now, self.has_struck = rates, False
 
     def strikes(self, likelihood: float) -> bool:
         if likelihood <= 0 or (self.has_struck and self.chance.random() >= likelihood):
@@ -60,7 +60,7 @@ class Climate:
         return True
 
     def companions(self, message: Message) -> Iterator[Message]:
-        """Its double, and one that nobody can read or that names what no table can hold."""
+        """Extra messages: a duplicate, and a garbled copy that cannot be parsed or stored."""
         if self.strikes(self.now.twice):
             self.counts["message doubled"] += 1
             yield replace(message)
@@ -76,40 +76,43 @@ class Climate:
             self.hits.append((kind, time.time(), found[1].decode()))
 
 
-def broker_under(climate: Climate) -> type[Broker]:
-    """A broker whose doors obey the climate."""
+def faulty_broker(faults: MessageFaults) -> type[Broker]:
+    """A broker class that applies the faults where messages come in and go out."""
 
-    class WeatheredBroker(Broker):
-        """Loses, doubles, delays, reorders and garbles."""
+    class FaultyBroker(Broker):
+        """Loses, duplicates, delays, reorders and garbles messages."""
 
         def accept(self, queue: Queue, message: Message, visible_at: float | None) -> int:
-            weather = climate.now
-            climate.counts["messages"] += 1
-            if climate.strikes(weather.lose):
-                climate.note("message lost", message)
+            rates = faults.now
+            faults.counts["messages"] += 1
+            if faults.strikes(rates.lose):
+                faults.note("message lost", message)
                 return 0
-            for companion in climate.companions(message):
+            for companion in faults.companions(message):
                 super().accept(queue, companion, visible_at)
-            if climate.strikes(weather.delay):
-                climate.note("message delayed", message)
-                wait = climate.chance.uniform(0, weather.longest_delay)
+            if faults.strikes(rates.delay):
+                faults.note("message delayed", message)
+                wait = faults.chance.uniform(0, rates.longest_delay)
                 visible_at = max(visible_at or 0, time.time() + wait)
             return super().accept(queue, message, visible_at)
 
         def deliver(self, link: Link, received: Message, lock: Lock | None) -> None:
-            climate.counts["deliveries"] += 1
+            faults.counts["deliveries"] += 1
             if received.delivery_count:
-                climate.counts["redeliveries"] += 1
-            if lock is not None and climate.strikes(climate.now.lose_delivery):
-                climate.note("delivery lost", received)
+                faults.counts["redeliveries"] += 1
+            if lock is not None and faults.strikes(faults.now.lose_delivery):
+                faults.note("delivery lost", received)
                 return
             super().deliver(link, received, lock)
 
-    return WeatheredBroker
+    return FaultyBroker
 
 
 def lose_locks(broker: Broker) -> None:
-    """Every message that somebody works on comes again. Called on the broker's thread."""
+    """Expire every lock, so that messages in progress are delivered again.
+
+    Must be called on the broker's thread.
+    """
     for queue in broker.queues.values():
         for lock in queue._locks.values():
             lock.until = 0.0
