@@ -1,4 +1,4 @@
-"""The client of a Geolathe API: `Client(base_url, key).submit("process_raster", ...).wait()`."""
+"""The Python client of Geolathe: `Client(url, key).submit("process_raster", ...).wait()`."""
 
 from geolathe.client import Client
 from geolathe.errors import Error, Refused, Unreachable

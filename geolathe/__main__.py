@@ -1,4 +1,4 @@
-"""`python -m geolathe`: the same as the command `geolathe`."""
+"""`python -m geolathe`, the same as the command `geolathe`."""
 
 import sys
 

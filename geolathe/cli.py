@@ -16,16 +16,16 @@ from rich.console import Console
 
 from geolathe import display
 from geolathe.client import Client
-from geolathe.errors import Error, Refused, Unreachable, as_json
+from geolathe.errors import Error, Refused, Unreachable, describe
 from geolathe.job import Job
-from geolathe.sending import find_sidecars
+from geolathe.upload import find_sidecars
 
 EXIT_CODES = {"completed": 0, "failed": 1, "cancelled": 4, "completed_with_errors": 5}
-REFUSED, UNREACHABLE, INTERRUPTED, NO_READER, OTHER = 3, 6, 130, 141, 1
-EPILOG = """GEOLATHE_URL names the API, such as https://name.azurewebsites.net/api; GEOLATHE_KEY
-is its function key. Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 refused by the API,
-4 cancelled, 5 completed with errors, 6 the API does not answer, 130 interrupted, 141 nobody
-reads the output."""
+REFUSED, UNREACHABLE, INTERRUPTED, PIPE_CLOSED, OTHER = 3, 6, 130, 141, 1
+EPILOG = """GEOLATHE_URL is the API's URL, such as https://name.azurewebsites.net/api, and
+GEOLATHE_KEY a function key. Exit codes: 0 completed, 1 failed, 2 invalid usage, 3 rejected by
+the API, 4 cancelled, 5 completed with errors, 6 API unreachable, 130 interrupted, 141 output
+pipe closed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,32 +38,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(options)
         print(end="", flush=True)
     except BrokenPipeError:
-        _let_go_of_output()
-        return NO_READER
+        _discard_output()
+        return PIPE_CLOSED
     except OSError as error:
-        _let_go_of_output()
-        return _sorry(options, Error(f"cannot write: {error.strerror}"), OTHER)
+        _discard_output()
+        return _report(options, Error(f"cannot write the output: {error.strerror}"), OTHER)
     return code
 
 
 def _run(options: argparse.Namespace) -> int:
-    """The command's exit code, with what went wrong told."""
+    """The exit code of the command; errors are printed."""
     try:
         with Client(options.url, options.key) as client:
             run: Callable[..., int] = options.run
-            return run(client, options, display.terminal(stderr=options.json))
+            return run(client, options, display.open_console(stderr=options.json))
     except Refused as error:
-        return _sorry(options, error, REFUSED)
+        return _report(options, error, REFUSED)
     except Unreachable as error:
-        return _sorry(options, error, UNREACHABLE)
+        return _report(options, error, UNREACHABLE)
     except Error as error:
-        return _sorry(options, error, OTHER)
+        return _report(options, error, OTHER)
     except KeyboardInterrupt:
-        return _sorry(options, Error("interrupted; a job goes on without us"), INTERRUPTED)
+        return _report(options, Error(options.on_interrupt), INTERRUPTED)
 
 
 def submit(client: Client, options: argparse.Namespace, console: Console) -> int:
-    """Upload a raster when one is named, start the job, follow it."""
+    """Upload the file, if one is given, submit the job and follow it."""
     words = list(options.words)
     file = Path(words.pop(0)) if words and _is_file(words[0]) else None
     parameters = parse_parameters(words)
@@ -72,15 +72,14 @@ def submit(client: Client, options: argparse.Namespace, console: Console) -> int
             display.upload(client, sidecar, None, console)
         parameters = display.upload(client, file, None, console) | parameters
     job = client.submit(options.type, parameters)
-    display.say(console, f"job {job.id}" + ("" if job.is_new else " (known already)"))
+    display.print_line(console, f"job {job.id}" + ("" if job.is_new else " (already known)"))
     if options.no_wait:
-        return _tell(job, options, console, code=0)
-    return _tell(display.follow(job, console), options, console)
+        return _print_job(job, options, console, code=0)
+    return _follow(job, options, console)
 
 
 def watch(client: Client, options: argparse.Namespace, console: Console) -> int:
-    job = _find(client, options.job)
-    return _tell(display.follow(job, console), options, console)
+    return _follow(_find(client, options.job), options, console)
 
 
 def jobs(client: Client, options: argparse.Namespace, console: Console) -> int:
@@ -88,7 +87,7 @@ def jobs(client: Client, options: argparse.Namespace, console: Console) -> int:
     if options.json:
         _print_json([job.data for job in found])
     else:
-        console.print(display.job_table(found))
+        console.print(display.render_jobs(found))
     return 0
 
 
@@ -97,19 +96,19 @@ def show(client: Client, options: argparse.Namespace, console: Console) -> int:
     if options.json:
         _print_json(job.data)
     else:
-        console.print(display.job_page(job), soft_wrap=True)
+        console.print(display.render_job(job), soft_wrap=True)
     return 0
 
 
 def cancel(client: Client, options: argparse.Namespace, console: Console) -> int:
-    return _tell(_find(client, options.job).cancel(), options, console, code=0)
+    return _print_job(_find(client, options.job).cancel(), options, console, code=0)
 
 
 def retry(client: Client, options: argparse.Namespace, console: Console) -> int:
     job = _find(client, options.job).retry()
     if options.no_wait:
-        return _tell(job, options, console, code=0)
-    return _tell(display.follow(job, console), options, console)
+        return _print_job(job, options, console, code=0)
+    return _follow(job, options, console)
 
 
 def types(client: Client, options: argparse.Namespace, console: Console) -> int:
@@ -117,24 +116,24 @@ def types(client: Client, options: argparse.Namespace, console: Console) -> int:
     if options.json:
         _print_json(found)
     else:
-        console.print(display.type_table(found))
+        console.print(display.render_types(found))
     return 0
 
 
 def parse_parameters(words: Sequence[str]) -> dict[str, Any]:
-    """`key=value` pairs; a value that reads as JSON is that, any other is text."""
+    """Parse `key=value` pairs. A value that is valid JSON is decoded, any other is a string."""
     parameters: dict[str, Any] = {}
     for word in words:
         key, separator, value = word.partition("=")
         if not separator or not key:
-            raise Error(f"{word!r} is not key=value, such as output_tier=visualization")
+            raise Error(f"expected key=value, got {word!r} (example: output_tier=visualization)")
         if key in parameters:
-            raise Error(f"{key} is given twice")
-        parameters[key] = _value(value)
+            raise Error(f"parameter {key} is given twice")
+        parameters[key] = _parse_value(value)
     return parameters
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         value = json.loads(text)
         json.dumps(value, allow_nan=False)
@@ -144,30 +143,37 @@ def _value(text: str) -> Any:
 
 
 def _is_file(word: str) -> bool:
-    """A word with = in it is a parameter, unless there is a file of that name."""
+    """Whether a word names a file: one with "=" is a parameter unless such a file exists."""
     return "=" not in word or Path(word).is_file()
 
 
-def _find(client: Client, name: str) -> Job:
-    """The job of an id, or of the beginning of one among the newest thousand."""
-    if len(name) >= 64:
-        return client.show(name)
+def _find(client: Client, prefix: str) -> Job:
+    """The job with this id, or the one of the newest thousand whose id starts with the prefix."""
+    if len(prefix) >= 64:
+        return client.show(prefix)
     newest = itertools.islice(client.jobs(), 1000)
-    found = [job for job in newest if job.id.startswith(name)]
-    if len(found) != 1:
-        many = (
-            f"{len(found)} of the newest jobs begin" if found else "no job among the newest begins"
-        )
-        raise Error(f"{many} with {name!r}: give more of the id")
+    found = [job for job in newest if job.id.startswith(prefix)]
+    if not found:
+        raise Error(f"none of the newest 1000 jobs has an id that starts with {prefix!r}")
+    if len(found) > 1:
+        raise Error(f"{len(found)} jobs have an id that starts with {prefix!r}; give more digits")
     return client.show(found[0].id)
 
 
-def _tell(job: Job, options: argparse.Namespace, console: Console, code: int | None = None) -> int:
-    """Print how a job stands. Returns the exit code of its outcome."""
+def _follow(job: Job, options: argparse.Namespace, console: Console) -> int:
+    """Show the job's progress until it has ended. Returns the exit code for its status."""
+    options.on_interrupt = "interrupted; the job keeps running"
+    return _print_job(display.follow(job, console), options, console)
+
+
+def _print_job(
+    job: Job, options: argparse.Namespace, console: Console, code: int | None = None
+) -> int:
+    """Print a job. Returns `code`, by default the exit code for the job's status."""
     if options.json:
         _print_json(job.data)
     else:
-        console.print(display.outcome(job), soft_wrap=True)
+        console.print(display.render_outcome(job), soft_wrap=True)
     return EXIT_CODES.get(job.status, 0) if code is None else code
 
 
@@ -175,59 +181,57 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def _sorry(options: argparse.Namespace, error: Error, code: int) -> int:
-    """Tell what went wrong: people on stderr, programs that asked for JSON on stdout, too."""
-    display.say(display.terminal(stderr=True), f"geolathe: {error}")
+def _report(options: argparse.Namespace, error: Error, code: int) -> int:
+    """Print an error on stderr and, with --json, also as JSON on stdout. Returns `code`."""
+    display.print_line(display.open_console(stderr=True), f"geolathe: {error}")
     if options.json:
-        _print_json({"error": as_json(error)})
+        _print_json({"error": describe(error)})
     return code
 
 
-def _let_go_of_output() -> None:
-    """Nothing can be written there any more, also not when Python ends."""
+def _discard_output() -> None:
+    """Redirect stdout to /dev/null, so that Python's flush at exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--json", action="store_true", help="print JSON, and nothing else, also of an error"
-    )
-    common.add_argument("--url", help="the API (GEOLATHE_URL)")
-    common.add_argument("--key", help="its function key (GEOLATHE_KEY)")
+    common.add_argument("--json", action="store_true", help="print JSON only, errors included")
+    common.add_argument("--url", help="the API's URL (default: GEOLATHE_URL)")
+    common.add_argument("--key", help="the function key (default: GEOLATHE_KEY)")
     parser = argparse.ArgumentParser(
-        prog="geolathe", description="Rasters become maps.", epilog=EPILOG
+        prog="geolathe", description="Turn rasters into maps.", epilog=EPILOG
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(run: Callable[..., int], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(run.__name__, parents=[common], help=text, description=text)
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, on_interrupt="interrupted")
         return command
 
-    command = add(submit, "upload a raster with its sidecars, start a job, follow it")
+    command = add(submit, "upload a raster with its sidecars, submit a job, follow it")
     command.add_argument("words", nargs="*", metavar="[FILE] key=value", help="job parameters")
     command.add_argument("--type", default="process_raster", help="the job type")
     command.add_argument("--no-wait", action="store_true", help="do not follow the job")
     command = add(jobs, "list jobs, newest first")
-    command.add_argument("--status", help="of one status or several, with commas")
-    command.add_argument("--type", help="of one type")
-    command.add_argument("--limit", type=_count, default=20, help="how many at most (20)")
+    command.add_argument("--status", help="only this status, or several separated by commas")
+    command.add_argument("--type", help="only this job type")
+    command.add_argument("--limit", type=_count, default=20, help="at most this many (default: 20)")
     for run, text in (
-        (watch, "follow a job to its end"),
-        (show, "a job with its parameters, stages and failed tasks"),
-        (cancel, "stop a job at once and remove what it made"),
-        (retry, "run what failed again, and follow it"),
+        (watch, "follow a job until it has ended"),
+        (show, "show a job with its parameters, stages and failed tasks"),
+        (cancel, "cancel a job and remove what it has written"),
+        (retry, "run the failed tasks of a job again and follow it"),
     ):
         command = add(run, text)
-        command.add_argument("job", help="its id, or the beginning of it")
+        command.add_argument("job", help="a job id, or the beginning of one")
         if run is retry:
             command.add_argument("--no-wait", action="store_true", help="do not follow the job")
-    add(types, "what can be submitted")
+    add(types, "list the job types and their parameters")
     return parser

@@ -1,4 +1,4 @@
-"""The API of one deployment, in Azure or on this machine."""
+"""The client of one Geolathe deployment."""
 
 from __future__ import annotations
 
@@ -16,37 +16,45 @@ from urllib.parse import quote
 
 import httpx
 
-from geolathe.errors import Error, Unreachable, refusal
+from geolathe.errors import Error, Unreachable, parse_refusal
 from geolathe.job import Job
-from geolathe.sending import send_file
+from geolathe.upload import upload_file
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 30  # seconds during which an API that is away is asked again
-WRITE = 3600.0  # seconds that one block of an upload may take
+RETRY_SECONDS = 30.0
+BLOCK_SECONDS = 3600.0
+"""The longest time that the upload of one block may take."""
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 class Client:
-    """Submits, watches and repairs jobs.
+    """Submits jobs, follows them, and transfers files.
 
-    `base_url` ends in /api. Without arguments GEOLATHE_URL and GEOLATHE_KEY are read. An API that
-    restarts is waited for: every request here can be sent again without harm.
+    `base_url` ends in `/api`. Without arguments, GEOLATHE_URL and GEOLATHE_KEY are read from the
+    environment. While the API is unreachable or answers with a server error, requests are repeated
+    for `retry_seconds`; every request of this class is safe to repeat.
     """
 
     def __init__(
-        self, base_url: str | None = None, key: str | None = None, *, patience: float = PATIENCE
+        self,
+        base_url: str | None = None,
+        key: str | None = None,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        url = _address(base_url or os.environ.get("GEOLATHE_URL", ""))
+        url = _parse_url(base_url or os.environ.get("GEOLATHE_URL", ""))
         key = key or os.environ.get("GEOLATHE_KEY", "")
         if not re.fullmatch(r"[\x21-\x7e]*", key):
-            raise Error("the function key is none: it has only visible ASCII characters")
-        local = url.host in ("127.0.0.1", "localhost", "::1")
-        self.patience = patience
-        # A proxy has no business between two programs of one machine.
+            raise Error("invalid function key: only visible ASCII characters are allowed")
+        self.retry_seconds = retry_seconds
+        # A proxy from the environment cannot reach services on this machine.
+        use_proxy = url.host not in LOCAL_HOSTS
         self._api = httpx.Client(
-            base_url=url, headers={"x-functions-key": key}, timeout=60, trust_env=not local
+            base_url=url, headers={"x-functions-key": key}, timeout=60, trust_env=use_proxy
         )
-        self._storage = httpx.Client(timeout=httpx.Timeout(60, write=WRITE), trust_env=not local)
+        timeout = httpx.Timeout(60, write=BLOCK_SECONDS)
+        self._storage = httpx.Client(timeout=timeout, trust_env=use_proxy)
 
     def __enter__(self) -> Client:
         return self
@@ -60,6 +68,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        """Close the connections. A `with` block does the same at its end."""
         self._api.close()
         self._storage.close()
 
@@ -71,46 +80,56 @@ class Client:
         idempotency_key: str | None = None,
         **more: Any,
     ) -> Job:
-        """Start a job, or find the one that does the same. Raises Refused."""
+        """Submit a job, or find the existing job with the same parameters and source.
+
+        `more` is added to `parameters`. `Job.is_new` tells which of the two happened. Raises
+        Refused when a parameter is invalid.
+        """
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         body = {**(parameters or {}), **more}
-        answer = self.post(f"/jobs/submit/{quote(job_type, safe='')}", body, key)
-        job = self.show(answer["job_id"])
-        job.is_new = not answer["idempotent"]
+        response = self.post(f"/jobs/submit/{quote(job_type, safe='')}", body, key)
+        job = self.show(response["job_id"])
+        job.is_new = not response["idempotent"]
         return job
 
     def show(self, job_id: str) -> Job:
-        """A job as it stands. Raises Refused."""
+        """The job with this id. Raises Refused when there is none."""
         job = self.status(job_id)
         assert job is not None
         return job
 
     def status(self, job_id: str, wait: float = 0.0, etag: str = "") -> Job | None:
-        """A job, as soon as its ETag is another or `wait` is over; None when it is the same."""
+        """The job with this id, or None while its ETag is still `etag`.
+
+        With `wait`, the response is delayed by up to that many seconds until the job changes.
+        """
         headers = {"If-None-Match": etag} if etag else {}
         path = f"/jobs/status/{quote(job_id, safe='')}"
-        answer = self._ask("GET", path, params={"wait": wait}, headers=headers)
-        if answer.status_code == 304:
+        response = self._request("GET", path, params={"wait": wait}, headers=headers)
+        if response.status_code == 304:
             return None
-        return Job(self, _body(answer), answer.headers.get("etag", ""))
+        return Job(self, _read_json(response), response.headers.get("etag", ""))
 
     def jobs(self, status: str | None = None, job_type: str | None = None) -> Iterator[Job]:
-        """Jobs, newest first, page by page. `status` may name several, with commas."""
-        wanted = {"status": status, "job_type": job_type}
-        filters = {name: value for name, value in wanted.items() if value}
+        """All jobs, newest first, fetched page by page.
+
+        `status` and `job_type` filter the list; several values are separated by commas.
+        """
+        given = {"status": status, "job_type": job_type}
+        filters = {name: value for name, value in given.items() if value}
         return (Job(self, data) for data in self.pages("/jobs", "jobs", **filters))
 
     def cancel(self, job_id: str) -> Job:
-        """Stop a job at once. Raises Refused when it has ended."""
+        """Cancel a job and remove what it has written. Raises Refused when it has ended."""
         return self.show(job_id).cancel()
 
     def retry(self, job_id: str) -> Job:
-        """Run what failed again. Raises Refused when nothing did."""
+        """Run the failed tasks of a job again. Raises Refused when no task has failed."""
         return self.show(job_id).retry()
 
     def types(self) -> list[dict[str, Any]]:
-        """What can be submitted: stages, JSON Schema of the parameters, an example."""
-        return list(_body(self._ask("GET", "/job-types"))["job_types"])
+        """The job types: stages, JSON Schema of the parameters, an example."""
+        return list(_read_json(self._request("GET", "/job-types"))["job_types"])
 
     def upload(
         self,
@@ -118,81 +137,82 @@ class Client:
         name: str | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> dict[str, str]:
-        """Send a file to storage, unless the same bytes are there.
+        """Upload a file to the bronze container, unless the blob already has the same content.
 
-        Returns the parameters that name it. `progress` is called with bytes sent and in all.
+        `name` is the name of the blob, by default that of the file. `progress(sent, total)` is
+        called with numbers of bytes. Returns the job parameters `container_name` and `blob_name`.
         """
-        return send_file(self, self._storage, Path(file), name, progress)
+        return upload_file(self, self._storage, Path(file), name, progress)
 
     def post(
         self, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """The answer to a POST. Raises Refused."""
+        """Send a POST request with a JSON body and return the response. Raises Refused."""
         try:
             content = json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
         except ValueError as error:
-            raise Error(f"this cannot be sent as JSON: {error}") from None
-        said = {"content-type": "application/json", **(headers or {})}
-        return _body(self._ask("POST", path, content=content, headers=said))
+            raise Error(f"the parameters cannot be encoded as JSON: {error}") from None
+        headers = {"content-type": "application/json", **(headers or {})}
+        return _read_json(self._request("POST", path, content=content, headers=headers))
 
     def pages(self, path: str, name: str, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Everything that a paged route has, fetched as it is asked for."""
+        """The entries of the list `name` of a paged route; pages are fetched when needed."""
         after: dict[str, Any] = {}
         while True:
-            page = _body(self._ask("GET", path, params={**filters, **after}))
+            page = _read_json(self._request("GET", path, params={**filters, **after}))
             yield from page[name]
             if "next" not in page:
                 return
             after = {"after": page["next"]}
 
-    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Ask, again while nobody answers or the API says it is not well. Raises Error."""
-        until = time.monotonic() + self.patience
-        answer = self._try(method, path, **request)
-        if isinstance(answer, Error) and self.patience:
-            logger.warning("%s; asking again for %g s", answer, self.patience)
-        while isinstance(answer, Error):
-            if time.monotonic() > until:
-                raise answer
+    def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Send a request, again while the API is unreachable or reports a server error."""
+        deadline = time.monotonic() + self.retry_seconds
+        response = self._send(method, path, **request)
+        if isinstance(response, Error) and self.retry_seconds:
+            logger.warning("%s; retrying for %g s", response, self.retry_seconds)
+        while isinstance(response, Error):
+            if time.monotonic() > deadline:
+                raise response
             time.sleep(1)
-            answer = self._try(method, path, **request)
-        return answer
+            response = self._send(method, path, **request)
+        return response
 
-    def _try(self, method: str, path: str, **request: Any) -> httpx.Response | Error:
-        """An answer, or trouble that may pass. Raises Refused when it will not."""
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response | Error:
+        """A response, or an error after which a retry makes sense. Raises Refused otherwise."""
         try:
-            answer = self._api.request(method, path, **request)
+            response = self._api.request(method, path, **request)
         except httpx.RequestError as error:
-            return Unreachable(f"{self._api.base_url} does not answer: {error}")
-        if answer.is_success or answer.status_code == 304:
-            return answer
-        trouble = refusal(answer)
-        if answer.status_code < 500:
-            raise trouble
-        return trouble
+            return Unreachable(f"cannot reach {self._api.base_url}: {error}")
+        if response.is_success or response.status_code == 304:
+            return response
+        refused = parse_refusal(response)
+        if response.status_code < 500:
+            raise refused
+        return refused
 
 
-def _address(text: str) -> httpx.URL:
-    """The API's address. Raises Unreachable when it can be none."""
-    example = "set GEOLATHE_URL, such as https://name.azurewebsites.net/api"
+def _parse_url(text: str) -> httpx.URL:
+    """The API URL. Raises Unreachable when it is missing or invalid."""
+    example = "set GEOLATHE_URL, for example to https://name.azurewebsites.net/api"
     if not text:
-        raise Unreachable(f"no API is named: {example}")
+        raise Unreachable(f"API URL not set; {example}")
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise Unreachable(f"{text!r} is no address of an API ({error}): {example}") from None
+        raise Unreachable(f"not a valid API URL: {text!r} ({error}); {example}") from None
     if url.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", url.host):
-        raise Unreachable(f"{text!r} is no address of an API: {example}")
+        raise Unreachable(f"not a valid API URL: {text!r}; {example}")
     return url
 
 
-def _body(answer: httpx.Response) -> dict[str, Any]:
-    """The JSON of an answer. Raises Error when whoever answers is no Geolathe."""
+def _read_json(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object in a response. Raises Error when there is none."""
     try:
-        body = answer.json()
+        body = response.json()
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        where = answer.url.copy_with(query=None)
-        raise Error(f"{where} does not answer in JSON: GEOLATHE_URL is that of something else")
+        url = response.url.copy_with(query=None)
+        raise Error(f"the response of {url} is not JSON; GEOLATHE_URL is not a Geolathe API")
     return body

@@ -1,4 +1,4 @@
-"""Jobs on a terminal: bars while they run, lines in a log, tables."""
+"""Output of the command: progress bars on a terminal, lines in a log, tables."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from rich.text import Text
 from geolathe.client import Client
 from geolathe.job import Job
 
-WIDE = 1000
-ID_BEGINNING = 12
+PIPE_WIDTH = 1000
+ID_PREFIX = 12
 STYLES = {
     "completed": "green",
     "completed_with_errors": "yellow",
@@ -37,27 +37,27 @@ STYLES = {
 
 
 class Terminal(Console):
-    """A console whose reader may go away: whoever prints learns of it."""
+    """A console that raises BrokenPipeError when its reader has closed the pipe."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
-def terminal(stderr: bool = False) -> Console:
-    """Where people read. What is no terminal has no width: a row stays one line there."""
+def open_console(stderr: bool = False) -> Console:
+    """A console on stdout or stderr. In a pipe or file, lines are not wrapped."""
     console = Terminal(stderr=stderr)
     if not console.is_terminal:
-        console.width = WIDE
+        console.width = PIPE_WIDTH
     return console
 
 
 def follow(job: Job, console: Console) -> Job:
-    """Show a job's stages until it is over: bars on a terminal, lines elsewhere."""
+    """Show a job's stages until it has ended: bars on a terminal, lines elsewhere."""
     return _follow_bars(job, console) if console.is_terminal else _follow_lines(job, console)
 
 
 def upload(client: Client, file: Path, name: str | None, console: Console) -> dict[str, str]:
-    """Send a file with a bar. Returns the parameters that name it."""
+    """Upload a file with a progress bar. Returns the job parameters that name the blob."""
     columns = (TextColumn("  upload {task.description}"), BarColumn(), DownloadColumn())
     bar = Progress(
         *columns,
@@ -89,21 +89,21 @@ def _follow_bars(job: Job, console: Console) -> Job:
 
 
 def _follow_lines(job: Job, console: Console) -> Job:
-    told: dict[int, str] = {}
+    shown: dict[int, str] = {}
     started = time.monotonic()
     for _ in job.follow():
         for stage in job.stages:
-            if stage["status"] in ("pending", told.get(stage["stage"])):
+            if stage["status"] in ("pending", shown.get(stage["stage"])):
                 continue
-            told[stage["stage"]] = stage["status"]
+            shown[stage["stage"]] = stage["status"]
             done = f"{stage['status']} ({stage['completed_tasks']}/{stage['total_tasks']})"
             after = time.monotonic() - started
-            say(console, f"  {stage['name']:<20} {done:<32} {after:6.1f} s")
+            print_line(console, f"  {stage['name']:<20} {done:<32} {after:6.1f} s")
     return job
 
 
-def outcome(job: Job) -> RenderableType:
-    """What came of a job: its links, or its reason."""
+def render_outcome(job: Job) -> RenderableType:
+    """The status of a job, with its result or error and its warnings."""
     lines: list[RenderableType] = [_plain(job.reason, style=STYLES.get(job.status, ""))]
     result = job.result or {}
     if "share_url" in result:
@@ -115,61 +115,63 @@ def outcome(job: Job) -> RenderableType:
     return Group(*lines)
 
 
-def job_page(job: Job) -> RenderableType:
-    """A job with its parameters, stages, and the tasks that failed."""
+def render_job(job: Job) -> RenderableType:
+    """A job with its parameters, stages and failed tasks."""
     head = Table.grid(padding=(0, 2))
     for name in ("job_id", "job_type", "created_at", "started_at", "finished_at"):
         head.add_row(name, _plain(str(job.data.get(name) or "")))
     for name, value in job.parameters.items():
         if value is not None:
             head.add_row(_plain(f"  {name}"), _plain(str(value)))
-    failed = [_failed_task(task) for task in job.tasks() if task["error"]] if job.error else []
-    return Group(head, "", _stages(job.stages), "", outcome(job), *failed)
+    failed = (
+        [_render_failed_task(task) for task in job.tasks() if task["error"]] if job.error else []
+    )
+    return Group(head, "", _render_stages(job.stages), "", render_outcome(job), *failed)
 
 
-def job_table(jobs: Iterable[Job]) -> Table:
-    """A list of jobs. An id's beginning is enough for every command."""
+def render_jobs(jobs: Iterable[Job]) -> Table:
+    """A list of jobs. Every command accepts the beginning of a job id."""
     table = Table(box=None, pad_edge=False)
     for column in ("job", "type", "status", "stage", "created", "about"):
-        least = ID_BEGINNING if column == "job" else None
-        table.add_column(column, no_wrap=column != "about", min_width=least)
+        min_width = ID_PREFIX if column == "job" else None
+        table.add_column(column, no_wrap=column != "about", min_width=min_width)
     for job in jobs:
         table.add_row(
-            job.id[:ID_BEGINNING],
+            job.id[:ID_PREFIX],
             _plain(job.type),
             _plain(job.status, style=STYLES.get(job.status, "")),
             f"{job.data['stage']}/{job.data['total_stages']}",
             f"{datetime.fromisoformat(job.data['created_at']).astimezone():%Y-%m-%d %H:%M:%S}",
-            _plain(_about(job)),
+            _plain(_summarize(job)),
         )
     return table
 
 
-def type_table(types: Iterable[dict[str, Any]]) -> Table:
-    """Job types with their parameters; those that must be given have a star."""
+def render_types(types: Iterable[dict[str, Any]]) -> Table:
+    """Job types with their parameters; an asterisk marks the required ones."""
     table = Table(box=None, pad_edge=False)
     for column in ("type", "parameters", ""):
         table.add_column(column)
     for each in types:
         schema = each["parameters"]
-        wanted = set(schema.get("required", ()))
-        names = ", ".join(name + "*" * (name in wanted) for name in schema["properties"])
+        required = set(schema.get("required", ()))
+        names = ", ".join(name + "*" * (name in required) for name in schema["properties"])
         table.add_row(_plain(each["job_type"]), _plain(names), _plain(each["description"]))
     return table
 
 
-def say(console: Console, text: str) -> None:
-    """A line as it is: no markup, no colours, no wrapping."""
+def print_line(console: Console, text: str) -> None:
+    """Print a line unchanged: without markup, colours or wrapping."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _plain(text: str, style: str = "") -> Text:
-    """Text of others, without what a terminal would obey."""
+    """Text from outside, with control characters replaced."""
     shown = (char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
     return Text("".join(shown), style=style)
 
 
-def _stages(stages: Iterable[dict[str, Any]]) -> Table:
+def _render_stages(stages: Iterable[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("stage", "status", "tasks", "failed", "progress"):
         table.add_column(column)
@@ -184,13 +186,14 @@ def _stages(stages: Iterable[dict[str, Any]]) -> Table:
     return table
 
 
-def _failed_task(task: dict[str, Any]) -> Text:
+def _render_failed_task(task: dict[str, Any]) -> Text:
     error = task["error"]
-    where = f"{task['task_type']} {task['task_index']}, attempt {task['attempt']}"
-    return _plain(f"  {where}: {error['code']}: {error['message']}", style="red")
+    name = f"{task['task_type']} {task['task_index']}, attempt {task['attempt']}"
+    return _plain(f"  {name}: {error['code']}: {error['message']}", style="red")
 
 
-def _about(job: Job) -> str:
+def _summarize(job: Job) -> str:
+    """What the list says about a job: its error, or its most telling parameter."""
     if job.error:
         return f"{job.error['code']}: {job.error['message']}"
     parameters = job.parameters

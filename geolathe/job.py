@@ -1,4 +1,4 @@
-"""A job as the API tells of it."""
+"""One job of the API."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, Protocol
 from geolathe.errors import Error
 
 FINAL = ("completed", "completed_with_errors", "failed", "cancelled")
-LONG_POLL = 20.0  # seconds the API may keep us waiting for news
+LONG_POLL = 20.0
+"""Seconds for which one status request may wait for a change."""
 
 
 class Api(Protocol):
-    """What a job asks of the client that it came from."""
+    """The requests that a job makes through the client that returned it."""
 
     def status(self, job_id: str, wait: float = 0.0, etag: str = "") -> Job | None: ...
 
@@ -23,7 +24,7 @@ class Api(Protocol):
 
 
 class JobEnded(Error):
-    """A job ended without its result."""
+    """A job ended without a result: it failed or was cancelled. `job` is that job."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job.reason)
@@ -31,78 +32,91 @@ class JobEnded(Error):
 
 
 class Job:
-    """One job. `data` is the last answer of GET /api/jobs/status/{job_id}."""
+    """One job. `data` is the last response of `GET /api/jobs/status/{job_id}`."""
 
     def __init__(self, client: Api, data: dict[str, Any], etag: str = "") -> None:
         self._client = client
         self._etag = etag
         self.data = data
         self.is_new = False
-        """Whether the submission that returned this job started it."""
+        """Whether the submission that returned this job also created it."""
 
     def __repr__(self) -> str:
         return f"<Job {self.id[:12]} {self.type} {self.status}>"
 
     @property
     def id(self) -> str:
+        """The job id: 64 hexadecimal digits."""
         return str(self.data["job_id"])
 
     @property
     def type(self) -> str:
+        """The job type, such as `process_raster`."""
         return str(self.data["job_type"])
 
     @property
     def status(self) -> str:
+        """`queued`, `processing`, or one of the final statuses.
+
+        Final are `completed`, `completed_with_errors`, `failed` and `cancelled`.
+        """
         return str(self.data["status"])
 
     @property
     def is_final(self) -> bool:
+        """Whether the job has ended."""
         return self.status in FINAL
 
     @property
     def progress(self) -> float:
-        """From 0 to 1."""
+        """The fraction that is done, from 0 to 1."""
         return float(self.data.get("progress", 0.0))
 
     @property
     def stages(self) -> list[dict[str, Any]]:
+        """The stages with their status, task counts and progress."""
         return list(self.data.get("stages", ()))
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """The job's parameters, with defaults."""
         return dict(self.data["parameters"])
 
     @property
     def result(self) -> dict[str, Any] | None:
+        """The result of a completed job, otherwise None."""
         return self.data.get("result_data")
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """`code` and `message` of a job that failed."""
+        """`code` and `message` of a failed job, otherwise None."""
         return self.data.get("error")
 
     @property
     def reason(self) -> str:
-        """How it stands, in one sentence."""
+        """The status and, for a failed job, the error, in one sentence."""
         error = self.error or {}
-        why = ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))
-        return f"the job is {self.status}" + (f": {why}" if why else "")
+        detail = ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))
+        return f"the job is {self.status}" + (f": {detail}" if detail else "")
 
     def refresh(self, wait: float = 0.0) -> Job:
-        """Ask how it stands; with `wait`, as soon as that is not what is known here."""
-        news = self._client.status(self.id, wait=wait, etag=self._etag)
-        if news is not None:
-            self.data, self._etag = news.data, news._etag
+        """Fetch the current status; with `wait`, wait up to that many seconds for a change."""
+        changed = self._client.status(self.id, wait=wait, etag=self._etag)
+        if changed is not None:
+            self.data, self._etag = changed.data, changed._etag
         return self
 
     def follow(self, timeout: float | None = None) -> Iterator[Job]:
-        """This job after every change, until it is over. Raises Error when the time is."""
-        until = None if timeout is None else time.monotonic() + timeout
+        """Yield this job now and after every change, until it has ended.
+
+        Raises Error when it has not ended within `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
         yield self
         while not self.is_final:
-            left = LONG_POLL if until is None else until - time.monotonic()
+            left = LONG_POLL if deadline is None else deadline - time.monotonic()
             if left <= 0:
-                raise Error(f"after {timeout:g} s {self.reason} still")
+                raise Error(f"timed out after {timeout:g} s: {self.reason}")
             known = self._etag
             self.refresh(wait=min(left, LONG_POLL))
             if self._etag != known:
@@ -111,9 +125,10 @@ class Job:
     def wait(
         self, timeout: float | None = None, progress: Callable[[Job], object] | None = None
     ) -> Job:
-        """Wait for the end, calling `progress` after every change.
+        """Wait until the job has ended, calling `progress(job)` after every change.
 
-        Returns the job when it has a result; raises JobEnded when it failed or was cancelled.
+        Returns the job. Raises JobEnded when it ended without a result, and Error when it has not
+        ended within `timeout` seconds.
         """
         for job in self.follow(timeout):
             if progress is not None:
@@ -123,19 +138,19 @@ class Job:
         return self
 
     def cancel(self) -> Job:
-        """Stop it at once. Raises Refused when it has ended."""
+        """Cancel the job and remove what it has written. Raises Refused when it has ended."""
         self._client.post(f"/jobs/{self.id}/cancel")
         return self.refresh()
 
     def retry(self) -> Job:
-        """Run what failed again. Raises Refused when nothing did."""
+        """Run the failed tasks again. Raises Refused when no task has failed."""
         self._client.post(f"/jobs/{self.id}/retry")
         return self.refresh()
 
     def tasks(self) -> Iterator[dict[str, Any]]:
-        """Its tasks in order, with the attempts that came to nothing."""
+        """The tasks in order, with their unsuccessful attempts."""
         return self._client.pages(f"/jobs/{self.id}/tasks", "tasks")
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Its timeline."""
+        """The timeline, oldest event first."""
         return self._client.pages(f"/jobs/{self.id}/events", "events")

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from geolathe import Client, Refused
-from geolathe.sending import find_sidecars
+from geolathe.upload import find_sidecars
 from local.errors import LocalError
 from local.stack.environment import BRONZE, Environment
 from local.stack.stack import Stack

@@ -10,7 +10,7 @@ from azure.storage.blob import BlobServiceClient
 from rich.console import Console
 
 from geolathe import Client, Error, Refused, Unreachable, cli, display
-from geolathe.sending import find_sidecars, sidecar_names
+from geolathe.upload import find_sidecars, sidecar_names
 from local.errors import LocalError
 from local.stack.environment import BRONZE, Environment
 from local.steps import tell

@@ -1,159 +1,227 @@
-"""What the client makes of files, of answers, and of a job that moves."""
+"""The client: sidecars, uploads, error responses, and the display of a job."""
 
 import io
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 from rich.console import Console
 
+from core.uploads import RASTERS, UploadRequest
 from geolathe import Client, Error, Job, Refused, Unreachable, display
-from geolathe.errors import refusal
-from geolathe.sending import find_sidecars, send_file, sidecar_names
+from geolathe.errors import parse_refusal
+from geolathe.upload import find_sidecars, sidecar_names, upload_file
+
+ROOT = Path(__file__).parents[2]
 
 
-def told(status, text):
-    return str(refusal(httpx.Response(status, text=text)))
+def message(status, text):
+    return str(parse_refusal(httpx.Response(status, text=text)))
 
 
-def test_sidecars_are_found_beside_the_raster_by_name(tmp_path):
-    belongs = ["map.tif.aux.xml", "map.tif.msk", "map.tif.ovr", "map.TFW", "map.wld", "map.prj"]
-    others = ["map.tif", "map2.tif.aux.xml", "map.png", "map.jgw", "other.prj", "map.tif.bak"]
-    for name in belongs + others:
+def test_sidecars_are_found_by_name_in_the_folder_of_the_raster(tmp_path):
+    sidecars = ["map.tif.aux.xml", "map.tif.msk", "map.tif.ovr", "map.TFW", "map.wld", "map.prj"]
+    others = ["map.tif", "map2.tif.aux.xml", "map.png", "map.pgw", "other.prj", "map.tif.bak"]
+    for name in sidecars + others:
         (tmp_path / name).touch()
-    assert {file.name for file in find_sidecars(tmp_path / "map.tif")} == set(belongs)
+    assert {file.name for file in find_sidecars(tmp_path / "map.tif")} == set(sidecars)
 
 
 @pytest.mark.parametrize(
     ("name", "world"),
-    [("a.tif", "a.tfw"), ("a.tiff", "a.tiffw"), ("A.JP2", "a.j2w"), ("a.png", "a.pgw")],
+    [
+        ("a.tif", "a.tfw"),
+        ("a.tiff", "a.tiffw"),
+        ("a.tiff", "a.tfw"),
+        ("A.JP2", "a.j2w"),
+        ("a.png", "a.pgw"),
+    ],
 )
-def test_world_files_have_the_names_gdal_knows(name, world):
+def test_world_files_have_the_names_that_gdal_reads(name, world):
     assert world in sidecar_names(name)
+
+
+@pytest.mark.parametrize("suffix", RASTERS)
+def test_the_api_accepts_every_sidecar_of_a_raster(suffix):
+    for name in sidecar_names(f"a{suffix}"):
+        assert UploadRequest(name=name, size=1).name == name
 
 
 def test_raster_is_not_its_own_sidecar():
     assert "a.prj" not in sidecar_names("a.prj")
 
 
-def test_problem_is_told_with_each_field():
+def test_the_message_lists_each_invalid_field():
     problem = {
-        "title": "A parameter is wrong",
+        "title": "Invalid parameters",
         "detail": "output_tier: no; target_crs: no",
         "errors": [
             {"field": "output_tier", "value": "x", "message": "must be one of"},
-            {"field": "target_crs", "value": 1, "message": "is no CRS"},
+            {"field": "target_crs", "value": 1, "message": "not a CRS"},
         ],
     }
-    assert told(422, json.dumps(problem)).splitlines() == [
-        "HTTP 422: A parameter is wrong",
+    assert message(422, json.dumps(problem)).splitlines() == [
+        "HTTP 422: Invalid parameters",
         "  output_tier: must be one of",
-        "  target_crs: is no CRS",
+        "  target_crs: not a CRS",
     ]
 
 
-def test_problem_without_fields_is_told_with_its_detail():
-    answer = told(404, json.dumps({"title": "No blob", "detail": "x.tif in bronze"}))
-    assert answer == "HTTP 404: No blob: x.tif in bronze"
+def test_the_message_has_the_detail_of_a_problem_without_fields():
+    response = json.dumps({"title": "No blob", "detail": "x.tif in bronze"})
+    assert message(404, response) == "HTTP 404: No blob: x.tif in bronze"
 
 
 @pytest.mark.parametrize("text", ["<html>gateway</html>", "[1]", "", "{}"])
-def test_answer_that_is_no_problem_document_is_told_as_it_is(text):
-    answer = told(502, text)
-    assert answer.startswith("HTTP 502: ")
-    assert (text.strip("{}") or "HTTP 502") in answer
+def test_the_message_quotes_a_response_that_is_not_a_problem_document(text):
+    quoted = message(502, text)
+    assert quoted.startswith("HTTP 502: ")
+    assert (text.strip("{}") or "HTTP 502") in quoted
 
 
-def test_a_missing_key_is_told_with_its_cure():
-    assert "GEOLATHE_KEY" in told(401, "")
+def test_the_message_for_a_missing_key_names_the_variable():
+    assert "GEOLATHE_KEY" in message(401, "")
 
 
-class Desk:
-    """Grants addresses of blocks of 64 kB."""
+class UploadApi:
+    """Grants upload URLs with blocks of 64 kB."""
 
     granted = 0
 
     def post(self, path, body):
         name = body["name"]
         self.granted += 1
-        where = {"container_name": "bronze", "blob_name": name, "is_there": False}
-        return where | {
+        blob = {"container_name": "bronze", "blob_name": name, "is_there": False}
+        return blob | {
             "upload_url": f"https://storage/{name}?sig={self.granted}",
             "block_size": 2**16,
         }
 
 
-def sent(file, during=lambda: None, status=201):
-    """What reaches storage of a file to which something happens while it is sent."""
-    arrived = []
+def upload(file, during=lambda: None, status=201):
+    """The bodies that storage receives; `during` is called for each of them."""
+    received = []
 
-    def take(request):
+    def receive(request):
         during()
-        arrived.append(request.read())
+        received.append(request.read())
         return httpx.Response(status)
 
-    with httpx.Client(transport=httpx.MockTransport(take)) as storage:
-        send_file(Desk(), storage, file, None, None)
-    return arrived
+    with httpx.Client(transport=httpx.MockTransport(receive)) as storage:
+        upload_file(UploadApi(), storage, file, None, None)
+    return received
 
 
-def test_a_file_goes_block_by_block_and_then_their_list(tmp_path):
+def test_a_file_is_sent_in_blocks_and_then_committed(tmp_path):
     file = tmp_path / "a.tif"
     file.write_bytes(bytes(2**17 + 1))
-    *blocks, listed = sent(file)
+    *blocks, block_list = upload(file)
     assert [len(block) for block in blocks] == [2**16, 2**16, 1]
-    assert listed.count(b"<Latest>") == 3
+    assert block_list.count(b"<Latest>") == 3
 
 
-@pytest.mark.parametrize("now", [bytes(2**17 + 1), bytes(2**16), b"", bytes(2**16) + b"!" * 2**16])
-def test_a_file_that_changes_while_it_is_sent_is_not_shown(tmp_path, now):
+@pytest.mark.parametrize(
+    "content", [bytes(2**17 + 1), bytes(2**16), b"", bytes(2**16) + b"!" * 2**16]
+)
+def test_a_file_that_changes_during_the_upload_is_not_committed(tmp_path, content):
     file = tmp_path / "a.tif"
     file.write_bytes(bytes(2**17))
-    with pytest.raises(Error, match=r"a\.tif changed while it was sent"):
-        sent(file, lambda: file.write_bytes(now))
+    with pytest.raises(Error, match=r"a\.tif changed during the upload"):
+        upload(file, lambda: file.write_bytes(content))
 
 
-def test_a_permission_that_ends_on_the_way_is_asked_for_again(tmp_path):
-    file, desk, asked = tmp_path / "a.tif", Desk(), []
+def test_an_expired_upload_url_is_requested_again(tmp_path):
+    file, api, urls = tmp_path / "a.tif", UploadApi(), []
     file.write_bytes(bytes(2**17))
 
-    def take(request):
-        asked.append(str(request.url))
-        return httpx.Response(403 if len(asked) in (2, 4) else 201)
+    def receive(request):
+        urls.append(str(request.url))
+        return httpx.Response(403 if len(urls) in (2, 4) else 201)
 
-    with httpx.Client(transport=httpx.MockTransport(take)) as storage:
-        send_file(desk, storage, file, None, None)
-    assert ["sig=1" in url for url in asked] == [True, True, False, False, False]
-    assert desk.granted == 3
+    with httpx.Client(transport=httpx.MockTransport(receive)) as storage:
+        upload_file(api, storage, file, None, None)
+    assert ["sig=1" in url for url in urls] == [True, True, False, False, False]
+    assert api.granted == 3
 
 
-def test_a_permission_that_is_none_is_told(tmp_path):
+def test_a_rejected_upload_url_raises_refused(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"0")
     with pytest.raises(Refused, match="HTTP 403"):
-        sent(tmp_path / "a.tif", status=403)
+        upload(tmp_path / "a.tif", status=403)
 
 
-def test_an_empty_file_is_not_sent(tmp_path):
+def test_an_empty_file_is_not_uploaded(tmp_path):
     (tmp_path / "a.tif").touch()
     with pytest.raises(Error, match=r"a\.tif is empty"):
-        sent(tmp_path / "a.tif")
+        upload(tmp_path / "a.tif")
 
 
-def test_what_json_cannot_hold_is_refused_in_words():
+def test_parameters_that_json_cannot_hold_are_rejected():
     with Client("http://127.0.0.1:9/api", "key") as client, pytest.raises(Error, match="as JSON"):
         client.submit("hello_world", n=float("nan"))
 
 
-class Stranger(BaseHTTPRequestHandler):
-    """A web server that is no Geolathe."""
+JOB_ID = "0123456789abcdef" * 4
+
+
+class EndlessJob(BaseHTTPRequestHandler):
+    """An API with one job, which never ends. Requests are recorded in `server.requests`."""
+
+    def do_POST(self):
+        self.respond({"job_id": JOB_ID, "idempotent": False})
+
+    def do_GET(self):
+        self.respond({"job_id": JOB_ID, "job_type": "hello_world", "status": "processing"})
+
+    def respond(self, body):
+        self.server.requests.append((self.command, self.path))
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        content = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_an_interrupt_leaves_the_job_running():
+    with ThreadingHTTPServer(("127.0.0.1", 0), EndlessJob) as server:
+        server.requests = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        command = subprocess.Popen(
+            [sys.executable, "-m", "geolathe", "submit", "--type", "hello_world", "--url", url],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        assert command.stdout.readline() == f"job {JOB_ID}\n"
+        while len(server.requests) < 3:  # the command follows the job
+            time.sleep(0.01)
+        command.send_signal(signal.SIGINT)
+        _, error = command.communicate()
+        server.shutdown()
+    assert command.returncode == 130
+    assert error == "geolathe: interrupted; the job keeps running\n"
+    assert not [path for _, path in server.requests if path.endswith("/cancel")]
+
+
+class OtherServer(BaseHTTPRequestHandler):
+    """A web server that is not Geolathe."""
 
     def do_GET(self):
         moved = self.path.startswith("/moved")
         body = b"" if moved else b"<html>Welcome!</html>"
         self.send_response(301 if moved else 200)
-        self.send_header("Location", "https://elsewhere/api")
+        self.send_header("Location", "https://moved.example/api")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -163,44 +231,45 @@ class Stranger(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def stranger():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+def other_server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), OtherServer) as server:
         threading.Thread(target=server.serve_forever).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def test_a_server_that_is_no_geolathe_is_told(stranger):
-    with Client(f"{stranger}/api", "key") as client:
-        with pytest.raises(Error, match="/api/job-types does not answer in JSON"):
+def test_a_server_that_is_not_geolathe_is_reported(other_server):
+    with Client(f"{other_server}/api", "key") as client:
+        with pytest.raises(Error, match="/api/job-types is not JSON"):
             client.types()
-        with pytest.raises(Error, match="does not answer in JSON"):
+        with pytest.raises(Error, match="is not JSON"):
             next(client.jobs())
 
 
-def test_whoever_waits_for_an_api_that_is_away_is_told_once(caplog):
-    with Client("http://127.0.0.1:9/api", "key", patience=1) as client, pytest.raises(Unreachable):
+def test_an_unreachable_api_is_logged_once(caplog):
+    client = Client("http://127.0.0.1:9/api", "key", retry_seconds=1)
+    with client, pytest.raises(Unreachable):
         client.types()
-    [told] = [record.message for record in caplog.records if record.name.startswith("geolathe")]
-    assert told.startswith("http://127.0.0.1:9/api/ does not answer") and "again for 1 s" in told
+    [line] = [record.message for record in caplog.records if record.name.startswith("geolathe")]
+    assert line.startswith("cannot reach http://127.0.0.1:9/api/") and "retrying for 1 s" in line
 
 
-def test_an_api_that_moved_is_told(stranger):
-    with Client(f"{stranger}/moved", "key") as client, pytest.raises(Refused) as refused:
+def test_a_redirect_names_the_new_url(other_server):
+    with Client(f"{other_server}/moved", "key") as client, pytest.raises(Refused) as refused:
         client.types()
-    assert "it is at https://elsewhere/api" in str(refused.value)
+    assert "redirected to https://moved.example/api" in str(refused.value)
 
 
-def test_a_narrow_terminal_shows_the_beginning_of_every_id():
+def test_a_narrow_terminal_shows_the_beginning_of_every_job_id():
     data = {"job_id": "0123456789abcdef" * 4, "job_type": "hello_world", "status": "completed"}
     more = {"stage": 2, "total_stages": 2, "created_at": "2026-11-23T18:30:00Z", "parameters": {}}
     printed = io.StringIO()
-    Console(file=printed, width=30).print(display.job_table([Job(Desk(), data | more)]))
+    Console(file=printed, width=30).print(display.render_jobs([Job(UploadApi(), data | more)]))
     assert "0123456789ab" in printed.getvalue()
 
 
-class Moving:
-    """A job that is where it is told to be."""
+class FakeJob:
+    """A job that passes through the given states."""
 
     def __init__(self, *states):
         self.states = states
@@ -212,7 +281,7 @@ class Moving:
             yield self
 
 
-def test_each_stage_is_told_once_for_each_status():
+def test_each_stage_is_printed_once_per_status():
     def stages(*states):
         names = ["validate", "create_cog"]
         return [
@@ -221,7 +290,7 @@ def test_each_stage_is_told_once_for_each_status():
         ]
 
     first = stages("processing", "pending")
-    job, printed = Moving(first, first, stages("completed", "processing")), io.StringIO()
+    job, printed = FakeJob(first, first, stages("completed", "processing")), io.StringIO()
     assert display.follow(job, Console(file=printed, width=200)) is job
     assert [line.split()[:3] for line in printed.getvalue().splitlines()] == [
         ["validate", "processing", "(0/1)"],
