@@ -35,7 +35,7 @@ from core.models import (
     TaskMessage,
     TaskRecord,
 )
-from core.outcome import Lost, Outcome, Passing, Permanent, Success, call_plugin
+from core.outcome import Lost, Outcome, Transient, Permanent, Success, call_plugin
 from core.plan import make_result, plan_stage, prefixes_of_tasks, stored_results
 from core.ports import (
     ClaimOutcome,
@@ -53,12 +53,12 @@ from core.validation import validate_body
 
 logger = logging.getLogger(__name__)
 
-TOO_OFTEN = "MaxDeliveryCountExceeded"
-TURNS, BETWEEN_TURNS = 10, timedelta(seconds=30)
+MAX_DELIVERY_REASON = "MaxDeliveryCountExceeded"
+MAX_HANDOFFS, HANDOFF_DELAY = 10, timedelta(seconds=30)
 """How often a job that this release does not know waits for a host that does."""
-ELSEWHERE = RetryPolicy(base=timedelta(minutes=1))
+UNKNOWN_HANDLER_RETRY = RetryPolicy(base=timedelta(minutes=1))
 """How long a task whose handler this release does not know waits for a host that does."""
-DEADLY = 3
+DEAD_LETTER_LIMIT = 3
 """So many dead letters of one hint are the job's fault: an outage makes one, and no sweep runs."""
 
 
@@ -153,7 +153,7 @@ class CoreMachine:
                 self.bus.send_tasks([TaskMessage(task_id=task.task_id)])
         ended = [task for outcome, task in claims if outcome is ClaimOutcome.FINAL]
         for job_id, number in dict.fromkeys((task.job_id, task.stage) for task in ended):
-            self._pass_on(self.state.get_stage(job_id, number))
+            self._advance_if_closed(self.state.get_stage(job_id, number))
 
     def sweep(self, limit: int, grace: timedelta) -> int:
         """Send again what is overdue. Returns how many messages that were."""
@@ -192,7 +192,7 @@ class CoreMachine:
         """
         logger.error("dead letter in %s: %s %s", letter.queue, letter.reason, letter.description)
         alike = self.state.record_dead_letter(letter)
-        if letter.job_id and letter.reason == TOO_OFTEN and alike >= DEADLY:
+        if letter.job_id and letter.reason == MAX_DELIVERY_REASON and alike >= DEAD_LETTER_LIMIT:
             self._give_up(JobMessage.model_validate_json(letter.body), alike)
 
     def purge(self, age: timedelta, limit: int) -> int:
@@ -222,7 +222,7 @@ class CoreMachine:
         try:
             definition = self.registry.job(job.job_type)
         except UnknownJobType as error:
-            self._turn_away(job, message, error)
+            self._hand_off(job, message, error)
             return None
         if len(definition.stages) == job.total_stages:
             return definition
@@ -230,14 +230,14 @@ class CoreMachine:
             f"{job.job_type} has {len(definition.stages)} stages in this release,"
             f" and this job was stored with {job.total_stages}: submit it again"
         )
-        self._turn_away(job, message, UnknownJobType(words))
+        self._hand_off(job, message, UnknownJobType(words))
         return None
 
-    def _turn_away(self, job: JobRecord, message: JobMessage, error: UnknownJobType) -> None:
+    def _hand_off(self, job: JobRecord, message: JobMessage, error: UnknownJobType) -> None:
         """During a deploy another host may know the job. When none did for long, it ends."""
-        if message.turned_away < TURNS:
-            again = message.model_copy(update={"turned_away": message.turned_away + 1})
-            self.bus.send_jobs([again], due=datetime.now(UTC) + BETWEEN_TURNS)
+        if message.handoffs < MAX_HANDOFFS:
+            again = message.model_copy(update={"handoffs": message.handoffs + 1})
+            self.bus.send_jobs([again], due=datetime.now(UTC) + HANDOFF_DELAY)
         elif job.status.is_final:
             self.state.mark_discarded(job, self.leases.lease)
         else:
@@ -249,7 +249,7 @@ class CoreMachine:
         if definition is None:
             return
         outcome = call_plugin(lambda: self._discard_leavings(job, definition))
-        if isinstance(outcome, Passing):
+        if isinstance(outcome, Transient):
             logger.warning("job %s: not discarded yet: %s", job.job_id, outcome.failure.message)
         elif not self.state.mark_discarded(job, self.leases.lease) and job.finished_at:
             again = JobMessage(job_id=job.job_id, run=job.run, stage=job.stage + 1)
@@ -285,7 +285,7 @@ class CoreMachine:
         match plan_stage(self.registry, job, definition, stage, results):
             case Success(tasks):
                 pass
-            case Permanent(failure) | Passing(failure):
+            case Permanent(failure) | Transient(failure):
                 self._fail(job, failure)
                 return
             case Lost():
@@ -310,7 +310,7 @@ class CoreMachine:
                 clean = all(stage.status is StageStatus.COMPLETED for stage in stages)
                 status = JobStatus.COMPLETED if clean else JobStatus.COMPLETED_WITH_ERRORS
                 self._end(job, status, result, None)
-            case Permanent(failure) | Passing(failure):
+            case Permanent(failure) | Transient(failure):
                 self._fail(job, failure)
             case Lost():
                 self._fail(job, None)
@@ -357,7 +357,7 @@ class CoreMachine:
         handler = self.registry.handlers.get(task.task_type)
         if handler is None:
             message = f"there is no handler {task.task_type!r} in this version"
-            return Passing(Failure(code="UNKNOWN_TASK_TYPE", message=message))
+            return Transient(Failure(code="UNKNOWN_TASK_TYPE", message=message))
         context = TaskContext(task.task_id, task.attempt, self.ports, lease)
         return call_plugin(lambda: handler(task.parameters, context))
 
@@ -378,31 +378,31 @@ class CoreMachine:
                 self._complete(task, result, None)
             case Permanent(failure):
                 self._complete(task, None, failure)
-            case Passing(failure) if task.attempts_left > 0:
+            case Transient(failure) if task.attempts_left > 0:
                 self._retry_later(task, failure)
-            case Passing(failure):
+            case Transient(failure):
                 self._complete(task, None, failure)
             case Lost():
                 logger.info("task %s: attempt %d lost its claim", task.task_id, task.attempt)
-                self._come_late(task)
+                self._handle_stale_write(task)
 
     def _retry_later(self, task: TaskRecord, failure: Failure) -> None:
         handler = self.registry.handlers.get(task.task_type)
-        policy = handler.retry if handler else ELSEWHERE
+        policy = handler.retry if handler else UNKNOWN_HANDLER_RETRY
         delay = policy.delay(task.attempt - task.spent_attempts)
         if self.state.retry_task_later(task.task_id, task.attempt, failure, delay):
             due = datetime.now(UTC) + delay
             self.bus.send_tasks([TaskMessage(task_id=task.task_id)], due=due)
         else:
-            self._come_late(task)
+            self._handle_stale_write(task)
 
     def _complete(self, task: TaskRecord, result: Json | None, error: Failure | None) -> None:
         """Close the task, and ask for the next stage when that closed this one."""
         completion = self.state.complete_task(task.task_id, task.attempt, result, error)
         if completion is not None:
-            self._pass_on(completion.stage)
+            self._advance_if_closed(completion.stage)
         if completion is None or not completion.applied:
-            self._come_late(task)
+            self._handle_stale_write(task)
 
     def _complete_all(self, done: list[tuple[TaskRecord, Json]]) -> None:
         """Close tasks that succeeded, and ask for the next stage of each stage that they closed."""
@@ -411,18 +411,18 @@ class CoreMachine:
         )
         stages = {(each.stage.job_id, each.stage.stage): each.stage for each in written.values()}
         for stage in stages.values():
-            self._pass_on(stage)
+            self._advance_if_closed(stage)
         for task, _ in done:
             if task.task_id not in written or not written[task.task_id].applied:
-                self._come_late(task)
+                self._handle_stale_write(task)
 
-    def _come_late(self, task: TaskRecord) -> None:
+    def _handle_stale_write(self, task: TaskRecord) -> None:
         """After a cancel a late worker may still have shown its work: discard once more."""
         job = self.state.reopen_discard(task.job_id)
         if job is not None:
             self._request_stage(job, job.stage + 1)
 
-    def _pass_on(self, stage: StageRecord | None) -> None:
+    def _advance_if_closed(self, stage: StageRecord | None) -> None:
         """Ask for the next stage when this one is closed and still the job's current one."""
         if stage is None or not stage.is_closed:
             return

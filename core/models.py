@@ -228,7 +228,7 @@ class JobMessage(Record):
     job_id: str = Field(pattern="^[0-9a-f]{64}$")
     run: int = Field(ge=1)
     stage: int = Field(ge=1)
-    turned_away: int = 0
+    handoffs: int = 0
     """How many hosts that do not know the job have sent it on."""
 
 

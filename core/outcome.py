@@ -29,7 +29,7 @@ class Permanent:
 
 
 @dataclass(frozen=True)
-class Passing:
+class Transient:
     """It broke in a way nobody foresaw; another attempt may work."""
 
     failure: Failure
@@ -40,7 +40,7 @@ class Lost:
     """It noticed that the task is no longer its own."""
 
 
-Outcome = Success[Value] | Permanent | Passing | Lost
+Outcome = Success[Value] | Permanent | Transient | Lost
 
 
 def call_plugin(function: Callable[[], Value]) -> Outcome[Value]:
@@ -53,7 +53,7 @@ def call_plugin(function: Callable[[], Value]) -> Outcome[Value]:
         return Permanent(Failure(code=error.code, message=error.message))
     except Exception as error:  # the one edge to code that may raise anything
         logger.warning("plug-in code failed", exc_info=True)
-        return Passing(Failure(code=_code(error), message=_words(error)))
+        return Transient(Failure(code=_code(error), message=_words(error)))
 
 
 def _code(error: Exception) -> str:

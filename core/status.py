@@ -8,7 +8,7 @@ from core.ports import StateRepository
 from core.registry import Registry
 
 PENDING = "pending"
-LOOK_INTO = 100
+MAX_TASKS_SUMMED = 100
 
 
 class StageView(Record):
@@ -64,8 +64,8 @@ def _names(registry: Registry, job: JobRecord) -> list[tuple[str, str]]:
 def _view_stage(state: StateRepository, row: StageRecord, name: str) -> StageView:
     done = row.total_tasks - row.open_tasks
     running, message = 0.0, ""
-    if row.status is StageStatus.PROCESSING and row.total_tasks <= LOOK_INTO:
-        tasks = state.get_tasks(row.job_id, row.stage, LOOK_INTO)
+    if row.status is StageStatus.PROCESSING and row.total_tasks <= MAX_TASKS_SUMMED:
+        tasks = state.get_tasks(row.job_id, row.stage, MAX_TASKS_SUMMED)
         active = [task for task in tasks if not task.status.is_final]
         running = sum(task.progress for task in active)
         message = next((t.progress_message for t in active if t.progress_message), "")

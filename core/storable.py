@@ -8,9 +8,9 @@ from pydantic import AfterValidator
 
 from core.errors import TaskFailed
 
-LARGEST = 64 * 2**20
+MAX_VALUE_BYTES = 64 * 2**20
 """Bytes of one value as JSON. PostgreSQL's own limits lie higher, and fail a whole statement."""
-LONGEST = 10_000
+MAX_TEXT_CHARACTERS = 10_000
 """Characters of a text for people: an error's message may quote a whole file."""
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -25,7 +25,7 @@ def storable_text(text: str) -> str:
 def short_text(text: str) -> str:
     """The text as it can be stored, cut where nobody reads on."""
     text = storable_text(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    return text if len(text) <= MAX_TEXT_CHARACTERS else text[: MAX_TEXT_CHARACTERS - 3] + "..."
 
 
 StorableText = Annotated[str, AfterValidator(storable_text)]
@@ -41,8 +41,8 @@ def why_not_storable(value: Any) -> str | None:
         return str(error)
     if _NUL.search(text):
         return "it has a NUL"
-    if size > LARGEST:
-        return f"it has {size} bytes as JSON; at most {LARGEST} are kept"
+    if size > MAX_VALUE_BYTES:
+        return f"it has {size} bytes as JSON; at most {MAX_VALUE_BYTES} are kept"
     return None
 
 

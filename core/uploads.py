@@ -13,9 +13,9 @@ SIDECARS = (
     ".aux.xml", ".aux", ".msk", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".tiffw", ".pgw", ".pngw",
     ".j2w", ".jp2w", ".igw", ".rrd", ".ige", ".hdr",
 )  # fmt: skip
-LARGEST = 128 * 2**30
-BLOCK = 8 * 2**20
-SLOWEST = 2**20  # bytes a second: whoever sends slower asks again
+MAX_UPLOAD_BYTES = 128 * 2**30
+BLOCK_BYTES = 8 * 2**20
+MIN_BYTES_PER_SECOND = 2**20
 
 
 class UploadRequest(BaseModel):
@@ -24,7 +24,7 @@ class UploadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: BlobName = Field(max_length=1024, description="the blob's name, with its folder")
-    size: int = Field(ge=1, le=LARGEST, strict=True, description="in bytes")
+    size: int = Field(ge=1, le=MAX_UPLOAD_BYTES, strict=True, description="in bytes")
     content_md5: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9+/]{22}==$",
@@ -57,7 +57,7 @@ class Upload(Record):
     is_there: bool
     upload_url: str | None
     expires_at: datetime | None
-    block_size: int = BLOCK
+    block_size: int = BLOCK_BYTES
 
 
 def grant_upload(blobs: BlobStore, container: str, request: UploadRequest) -> Upload:
@@ -71,7 +71,7 @@ def grant_upload(blobs: BlobStore, container: str, request: UploadRequest) -> Up
             upload_url=None,
             expires_at=None,
         )
-    lifetime = timedelta(minutes=15, seconds=request.size // SLOWEST)
+    lifetime = timedelta(minutes=15, seconds=request.size // MIN_BYTES_PER_SECOND)
     return Upload(
         container_name=container,
         blob_name=ref.name,

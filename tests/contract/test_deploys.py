@@ -51,7 +51,7 @@ NOTHING = Registry({}, {})
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Nobody waits for a task's next host: this drain delivers at once what is due later."""
-    monkeypatch.setattr(machine, "ELSEWHERE", RetryPolicy(base=timedelta(0)))
+    monkeypatch.setattr(machine, "UNKNOWN_HANDLER_RETRY", RetryPolicy(base=timedelta(0)))
 
 
 def deliver(bench, messages):
@@ -106,7 +106,9 @@ def test_a_hint_at_a_stage_that_runs_is_not_turned_away(state):
     bench.machine.process_job_message(first)
     assert len(bench.bus.messages) == 2 and not bench.bus.scheduled
     for number in (1, 2):
-        last = machine.JobMessage(job_id=job.job_id, run=1, stage=number, turned_away=machine.TURNS)
+        last = machine.JobMessage(
+            job_id=job.job_id, run=1, stage=number, handoffs=machine.MAX_HANDOFFS
+        )
         bench.machine.process_job_message(last)
     assert state.get_job(job.job_id).status is JobStatus.PROCESSING
 

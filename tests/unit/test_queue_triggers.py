@@ -133,7 +133,7 @@ def test_messages_carry_ids_only_and_are_small():
             "job_id",
             "run",
             "stage",
-            "turned_away",
+            "handoffs",
             "task_id",
             "quick",
         }
