@@ -68,8 +68,9 @@ state = PostgresState(pool)
 bus = on_first_use(service_bus)
 blobs = on_first_use(blob_storage)
 catalog = PgstacCatalog(pool)
+registry = Registry(ALL_JOBS, ALL_HANDLERS)
 machine = CoreMachine(
-    Registry(ALL_JOBS, ALL_HANDLERS),
+    registry,
     state,
     bus,
     Ports(
@@ -94,13 +95,13 @@ checks: dict[str, health.Check] = {
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 app.register_functions(jobs.blueprint(machine))
-app.register_functions(history.blueprint(machine))
-app.register_functions(job_types.blueprint(machine))
+app.register_functions(history.blueprint(state))
+app.register_functions(job_types.blueprint(registry))
 app.register_functions(uploads.blueprint(blobs, settings.bronze_container))
-app.register_functions(ogc.blueprint(machine))
-app.register_functions(openapi.blueprint(machine.registry.jobs.values()))
+app.register_functions(ogc.blueprint(machine, registry, state))
+app.register_functions(openapi.blueprint(registry.jobs.values()))
 app.register_functions(pages.blueprint())
-app.register_functions(not_found.blueprint(machine.registry.jobs.values()))
+app.register_functions(not_found.blueprint(registry.jobs.values()))
 app.register_functions(health.blueprint(checks))
 app.register_functions(queues.blueprint(machine))
 app.register_functions(

@@ -148,6 +148,10 @@ class JobRecord(Record):
     finished_at: datetime | None = None
     discarded_at: datetime | None = None
 
+    def stage_message(self, stage: int) -> "JobMessage":
+        """The message that requests a stage of this run."""
+        return JobMessage(job_id=self.job_id, run=self.run, stage=stage)
+
 
 class Attempt(Record):
     """An attempt that did not complete its task."""
@@ -229,7 +233,7 @@ class JobMessage(Record):
     run: int = Field(ge=1)
     stage: int = Field(ge=1)
     handoffs: int = 0
-    """How many hosts that do not know the job have sent it on."""
+    """How often hosts that do not know the job type have handed the message off."""
 
 
 class TaskMessage(Record):

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core import machine
+from core import advancement, execution
 from core.errors import TaskFailed
 from core.handler import RetryPolicy, TaskContext
 from core.job import stage
-from core.models import JobStatus, Json
+from core.models import JobMessage, JobStatus, Json
 from core.registry import Registry
 from tests.fixtures.toys import Bench, Parameters, Square, Squared, Squares, Sum, Total, add, square
 
@@ -51,7 +51,7 @@ NOTHING = Registry({}, {})
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Nobody waits for a task's next host: this drain delivers at once what is due later."""
-    monkeypatch.setattr(machine, "UNKNOWN_HANDLER_RETRY", RetryPolicy(base=timedelta(0)))
+    monkeypatch.setattr(execution, "UNKNOWN_HANDLER_RETRY", RetryPolicy(base=timedelta(0)))
 
 
 def deliver(bench, messages):
@@ -61,7 +61,7 @@ def deliver(bench, messages):
         bench.bus.messages.clear()
         bench.bus.scheduled.clear()
         bench.bus.messages.extend(waiting[1:])
-        if isinstance(waiting[0], machine.JobMessage):
+        if isinstance(waiting[0], JobMessage):
             bench.machine.process_job_message(waiting[0])
         else:
             bench.machine.process_tasks(waiting[:1])
@@ -73,10 +73,10 @@ def test_a_job_whose_stages_changed_ends_and_says_why(state, newer, delivered):
     bench = Bench(state=state)
     job = bench.machine.submit("squares", {"n": 1}).job
     deliver(bench, delivered)
-    bench.machine.registry = release(newer)
+    bench.deploy(release(newer))
     bench.drain()
     ended = state.get_job(job.job_id)
-    assert ended.status is JobStatus.FAILED and "stored with 2: submit it again" in (
+    assert ended.status is JobStatus.FAILED and "submitted with 2: submit it again" in (
         ended.error.message
     )
     again = bench.run(n=1)
@@ -88,7 +88,7 @@ def test_a_host_that_does_not_know_a_job_leaves_it_to_those_that_do(state):
     job = bench.machine.submit("squares", {"n": 2}).job
     for delivered in range(3):
         for registry in (NOTHING, release(Squares)):
-            bench.machine.registry = registry
+            bench.deploy(registry)
             deliver(bench, 1)
         assert state.get_job(job.job_id).status is JobStatus.PROCESSING, delivered
     bench.drain()
@@ -102,13 +102,11 @@ def test_a_hint_at_a_stage_that_runs_is_not_turned_away(state):
     [first] = bench.bus.messages
     deliver(bench, 1)
     bench.bus.messages.clear()
-    bench.machine.registry = NOTHING
+    bench.deploy(NOTHING)
     bench.machine.process_job_message(first)
     assert len(bench.bus.messages) == 2 and not bench.bus.scheduled
     for number in (1, 2):
-        last = machine.JobMessage(
-            job_id=job.job_id, run=1, stage=number, handoffs=machine.MAX_HANDOFFS
-        )
+        last = JobMessage(job_id=job.job_id, run=1, stage=number, handoffs=advancement.MAX_HANDOFFS)
         bench.machine.process_job_message(last)
     assert state.get_job(job.job_id).status is JobStatus.PROCESSING
 
@@ -117,7 +115,7 @@ def test_a_job_that_no_host_knows_ends_and_says_why(state):
     bench = Bench(state=state)
     job = bench.machine.submit("squares", {"n": 2}).job
     deliver(bench, 1)
-    bench.machine.registry = NOTHING
+    bench.deploy(NOTHING)
     bench.drain()
     ended = state.get_job(job.job_id)
     assert ended.status is not JobStatus.COMPLETED and ended.status.is_final
@@ -127,7 +125,7 @@ def test_a_cancelled_job_that_no_host_knows_does_not_come_back_for_ever(state):
     bench = Bench(state=state, lease=timedelta(0))
     job = bench.machine.submit("squares", {"n": 2}).job
     bench.machine.cancel(job.job_id)
-    bench.machine.registry = NOTHING
+    bench.deploy(NOTHING)
     bench.drain()
     assert state.get_job(job.job_id).discarded_at is not None
 
@@ -166,7 +164,7 @@ def test_a_worker_whose_clock_is_hours_wrong_waits_by_the_clock_of_the_database(
         def now(cls, tz=None):
             return datetime.now(tz) + timedelta(hours=hours)
 
-    monkeypatch.setattr(machine, "datetime", Wrong)
+    monkeypatch.setattr(advancement, "datetime", Wrong)
     bench = Bench(state=state, lease=timedelta(minutes=1))
     job = bench.machine.submit("squares", {}).job
     bench.machine.cancel(job.job_id)

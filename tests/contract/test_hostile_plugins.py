@@ -33,7 +33,7 @@ def hostile(request, state):
 
         handler = quick(square) if request.param == "in a batch" else square
         bench = Bench(state=state)
-        bench.machine.registry = Registry({"all": AllSquares}, {"square": handler})
+        bench.deploy(Registry({"all": AllSquares}, {"square": handler}))
         return bench.run("all", n=5)
 
     return run
@@ -136,8 +136,8 @@ def anything(params: Anything, ctx: TaskContext) -> Anything:
 def machine_for(state, job_class, made):
     bench = Bench(state=state)
     job_class = type(job_class.__name__, (job_class,), {**vars(job_class), "made": made})
-    handlers = {"square": bench.machine.registry.handlers["square"].function, "any": anything}
-    bench.machine.registry = Registry({job_class.job_type: job_class}, handlers)
+    handlers = {"square": bench.registry.handlers["square"].function, "any": anything}
+    bench.deploy(Registry({job_class.job_type: job_class}, handlers))
     return bench
 
 

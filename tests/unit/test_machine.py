@@ -188,7 +188,7 @@ def test_messages_twice_and_in_any_order_change_nothing(seed, n):
         calls.append(params.number)
         return square(params, ctx)
 
-    bench.machine.registry = Registry(bench.jobs, {"square": counted, "add": add})
+    bench.deploy(Registry(bench.jobs, {"square": counted, "add": add}))
     job = bench.machine.submit("squares", {"n": n}).job
     while bench.bus.messages:
         waiting = [m for m in bench.bus.messages for _ in range(2)]
@@ -446,7 +446,7 @@ def test_a_resubmitted_failed_job_runs_again_and_late_messages_of_the_old_run_ar
     bench = Bench(handler=broken)
     failed = bench.run(n=1)
     old_task = TaskMessage(task_id=f"{failed.job_id[:32]}-1-1-0")
-    bench.machine.registry = Registry(bench.jobs, {"square": square, "add": add})
+    bench.deploy(Registry(bench.jobs, {"square": square, "add": add}))
     again = bench.machine.submit("squares", {"n": 1})
     assert again.is_new and again.job.run == 2
     bench.machine.process_job_message(JobMessage(job_id=failed.job_id, run=1, stage=2))

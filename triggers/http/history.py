@@ -2,15 +2,15 @@
 
 import azure.functions as func
 
-from core.machine import CoreMachine
 from core.models import Attempt, TaskRecord
+from core.ports import StateRepository
 from triggers.http.answers import READ, answering_errors, json_answer
 from triggers.http.bodies import AttemptBody, EventBody, EventList, Task, TaskList
 from triggers.http.queries import job_id, only, page_size, task_cursor, whole_number
 
 
-def blueprint(machine: CoreMachine) -> func.Blueprint:
-    """The history routes over a machine."""
+def blueprint(state: StateRepository) -> func.Blueprint:
+    """The history routes over the state."""
     bp = func.Blueprint()
 
     @bp.route("jobs/{job_id}/tasks", methods=READ)
@@ -18,9 +18,9 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     def job_tasks(req: func.HttpRequest) -> func.HttpResponse:
         only(req, "after", "limit")
         after, limit = task_cursor(req), page_size(req)
-        job = machine.state.get_job(job_id(req))
-        tasks = machine.state.list_tasks(job.job_id, after, limit)
-        attempts = machine.state.attempts([task.task_id for task in tasks])
+        job = state.get_job(job_id(req))
+        tasks = state.list_tasks(job.job_id, after, limit)
+        attempts = state.attempts([task.task_id for task in tasks])
         last = tasks[-1] if len(tasks) == limit else None
         return json_answer(
             TaskList(
@@ -34,8 +34,8 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     def job_events(req: func.HttpRequest) -> func.HttpResponse:
         only(req, "after", "limit")
         after, limit = whole_number(req, "after", 0, 2**62), page_size(req)
-        job = machine.state.get_job(job_id(req))
-        events = machine.state.events(job.job_id, after, limit)
+        job = state.get_job(job_id(req))
+        events = state.events(job.job_id, after, limit)
         return json_answer(
             EventList(
                 events=[EventBody.model_validate(event.model_dump()) for event in events],

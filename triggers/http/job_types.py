@@ -3,19 +3,19 @@
 import azure.functions as func
 
 from core.job import JobBase
-from core.machine import CoreMachine
+from core.registry import Registry
 from triggers.http.answers import READ, answering_errors, json_answer
 from triggers.http.bodies import JobType, JobTypeList, StageName
 
 
-def blueprint(machine: CoreMachine) -> func.Blueprint:
-    """The job type routes over a machine."""
+def blueprint(registry: Registry) -> func.Blueprint:
+    """The job type routes over a registry."""
     bp = func.Blueprint()
 
     @bp.route("job-types", methods=READ)
     @answering_errors
     def job_types(req: func.HttpRequest) -> func.HttpResponse:
-        jobs = machine.registry.jobs.values()
+        jobs = registry.jobs.values()
         return json_answer(JobTypeList(job_types=[_describe(job) for job in jobs]))
 
     return bp

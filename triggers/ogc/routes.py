@@ -15,7 +15,8 @@ import azure.functions as func
 from core.errors import GeolatheError, JobNotFound, StateConflict, UnknownJobType
 from core.machine import CoreMachine
 from core.models import JobRecord, JobStatus
-from core.ports import JobFilter
+from core.ports import JobFilter, StateRepository
+from core.registry import Registry
 from core.validation import validate_body
 from triggers.http.answers import READ, Endpoint, json_answer, json_body
 from triggers.http.problems import failure_problem, problem
@@ -88,15 +89,16 @@ def answering(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
-def blueprint(machine: CoreMachine) -> func.Blueprint:
-    """The routes over a machine."""
+def blueprint(machine: CoreMachine, registry: Registry, state: StateRepository) -> func.Blueprint:
+    """The routes over a machine, its registry and its state."""
     bp = func.Blueprint()
-    for register in (_add_pages, _add_processes, _add_jobs):
-        register(bp, machine)
+    _add_pages(bp)
+    _add_processes(bp, machine, registry)
+    _add_jobs(bp, machine, state)
     return bp
 
 
-def _add_pages(bp: func.Blueprint, machine: CoreMachine) -> None:
+def _add_pages(bp: func.Blueprint) -> None:
     @bp.route("ogc", methods=READ)
     def ogc_landing(req: func.HttpRequest) -> func.HttpResponse:
         links = [
@@ -115,28 +117,28 @@ def _add_pages(bp: func.Blueprint, machine: CoreMachine) -> None:
         return json_answer(Conformance(conformsTo=CONFORMANCE))
 
 
-def _add_processes(bp: func.Blueprint, machine: CoreMachine) -> None:
+def _add_processes(bp: func.Blueprint, machine: CoreMachine, registry: Registry) -> None:
     @bp.route("ogc/processes", methods=READ)
     @answering
     def ogc_processes(req: func.HttpRequest) -> func.HttpResponse:
         only(req, "limit", "after")
-        known, limit = list(machine.registry.jobs), _page_size(req)
+        known, limit = list(registry.jobs), _page_size(req)
         start = _place(req, known)
         shown = known[start : start + limit]
         after = shown[-1] if start + limit < len(known) else None
-        summaries = [summarize(machine.registry.job(name)) for name in shown]
+        summaries = [summarize(registry.job(name)) for name in shown]
         links = _page_links(req, "/processes", after)
         return json_answer(ProcessList(processes=summaries, links=links))
 
     @bp.route("ogc/processes/{process}", methods=READ)
     @answering
     def ogc_process(req: func.HttpRequest) -> func.HttpResponse:
-        return json_answer(describe_process(machine.registry.job(req.route_params["process"])))
+        return json_answer(describe_process(registry.job(req.route_params["process"])))
 
     @bp.route("ogc/processes/{process}/execution", methods=["POST"])
     @answering
     def ogc_execute(req: func.HttpRequest) -> func.HttpResponse:
-        process = machine.registry.job(req.route_params["process"])
+        process = registry.job(req.route_params["process"])
         wanted = validate_body(Execute, json_body(req))
         job = machine.submit(process.job_type, wanted.values()).job
         headers = {"Location": f"{ROOT}/jobs/{execution_id(job.job_id, wanted.response)}"}
@@ -145,7 +147,7 @@ def _add_processes(bp: func.Blueprint, machine: CoreMachine) -> None:
         return json_answer(_status(machine, Execution(job.job_id, wanted.response)), 201, headers)
 
 
-def _add_jobs(bp: func.Blueprint, machine: CoreMachine) -> None:
+def _add_jobs(bp: func.Blueprint, machine: CoreMachine, state: StateRepository) -> None:
     @bp.route("ogc/jobs", methods=READ)
     @answering
     def ogc_jobs(req: func.HttpRequest) -> func.HttpResponse:
@@ -172,7 +174,7 @@ def _add_jobs(bp: func.Blueprint, machine: CoreMachine) -> None:
     @answering
     def ogc_results(req: func.HttpRequest) -> func.HttpResponse:
         job_id, response = _execution(req)
-        return _results(machine.state.get_job(job_id), response)
+        return _results(state.get_job(job_id), response)
 
 
 def _execution(req: func.HttpRequest) -> Execution:

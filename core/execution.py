@@ -1,0 +1,151 @@
+"""Task execution: what task messages do.
+
+claim    take the lease and the next attempt of every task that is due
+run      call the handler; a heartbeat keeps the lease and stores the progress
+settle   complete, fail or retry the task; if that closed its stage, request the next stage
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from core.handler import RetryPolicy, TaskContext
+from core.lease import HeldLease, Leases
+from core.models import Failure, Json, StageRecord, TaskMessage, TaskRecord
+from core.outcome import Lost, Outcome, Permanent, Success, Transient, call_plugin
+from core.ports import Claim, ClaimOutcome, Done, MessageBus, Ports, StateRepository
+from core.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_HANDLER_RETRY = RetryPolicy(base=timedelta(minutes=1))
+"""Retries of a task whose handler this release does not have: another host may have it."""
+
+
+class TaskRunner:
+    """Claims tasks, runs their handlers and records the outcome."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        state: StateRepository,
+        bus: MessageBus,
+        ports: Ports,
+        leases: Leases,
+    ) -> None:
+        self._registry = registry
+        self._state = state
+        self._bus = bus
+        self._ports = ports
+        self._leases = leases
+
+    def process_messages(self, messages: Sequence[TaskMessage]) -> None:
+        """Run the tasks that are due and not running elsewhere.
+
+        All messages of a call share one claim and one completion; each task has its own attempt.
+        """
+        claims = self._state.claim_tasks([each.task_id for each in messages], self._leases.lease)
+        if len(claims) < len(messages):
+            logger.info("%d task messages dropped: no such task", len(messages) - len(claims))
+        claimed = [task for outcome, task in claims if outcome is ClaimOutcome.CLAIMED]
+        if claimed:
+            with self._leases.hold(claimed) as leases:
+                held = zip(claimed, leases, strict=True)
+                attempts = [(task, self._run(task, lease)) for task, lease in held]
+            self._settle_all(attempts)
+        self._handle_unclaimed(claims)
+
+    def _handle_unclaimed(self, claims: Sequence[Claim]) -> None:
+        """Fail exhausted tasks, send early ones again, and repeat the message after a last task."""
+        for outcome, task in claims:
+            if outcome is ClaimOutcome.EXHAUSTED:
+                self._complete(task, None, _worker_lost(task))
+            elif outcome is ClaimOutcome.EARLY:
+                self._bus.send_tasks([TaskMessage(task_id=task.task_id)], due=task.scheduled_at)
+            elif outcome is ClaimOutcome.RUN_ALONE:
+                self._bus.send_tasks([TaskMessage(task_id=task.task_id)])
+        ended = [task for outcome, task in claims if outcome is ClaimOutcome.FINAL]
+        for job_id, number in dict.fromkeys((task.job_id, task.stage) for task in ended):
+            self._advance_if_closed(self._state.get_stage(job_id, number))
+
+    def _run(self, task: TaskRecord, lease: HeldLease) -> Outcome[Json]:
+        handler = self._registry.handlers.get(task.task_type)
+        if handler is None:
+            message = f"this release has no handler {task.task_type!r}"
+            return Transient(Failure(code="UNKNOWN_TASK_TYPE", message=message))
+        context = TaskContext(task.task_id, task.attempt, self._ports, lease)
+        return call_plugin(lambda: handler(task.parameters, context))
+
+    def _settle_all(self, attempts: list[tuple[TaskRecord, Outcome[Json]]]) -> None:
+        """Record the outcomes: several successes in one write, everything else one by one."""
+        done = [(task, found.value) for task, found in attempts if isinstance(found, Success)]
+        batched = len(done) > 1
+        if batched:
+            self._complete_all(done)
+        for task, outcome in attempts:
+            if not (batched and isinstance(outcome, Success)):
+                self._settle(task, outcome)
+
+    def _settle(self, task: TaskRecord, outcome: Outcome[Json]) -> None:
+        """Record the outcome of an attempt."""
+        match outcome:
+            case Success(result):
+                self._complete(task, result, None)
+            case Permanent(failure):
+                self._complete(task, None, failure)
+            case Transient(failure) if task.attempts_left > 0:
+                self._retry_later(task, failure)
+            case Transient(failure):
+                self._complete(task, None, failure)
+            case Lost():
+                logger.info("task %s: attempt %d lost its claim", task.task_id, task.attempt)
+                self._handle_stale_write(task)
+
+    def _retry_later(self, task: TaskRecord, failure: Failure) -> None:
+        handler = self._registry.handlers.get(task.task_type)
+        policy = handler.retry if handler else UNKNOWN_HANDLER_RETRY
+        delay = policy.delay(task.attempt - task.spent_attempts)
+        if self._state.retry_task_later(task.task_id, task.attempt, failure, delay):
+            due = datetime.now(UTC) + delay
+            self._bus.send_tasks([TaskMessage(task_id=task.task_id)], due=due)
+        else:
+            self._handle_stale_write(task)
+
+    def _complete(self, task: TaskRecord, result: Json | None, error: Failure | None) -> None:
+        """Complete or fail the task."""
+        completion = self._state.complete_task(task.task_id, task.attempt, result, error)
+        if completion is not None:
+            self._advance_if_closed(completion.stage)
+        if completion is None or not completion.applied:
+            self._handle_stale_write(task)
+
+    def _complete_all(self, done: list[tuple[TaskRecord, Json]]) -> None:
+        """Complete tasks that succeeded, in one write."""
+        written = self._state.complete_tasks(
+            [Done(task.task_id, task.attempt, result) for task, result in done]
+        )
+        stages = {(each.stage.job_id, each.stage.stage): each.stage for each in written.values()}
+        for stage in stages.values():
+            self._advance_if_closed(stage)
+        for task, _ in done:
+            if task.task_id not in written or not written[task.task_id].applied:
+                self._handle_stale_write(task)
+
+    def _advance_if_closed(self, stage: StageRecord | None) -> None:
+        """Request the next stage if this one is closed and still the job's current one."""
+        if stage is None or not stage.is_closed:
+            return
+        job = self._state.get_job(stage.job_id)
+        if not job.status.is_final and job.stage == stage.stage:
+            self._bus.send_jobs([job.stage_message(job.stage + 1)])
+
+    def _handle_stale_write(self, task: TaskRecord) -> None:
+        """Discard a cancelled job again: this attempt may have written its output since."""
+        job = self._state.reopen_discard(task.job_id)
+        if job is not None:
+            self._bus.send_jobs([job.stage_message(job.stage + 1)])
+
+
+def _worker_lost(task: TaskRecord) -> Failure:
+    attempts = task.attempt - task.spent_attempts
+    return Failure(code="WORKER_LOST", message=f"worker lost in all {attempts} attempts")
