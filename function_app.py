@@ -29,18 +29,14 @@ from infrastructure.postgres import PostgresState
 from infrastructure.scratch import LocalScratch
 from jobs import ALL_JOBS
 from services import ALL_HANDLERS
-from triggers import queues, timers
-from triggers.http import (
-    health,
-    history,
-    job_types,
-    jobs,
-    not_found,
-    openapi,
-    pages,
-    uploads,
-)
-from triggers.ogc import routes as ogc
+from triggers import api, queues, timers
+from triggers.http.health import Check, Health
+from triggers.http.history import History
+from triggers.http.job_types import JobTypes
+from triggers.http.jobs import Jobs
+from triggers.http.pages import Pages
+from triggers.http.uploads import Uploads
+from triggers.ogc.processes import Processes
 
 if TYPE_CHECKING:
     from infrastructure.blob_storage import AzureBlobs
@@ -86,23 +82,24 @@ machine = CoreMachine(
     ),
     Leases(state, settings.lease, settings.heartbeat),
 )
-checks: dict[str, health.Check] = {
+checks: dict[str, Check] = {
     "database": lambda: state.health().model_dump(),
     "catalog": lambda: {"pgstac": catalog.check_version()},
     "storage": lambda: blobs.check(settings.bronze_container),
     "service_bus": lambda: bus.check(),
 }
+routes = [
+    Jobs(machine),
+    History(state),
+    JobTypes(registry),
+    Uploads(blobs, settings.bronze_container),
+    Health(checks),
+    Processes(machine, state, registry),
+    Pages(),
+]
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
-app.register_functions(jobs.blueprint(machine))
-app.register_functions(history.blueprint(state))
-app.register_functions(job_types.blueprint(registry))
-app.register_functions(uploads.blueprint(blobs, settings.bronze_container))
-app.register_functions(ogc.blueprint(machine, registry, state))
-app.register_functions(openapi.blueprint(registry.jobs.values()))
-app.register_functions(pages.blueprint())
-app.register_functions(not_found.blueprint(registry.jobs.values()))
-app.register_functions(health.blueprint(checks))
+app.register_functions(api.blueprint(routes, list(registry.jobs.values())))
 app.register_functions(queues.blueprint(machine))
 app.register_functions(
     timers.blueprint(machine, settings.sweep_limit, settings.sweep_grace, settings.retention)

@@ -1,4 +1,4 @@
-"""What every route answers, as models: routes send them, and OpenAPI is made of them."""
+"""JSON bodies of requests and responses, as models. OpenAPI is generated from them."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -9,16 +9,23 @@ from core.models import Failure, JobRecord, JobStatus, Json, TaskStatus
 from core.status import JobView, StageView
 
 
-def _is_absent(value: Any) -> bool:
-    return value is None
-
-
 class Body(BaseModel):
-    """The JSON of an answer."""
+    """A JSON object with known fields only."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
+def is_none(value: Any) -> bool:
+    """For `exclude_if`: a field without a value is left out of the JSON."""
+    return value is None
+
+
+def absent(description: str | None = None) -> Any:
+    """A field that is left out of the JSON when it has no value."""
+    return Field(None, exclude_if=is_none, description=description)
+
+
+NEXT_PAGE = "Value of `after` for the next page; absent on the last page."
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 SubmitStatus = Literal[
     "created", "queued", "processing", "completed_with_errors", "failed", "cancelled",
@@ -27,7 +34,7 @@ SubmitStatus = Literal[
 
 
 class Stage(Body):
-    """One stage with its counts."""
+    """A stage of a job with its task counts."""
 
     stage: int
     name: str
@@ -40,7 +47,7 @@ class Stage(Body):
     failed_tasks: int
     cancelled_tasks: int
     progress: float = Field(ge=0, le=1)
-    message: str = Field(description="What a running task of the stage says it is doing.")
+    message: str = Field(description="Progress message of a running task of this stage.")
     started_at: datetime | None
     finished_at: datetime | None
 
@@ -53,37 +60,37 @@ class JobSummary(Body):
     version: int
     parameters: Json
     status: JobStatus
-    run: int = Field(description="Goes up by one each time the job runs again.")
-    stage: int = Field(description="The stage that runs, from 1; 0 before the first.")
+    run: int = Field(description="Incremented each time the job runs again.")
+    stage: int = Field(description="The current stage, from 1; 0 before the first.")
     total_stages: int
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    error: Failure | None = Field(None, exclude_if=_is_absent)
+    error: Failure | None = absent()
 
 
 class Job(JobSummary):
-    """A job with its stages, and its result when it has one."""
+    """A job with its stages and, once it has completed, its result."""
 
     progress: float = Field(ge=0, le=1)
-    remaining_seconds: float | None = Field(description="An estimate, while the job runs.")
-    discarded_at: datetime | None = Field(description="When nothing was left of a cancelled job.")
+    remaining_seconds: float | None = Field(description="Estimate, while the job is running.")
+    discarded_at: datetime | None = Field(
+        description="When the outputs of a cancelled job had been removed."
+    )
     stages: list[Stage]
-    result_data: Json | None = Field(None, exclude_if=_is_absent)
+    result_data: Json | None = absent()
 
 
 class JobList(Body):
     """A page of jobs, newest first."""
 
     jobs: list[JobSummary]
-    next: str | None = Field(
-        None, exclude_if=_is_absent, description="`after` of the next page; absent on the last."
-    )
+    next: str | None = absent(NEXT_PAGE)
 
 
 class QueueInfo(Body):
-    """What was sent."""
+    """The message that was sent for a job."""
 
     queued: bool
     queue_type: Literal["service_bus"]
@@ -91,22 +98,23 @@ class QueueInfo(Body):
 
 
 class Submitted(Body):
-    """The answer to a submission."""
+    """The response to a submission."""
 
     job_id: JobId
     status: SubmitStatus
     job_type: str
     message: str
     parameters: Json = Field(
-        description="The parameters with their defaults, and what was learnt of the source."
+        description="The parameters with their defaults and with what was found at submission,"
+        " such as the ETag of the source."
     )
     queue_info: QueueInfo
-    idempotent: bool = Field(description="Whether the job was there before.")
-    result_data: Json | None = Field(None, exclude_if=_is_absent)
+    idempotent: bool = Field(description="Whether the job existed before this request.")
+    result_data: Json | None = absent("The result, if the job has already completed.")
 
 
 class Accepted(Body):
-    """The answer to a cancel or a retry."""
+    """The response to a cancel or a retry."""
 
     job_id: JobId
     status: JobStatus
@@ -114,7 +122,7 @@ class Accepted(Body):
 
 
 class AttemptBody(Body):
-    """An attempt that did not complete its task."""
+    """An attempt that failed."""
 
     attempt: int
     started_at: datetime
@@ -123,7 +131,7 @@ class AttemptBody(Body):
 
 
 class Task(Body):
-    """A task with the attempts that came to nothing."""
+    """A task with its failed attempts."""
 
     task_id: str
     stage: int
@@ -141,16 +149,14 @@ class Task(Body):
 
 
 class TaskList(Body):
-    """A page of a job's tasks, in order."""
+    """A page of a job's tasks, by stage and index."""
 
     tasks: list[Task]
-    next: str | None = Field(
-        None, exclude_if=_is_absent, description="`after` of the next page; absent on the last."
-    )
+    next: str | None = absent(NEXT_PAGE)
 
 
 class EventBody(Body):
-    """One line of a job's timeline."""
+    """An entry of a job's timeline."""
 
     event_id: int
     job_id: JobId
@@ -161,12 +167,10 @@ class EventBody(Body):
 
 
 class EventList(Body):
-    """A page of a job's timeline, in order."""
+    """A page of a job's timeline, oldest first."""
 
     events: list[EventBody]
-    next: int | None = Field(
-        None, exclude_if=_is_absent, description="`after` of the next page; absent on the last."
-    )
+    next: int | None = absent(NEXT_PAGE)
 
 
 class StageName(Body):
@@ -177,7 +181,7 @@ class StageName(Body):
 
 
 class JobType(Body):
-    """What can be submitted."""
+    """A type of job that can be submitted."""
 
     job_type: str
     description: str
@@ -188,36 +192,36 @@ class JobType(Body):
 
 
 class JobTypeList(Body):
-    """Everything that can be submitted."""
+    """All types of job that can be submitted."""
 
     job_types: list[JobType]
 
 
 class Part(BaseModel):
-    """One part of the service: its health, its latency, and facts of its own."""
+    """A part of the service: its health, its latency and facts about it."""
 
     model_config = ConfigDict(extra="allow")
 
     status: Literal["healthy", "unhealthy"]
     latency_ms: float
-    error: str | None = Field(None, exclude_if=_is_absent)
+    error: str | None = absent()
 
 
 class Health(Body):
-    """The health of the whole: that of its weakest part."""
+    """The health of the service. It is unhealthy if one of its parts is."""
 
     status: Literal["healthy", "unhealthy"]
     parts: dict[str, Part]
 
 
 class Alive(Body):
-    """The functions host answers."""
+    """The functions host responds."""
 
     status: Literal["alive"]
 
 
-class WrongField(Body):
-    """A field of the request that is wrong."""
+class InvalidField(Body):
+    """A field of the request that is invalid."""
 
     field: str
     value: Any
@@ -225,20 +229,20 @@ class WrongField(Body):
 
 
 class Problem(Body):
-    """What is wrong and what to do (RFC 9457). Codes are listed in docs/errors.md."""
+    """What is wrong and what to do (RFC 9457). docs/errors.md lists the codes."""
 
     type: str
     title: str
     status: int
     code: str
     detail: str
-    errors: list[WrongField] | None = Field(None, exclude_if=_is_absent)
+    errors: list[InvalidField] | None = absent()
 
 
 def describe_job(view: JobView) -> Job:
-    """What a caller is told of a job."""
+    """The job as its status route shows it."""
     return Job(
-        **job_fields(view.job),
+        **select_job_fields(view.job),
         progress=view.progress,
         remaining_seconds=view.remaining_seconds,
         discarded_at=view.job.discarded_at,
@@ -247,8 +251,8 @@ def describe_job(view: JobView) -> Job:
     )
 
 
-def job_fields(job: JobRecord) -> Json:
-    """What lists and single views show of a job's row."""
+def select_job_fields(job: JobRecord) -> Json:
+    """The fields of a job's row that lists and single views show."""
     return job.model_dump(include=set(JobSummary.model_fields))
 
 

@@ -1,32 +1,41 @@
-"""What can be submitted: every job with its stages, its parameters' schema and an example."""
+"""Job types: what can be submitted, with which parameters."""
 
 import azure.functions as func
 
 from core.job import JobBase
 from core.registry import Registry
-from triggers.http.answers import READ, answering_errors, json_answer
-from triggers.http.bodies import JobType, JobTypeList, StageName
+from triggers.http import bodies
+from triggers.http.payloads import respond
+from triggers.http.route import Reply, Routes, route
 
 
-def blueprint(registry: Registry) -> func.Blueprint:
-    """The job type routes over a registry."""
-    bp = func.Blueprint()
+class JobTypes(Routes):
+    """The job type route over a registry."""
 
-    @bp.route("job-types", methods=READ)
-    @answering_errors
-    def job_types(req: func.HttpRequest) -> func.HttpResponse:
-        jobs = registry.jobs.values()
-        return json_answer(JobTypeList(job_types=[_describe(job) for job in jobs]))
+    tag = "jobs"
 
-    return bp
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    @route(
+        "GET",
+        "job-types",
+        "List the job types with their stages, parameters and an example",
+        {200: Reply("All job types", (bodies.JobTypeList,))},
+        problems=(422, 503),
+    )
+    def list_job_types(self, req: func.HttpRequest) -> func.HttpResponse:
+        described = [_describe(job) for job in self.registry.jobs.values()]
+        return respond(bodies.JobTypeList(job_types=described))
 
 
-def _describe(job: JobBase) -> JobType:
-    return JobType(
+def _describe(job: JobBase) -> bodies.JobType:
+    stages = [bodies.StageName(name=stage.name, task_type=stage.task_type) for stage in job.stages]
+    return bodies.JobType(
         job_type=job.job_type,
         description=job.description,
         version=job.version,
-        stages=[StageName(name=stage.name, task_type=stage.task_type) for stage in job.stages],
+        stages=stages,
         parameters=job.parameters.model_json_schema(),
         example=job.example,
     )

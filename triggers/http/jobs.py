@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, list, watch, cancel and retry."""
+"""Jobs: submit, list, watch, cancel and retry."""
 
 import asyncio
 import hashlib
@@ -7,153 +7,177 @@ from typing import NamedTuple, get_args
 
 import azure.functions as func
 
-from core.errors import GeolatheError
 from core.machine import CoreMachine, Submission
 from core.models import JobRecord
-from triggers.http.answers import READ, answering_errors, json_answer, json_body
-from triggers.http.bodies import (
-    Accepted,
-    Job,
-    JobList,
-    JobSummary,
-    QueueInfo,
-    SubmitStatus,
-    Submitted,
-    describe_job,
-    job_fields,
-)
-from triggers.http.problems import problem
-from triggers.http.queries import (
-    job_cursor,
-    job_filter,
-    job_id,
-    only,
-    page_size,
-    request_key,
-    spell_cursor,
-    wait_seconds,
-)
+from triggers.http import bodies, parameters
+from triggers.http.bodies import Job, SubmitStatus, describe_job, select_job_fields
+from triggers.http.payloads import read_json, respond
+from triggers.http.route import Reply, RequestBody, Routes, route
 from triggers.http.single_flight import SingleFlight
 
-POLL_SECONDS = 2
+RETRY_AFTER_SECONDS = 2
 ANY = "W/*"
-FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.05, 0.5
+FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.05, 0.5
 
 
-class Look(NamedTuple):
-    """A job as it was, and the tag of that (RFC 9110, section 8.8.3)."""
+class Snapshot(NamedTuple):
+    """A job and the ETag of this state of it (RFC 9110, section 8.8.3)."""
 
     job: Job
     etag: str
 
 
-def blueprint(machine: CoreMachine) -> func.Blueprint:
+class Jobs(Routes):
     """The job routes over a machine."""
-    bp = func.Blueprint()
-    flight = SingleFlight(lambda watched: _look(machine, watched))
 
-    @bp.route("jobs/submit/{job_type}", methods=["POST"])
-    @answering_errors
-    def submit_job(req: func.HttpRequest) -> func.HttpResponse:
-        key, body = request_key(req), json_body(req)
-        return _submitted(machine.submit(req.route_params["job_type"], body, key))
+    tag = "jobs"
 
-    @bp.route("jobs", methods=READ)
-    @answering_errors
-    def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
-        return json_answer(_page(machine, req))
+    def __init__(self, machine: CoreMachine) -> None:
+        self.machine = machine
+        self.snapshots = SingleFlight(self._take_snapshot)
 
-    @bp.route("jobs/status/{job_id}", methods=READ)
-    async def job_status(req: func.HttpRequest) -> func.HttpResponse:
-        try:
-            return await _status(flight, req)
-        except GeolatheError as error:
-            return problem(error)
-
-    @bp.route("jobs/{job_id}/cancel", methods=["POST"])
-    @answering_errors
-    def cancel_job(req: func.HttpRequest) -> func.HttpResponse:
-        return _accepted(machine.cancel(job_id(req)))
-
-    @bp.route("jobs/{job_id}/retry", methods=["POST"])
-    @answering_errors
-    def retry_job(req: func.HttpRequest) -> func.HttpResponse:
-        return _accepted(machine.retry(job_id(req)))
-
-    return bp
-
-
-def _page(machine: CoreMachine, req: func.HttpRequest) -> JobList:
-    only(req, "status", "job_type", "created_from", "created_until", "after", "limit")
-    limit = page_size(req)
-    jobs = machine.list_jobs(job_filter(req), job_cursor(req), limit)
-    return JobList(
-        jobs=[JobSummary.model_validate(job_fields(job)) for job in jobs],
-        next=spell_cursor(jobs[-1]) if len(jobs) == limit else None,
+    @route(
+        "POST",
+        "jobs/submit/{job_type}",
+        replies={
+            202: Reply(
+                "The job was created, or runs again after it failed",
+                (bodies.Submitted,),
+                headers=("Location", "Retry-After"),
+            ),
+            200: Reply(
+                "The job existed before",
+                (bodies.Submitted,),
+                headers=("Location", "Retry-After"),
+            ),
+        },
+        problems=(400, 404, 413, 422, 503),
+        parameters=(parameters.JOB_TYPE, parameters.IDEMPOTENCY_KEY),
+        body=RequestBody(model=None),
     )
+    def submit_job(self, req: func.HttpRequest) -> func.HttpResponse:
+        key, body = parameters.read_idempotency_key(req), read_json(req)
+        return _respond_to_submission(self.machine.submit(req.route_params["job_type"], body, key))
+
+    @route(
+        "GET",
+        "jobs",
+        "List jobs, newest first",
+        {200: Reply("A page of jobs", (bodies.JobList,))},
+        problems=(404, 422, 503),
+        parameters=(
+            parameters.STATUS,
+            parameters.JOB_TYPES,
+            parameters.CREATED_FROM,
+            parameters.CREATED_UNTIL,
+            parameters.AFTER_JOB,
+            parameters.LIMIT,
+        ),
+    )
+    def list_jobs(self, req: func.HttpRequest) -> func.HttpResponse:
+        limit = parameters.read_page_size(req)
+        wanted, after = parameters.read_job_filter(req), parameters.read_job_cursor(req)
+        jobs = self.machine.list_jobs(wanted, after, limit)
+        return respond(
+            bodies.JobList(
+                jobs=[bodies.JobSummary.model_validate(select_job_fields(job)) for job in jobs],
+                next=parameters.format_job_cursor(jobs[-1]) if len(jobs) == limit else None,
+            )
+        )
+
+    @route(
+        "GET",
+        "jobs/status/{job_id}",
+        "Get a job with its stages, progress and result, on request as soon as it changes",
+        {
+            200: Reply("The job", (bodies.Job,), headers=("ETag", "Retry-After")),
+            304: Reply("The job still has the given ETag", headers=("ETag", "Retry-After")),
+        },
+        problems=(404, 422, 503),
+        parameters=(parameters.JOB_ID, parameters.WAIT, parameters.IF_NONE_MATCH),
+    )
+    async def get_job_status(self, req: func.HttpRequest) -> func.HttpResponse:
+        known = _read_etags(req)
+        job, etag = await self._wait_for_change(
+            parameters.read_job_id(req), known, parameters.read_wait(req)
+        )
+        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        if not job.status.is_final:
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        if etag in known or ANY in known:
+            return func.HttpResponse(status_code=304, headers=headers)
+        return respond(job, headers=headers)
+
+    @route(
+        "POST",
+        "jobs/{job_id}/cancel",
+        "Cancel a job and remove its outputs",
+        {202: Reply("The job is cancelled", (bodies.Accepted,), ("Location", "Retry-After"))},
+        problems=(404, 409, 503),
+        parameters=(parameters.JOB_ID,),
+    )
+    def cancel_job(self, req: func.HttpRequest) -> func.HttpResponse:
+        return _respond_to_change(self.machine.cancel(parameters.read_job_id(req)))
+
+    @route(
+        "POST",
+        "jobs/{job_id}/retry",
+        "Run the failed tasks of a job again",
+        {202: Reply("The job runs again", (bodies.Accepted,), ("Location", "Retry-After"))},
+        problems=(404, 409, 503),
+        parameters=(parameters.JOB_ID,),
+    )
+    def retry_job(self, req: func.HttpRequest) -> func.HttpResponse:
+        return _respond_to_change(self.machine.retry(parameters.read_job_id(req)))
+
+    async def _wait_for_change(self, job_id: str, known: set[str], wait: float) -> Snapshot:
+        """The job as soon as it differs from the known ETags, or after `wait` seconds.
+
+        Without a known ETag, the first snapshot is the one to differ from. Polls become less
+        frequent, and between them no thread or database connection is held.
+        """
+        deadline, pause = time.monotonic() + wait, FIRST_POLL_SECONDS
+        while True:
+            job, etag = await self.snapshots.get(job_id)
+            known = known or {etag}
+            left = deadline - time.monotonic()
+            if not {etag, ANY} & known or job.status.is_final or left <= 0:
+                return Snapshot(job, etag)
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 1.5, LAST_POLL_SECONDS)
+
+    def _take_snapshot(self, job_id: str) -> Snapshot:
+        """The ETag is weak: it ignores the estimate of the remaining time."""
+        job = describe_job(self.machine.status(job_id))
+        text = job.model_dump_json(exclude={"remaining_seconds"})
+        return Snapshot(job, f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"')
 
 
-async def _status(flight: SingleFlight[Look], req: func.HttpRequest) -> func.HttpResponse:
-    only(req, "wait")
-    known = _etags(req)
-    job, etag = await _wait_for_change(flight, job_id(req), known, wait_seconds(req))
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if not job.status.is_final:
-        headers["Retry-After"] = str(POLL_SECONDS)
-    if etag in known or ANY in known:
-        return func.HttpResponse(status_code=304, headers=headers)
-    return json_answer(job, headers=headers)
-
-
-async def _wait_for_change(
-    flight: SingleFlight[Look], watched: str, known: set[str], wait: float
-) -> Look:
-    """The job and its ETag as soon as it differs from what the caller knows, or after `wait`.
-
-    A caller that names no ETag knows what the first look shows. Reads become rarer, and between
-    them neither a thread nor a database connection is held.
-    """
-    until, pause = time.monotonic() + wait, FIRST_LOOK_SECONDS
-    while True:
-        job, etag = await flight.get(watched)
-        known = known or {etag}
-        left = until - time.monotonic()
-        if not {etag, ANY} & known or job.status.is_final or left <= 0:
-            return Look(job, etag)
-        await asyncio.sleep(min(pause, left))
-        pause = min(pause * 1.5, LAST_LOOK_SECONDS)
-
-
-def _look(machine: CoreMachine, watched: str) -> Look:
-    """The job and its ETag, a weak one: the estimate of the remaining time does not count."""
-    job = describe_job(machine.status(watched))
-    text = job.model_dump_json(exclude={"remaining_seconds"})
-    return Look(job, f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"')
-
-
-def _etags(req: func.HttpRequest) -> set[str]:
-    """If-None-Match, compared weakly: RFC 9110, section 13.1.2. `*` is ANY."""
+def _read_etags(req: func.HttpRequest) -> set[str]:
+    """If-None-Match for a weak comparison (RFC 9110, section 13.1.2). `*` becomes ANY."""
     named = req.headers.get("If-None-Match", "").split(",")
     return {f"W/{tag.strip().removeprefix('W/')}" for tag in named if tag.strip()}
 
 
-def _submitted(submission: Submission) -> func.HttpResponse:
-    """202 for a job that starts; 200 for one that was there, with its result when it has one."""
+def _respond_to_submission(submission: Submission) -> func.HttpResponse:
+    """202 for a job that starts; 200 for an existing one, with its result if it has completed."""
     job = submission.job
-    body = Submitted(
+    body = bodies.Submitted(
         job_id=job.job_id,
         status=_submit_status(submission),
         job_type=job.job_type,
         message=_submit_message(submission),
         parameters=job.parameters,
-        queue_info=QueueInfo(queued=submission.is_new, queue_type="service_bus", run=job.run),
+        queue_info=bodies.QueueInfo(
+            queued=submission.is_new, queue_type="service_bus", run=job.run
+        ),
         idempotent=not submission.is_new,
         result_data=job.result,
     )
     headers = {"Location": _location(job)}
     if not job.status.is_final:
-        headers["Retry-After"] = str(POLL_SECONDS)
-    return json_answer(body, 202 if submission.is_new else 200, headers)
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return respond(body, 202 if submission.is_new else 200, headers)
 
 
 def _submit_status(submission: Submission) -> SubmitStatus:
@@ -166,13 +190,14 @@ def _submit_status(submission: Submission) -> SubmitStatus:
 
 def _submit_message(submission: Submission) -> str:
     if not submission.is_new:
-        return f"This job was submitted before and is {submission.job.status}"
+        return f"This job was submitted before; its status is {submission.job.status}"
     return "Job created and queued for processing"
 
 
-def _accepted(job: JobRecord) -> func.HttpResponse:
-    body = Accepted(job_id=job.job_id, status=job.status, run=job.run)
-    return json_answer(body, 202, {"Location": _location(job), "Retry-After": str(POLL_SECONDS)})
+def _respond_to_change(job: JobRecord) -> func.HttpResponse:
+    body = bodies.Accepted(job_id=job.job_id, status=job.status, run=job.run)
+    headers = {"Location": _location(job), "Retry-After": str(RETRY_AFTER_SECONDS)}
+    return respond(body, 202, headers)
 
 
 def _location(job: JobRecord) -> str:

@@ -1,45 +1,33 @@
-"""Addresses that nobody serves and methods that an address does not take, answered in words."""
+"""Requests that match no route: 404, or 405 with the methods that the path supports."""
 
-import re
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Sequence
 
 import azure.functions as func
 
 from core.errors import MethodNotAllowed, RouteNotFound
-from core.job import JobBase
-from triggers.http.openapi import describe_api
-from triggers.http.problems import problem
+from triggers.http.problems import build_problem
+from triggers.http.route import Route, Routes, route
 
 
-def blueprint(jobs: Iterable[JobBase]) -> func.Blueprint:
-    """The route that takes what no other takes.
+class NotFound(Routes):
+    """The route that matches every path.
 
-    Azure looks for a route in the order of the functions' names, whatever the routes say:
-    https://github.com/Azure/azure-functions-host/issues/9876. So this name must come last.
+    Azure tries routes in the order of their functions' names, not by how specific they are
+    (https://github.com/Azure/azure-functions-host/issues/9876), so its name must sort last.
     """
-    bp = func.Blueprint()
-    routes = cache(lambda: list(_routes(jobs)))
 
-    @bp.route("{*path}")
-    def unknown_route(req: func.HttpRequest) -> func.HttpResponse:
-        path = "/" + req.route_params.get("path", "").strip("/")
-        taken = {
-            method for route, methods in routes() if route.fullmatch(path) for method in methods
-        }
-        if not taken:
-            return problem(RouteNotFound(f"no route matches {path[:200]!r}: see /api/docs"))
-        allowed = ", ".join(sorted(taken))
-        answer = problem(MethodNotAllowed(f"{path[:200]!r} allows {allowed}, not {req.method}"))
-        answer.headers["Allow"] = allowed
-        return answer
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = routes
 
-    return bp
-
-
-def _routes(jobs: Iterable[JobBase]) -> Iterable[tuple[re.Pattern[str], set[str]]]:
-    """Every described path with its methods; whatever can be got has a head."""
-    for path, operations in describe_api(jobs)["paths"].items():
-        methods = {name.upper() for name in operations}
-        head = {"HEAD"} if "GET" in methods else set()
-        yield re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), re.I), methods | head
+    @route(None, "{*path}")
+    def unknown_route(self, req: func.HttpRequest) -> func.HttpResponse:
+        path = req.route_params.get("path", "").strip("/")
+        matching = [each for each in self.routes if each.matches(path)]
+        shown = f"/{path[:200]}"
+        if not matching:
+            raise RouteNotFound(f"no route matches {shown!r}; /api/docs lists all routes")
+        allowed = ", ".join(sorted({method for each in matching for method in each.methods}))
+        error = MethodNotAllowed(f"{shown!r} supports {allowed}, not {req.method}")
+        response = build_problem(error)
+        response.headers["Allow"] = allowed
+        return response

@@ -1,261 +1,174 @@
-"""The OpenAPI 3.1 document, made of the models that the routes answer with."""
+"""The OpenAPI 3.1 document, generated from the declared routes and their models."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 import azure.functions as func
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from core.job import JobBase
-from core.models import JobStatus, Json
-from core.uploads import Upload, UploadRequest
-from triggers.http import bodies
-from triggers.http.answers import JSON, READ
-from triggers.http.operations import (
-    ANONYMOUS,
-    ETAG,
-    JOB_ID,
-    JOB_PLACE,
-    KEY,
-    LATER,
-    LIMIT,
-    LOCATION,
-    MOMENT,
-    REFERENCE,
-    TEXT,
-    answer,
-    operation,
-    query,
-    reference,
-)
-from triggers.http.queries import LONGEST_WAIT
-from triggers.ogc import bodies as ogc
-from triggers.ogc.openapi import ogc_paths
+from core.models import Json
+from triggers.http.bodies import Problem
+from triggers.http.correlation import CORRELATION_ID
+from triggers.http.correlation import HEADER as CORRELATION_HEADER
+from triggers.http.media_types import JSON, PROBLEM_JSON
+from triggers.http.parameters import JOB_TYPE, TEXT, Parameter, enumerate_values
+from triggers.http.route import Reply, RequestBody, Route, Routes, route
 
-MODELS: tuple[type[BaseModel], ...] = (
-    bodies.Submitted, bodies.Accepted, bodies.Job, bodies.JobList, bodies.TaskList,
-    bodies.EventList, bodies.JobTypeList, bodies.Health, bodies.Alive, bodies.Problem,
-    Upload, ogc.Landing, ogc.Conformance, ogc.ProcessList, ogc.Process, ogc.StatusInfo,
-    ogc.StatusList, ogc.Results, ogc.RawResults,
-)  # fmt: skip
+REFERENCE = "#/components/schemas/{model}"
+PROBLEMS = {
+    400: "The request cannot be read",
+    404: "Not found",
+    409: "Not possible in the job's current state",
+    410: "The job was dismissed",
+    413: "The body is too large",
+    422: "A parameter is invalid",
+    500: "The job failed because of the service",
+    503: "A part of the service cannot be reached; try again after Retry-After seconds",
+}
+HEADERS = {
+    "Location": "URL of the job's status",
+    "Retry-After": "Seconds to wait before the next request",
+    "ETag": "Identifies this state of the job",
+    CORRELATION_HEADER: "The correlation id of the request",
+}
 
 
-def blueprint(jobs: Iterable[JobBase]) -> func.Blueprint:
-    """The document's route. It needs no key: it tells what is published anyway."""
-    bp = func.Blueprint()
-    document = cache(lambda: json.dumps(describe_api(jobs)))
+class OpenApi(Routes):
+    """The route of the document. It needs no key: the document contains no data."""
 
-    @bp.route("openapi.json", methods=READ, auth_level=func.AuthLevel.ANONYMOUS)
-    def openapi(req: func.HttpRequest) -> func.HttpResponse:
-        return func.HttpResponse(document(), mimetype=JSON)
+    def __init__(self, groups: Sequence[type[Routes]], jobs: Sequence[JobBase]) -> None:
+        self.document = cache(lambda: json.dumps(describe_api(groups, jobs)))
 
-    return bp
+    @route("GET", "openapi.json", anonymous=True)
+    def get_openapi(self, req: func.HttpRequest) -> func.HttpResponse:
+        return func.HttpResponse(self.document(), mimetype=JSON)
 
 
-def describe_api(jobs: Iterable[JobBase]) -> Json:
+def describe_api(groups: Iterable[type[Routes]], jobs: Sequence[JobBase]) -> Json:
     """The whole document."""
-    jobs = list(jobs)
+    documented = [
+        (group.tag, each) for group in groups for each in group.declared() if each.replies
+    ]
+    paths: Json = {}
+    for tag, each in documented:
+        for path, operation in _describe_route(tag, each, jobs):
+            paths.setdefault(path, {})[str(each.method).lower()] = operation
     key = {"type": "apiKey", "in": "header", "name": "x-functions-key"}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Geolathe",
             "version": "1",
-            "summary": "Rasters in blob storage become COGs, STAC items and maps.",
+            "summary": "Turns rasters in blob storage into COGs, STAC items and maps.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/api"}],
         "security": [{"function_key": []}],
-        "paths": {
-            **_submit_paths(jobs),
-            **_job_paths(),
-            **_action_paths(),
-            **_history_paths(),
-            **_upload_paths(),
-            **ogc_paths(jobs),
-            **_other_paths(),
-        },
+        "paths": paths,
         "components": {
             "securitySchemes": {"function_key": key},
-            "schemas": _schemas(jobs),
+            "schemas": _describe_models([each for _, each in documented], jobs),
         },
     }
 
 
-def _schemas(jobs: Iterable[JobBase]) -> Json:
-    """What goes in, and what comes out."""
+def _describe_route(tag: str, each: Route, jobs: Sequence[JobBase]) -> Iterator[tuple[str, Json]]:
+    """The paths of a route with its operation: one, or one for every job type."""
+    path = "/" + re.sub(r"\{\*(\w+)\}", r"{\1}", each.path)
+    if JOB_TYPE not in each.parameters:
+        yield path, _describe_operation(tag, each, jobs)
+        return
+    for job in jobs:
+        operation = _describe_operation(tag, each, jobs) | {
+            "operationId": f"{each.name.removesuffix('_job')}_{job.job_type}",
+            "summary": job.description,
+        }
+        operation["requestBody"]["content"][JSON] = {
+            "schema": {"$ref": REFERENCE.format(model=_schema_name(job))},
+            "example": job.example,
+        }
+        yield path.replace("{job_type}", job.job_type), operation
+
+
+def _describe_operation(tag: str, each: Route, jobs: Sequence[JobBase]) -> Json:
+    problems = {str(status): _describe_problem(status) for status in each.problems}
+    replies = {str(status): _describe_reply(reply) for status, reply in each.replies.items()}
+    refused = {} if each.anonymous else {"401": {"description": "Missing or invalid function key"}}
+    described = [*each.parameters, CORRELATION_ID]
+    operation = {
+        "operationId": each.name,
+        "tags": [tag],
+        "summary": each.summary,
+        "parameters": [_describe_parameter(p, jobs) for p in described if p is not JOB_TYPE],
+        "responses": replies | problems | refused,
+    }
+    if each.body is not None:
+        operation["requestBody"] = {"required": True, "content": {JSON: _describe_body(each.body)}}
+    return operation | ({"security": []} if each.anonymous else {})
+
+
+def _describe_body(body: RequestBody) -> Json:
+    if body.model is None:
+        return {}
+    example = {} if body.example is None else {"example": body.example}
+    return {"schema": _refer_to(body.model), **example}
+
+
+def _describe_parameter(parameter: Parameter, jobs: Sequence[JobBase]) -> Json:
+    schema = parameter.schema
+    if parameter.is_job_type:
+        schema = enumerate_values(job.job_type for job in jobs)
+    described: Json = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "description": parameter.description,
+        "schema": {"type": "array", "items": schema} if parameter.is_list else schema,
+    }
+    if parameter.where == "path":
+        described["required"] = True
+    if parameter.is_list:
+        described |= {"style": "form", "explode": False}
+    return described
+
+
+def _describe_reply(reply: Reply) -> Json:
+    headers = (*reply.headers, CORRELATION_HEADER)
+    described: Json = {
+        "description": reply.description,
+        "headers": {name: {"description": HEADERS[name], "schema": TEXT} for name in headers},
+    }
+    if reply.models:
+        schemas = [_refer_to(model) for model in reply.models]
+        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+        described["content"] = {JSON: {"schema": schema}}
+    return described
+
+
+def _describe_problem(status: int) -> Json:
+    content = {PROBLEM_JSON: {"schema": _refer_to(Problem)}}
+    return {"description": PROBLEMS[status], "content": content}
+
+
+def _describe_models(routes: Sequence[Route], jobs: Iterable[JobBase]) -> Json:
+    """The schemas of all bodies: parameters of jobs, other requests, and responses."""
     schemas: Json = {}
     for job in jobs:
-        schemas |= _parameters(job)
-    _, answers = models_json_schema(
-        [
-            (UploadRequest, "validation"),
-            (ogc.Execute, "validation"),
-            *((model, "serialization") for model in MODELS),
-        ],
-        ref_template=REFERENCE,
-    )
-    return schemas | dict(answers["$defs"])
+        schema = job.parameters.model_json_schema(ref_template=REFERENCE)
+        schemas |= {**schema.pop("$defs", {}), _schema_name(job): schema}
+    sent = [model for each in routes for reply in each.replies.values() for model in reply.models]
+    received = [each.body.model for each in routes if each.body and each.body.model]
+    modes: dict[type[BaseModel], JsonSchemaMode] = dict.fromkeys(received, "validation")
+    modes |= dict.fromkeys([*sent, Problem], "serialization")
+    _, generated = models_json_schema(list(modes.items()), ref_template=REFERENCE)
+    return schemas | dict(generated["$defs"])
 
 
-def _submit_paths(jobs: Iterable[JobBase]) -> Json:
-    """One path for each job type, as each takes parameters of its own."""
-    return {f"/jobs/submit/{job.job_type}": {"post": _submit(job)} for job in jobs}
-
-
-def _submit(job: JobBase) -> Json:
-    schema = {"$ref": REFERENCE.format(model=_schema_name(job))}
-    return operation(
-        f"submit_{job.job_type}",
-        "jobs",
-        job.description,
-        {
-            202: answer("a job that starts", bodies.Submitted, headers=LOCATION | LATER),
-            200: answer("a job that was there before", bodies.Submitted, headers=LOCATION | LATER),
-        },
-        (400, 404, 413, 422, 503),
-        [KEY],
-    ) | {
-        "requestBody": {
-            "required": True,
-            "content": {JSON: {"schema": schema, "example": job.example}},
-        }
-    }
-
-
-def _job_paths() -> Json:
-    states = {"type": "string", "enum": [status.value for status in JobStatus]}
-    filters = [
-        query("status", {"type": "array", "items": states}, "of one or several statuses")
-        | {"style": "form", "explode": False},
-        query("job_type", {"type": "array", "items": TEXT}, "of one or several types")
-        | {"style": "form", "explode": False},
-        query("created_from", MOMENT, "created at that moment or later"),
-        query("created_until", MOMENT, "created at that moment or earlier"),
-        JOB_PLACE,
-        LIMIT,
-    ]
-    seconds = {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0}
-    news = {"ETag": {"description": "of this state of the job", "schema": TEXT}, **LATER}
-    unchanged = {"description": "as the named ETag says", "headers": news}
-    return {
-        "/jobs": {
-            "get": operation(
-                "list_jobs",
-                "jobs",
-                "Jobs, newest first",
-                {200: answer("a page", bodies.JobList)},
-                (404, 422, 503),
-                filters,
-            )
-        },
-        "/jobs/status/{job_id}": {
-            "get": operation(
-                "job_status",
-                "jobs",
-                "A job with its stages, progress and result; `wait` answers when it changes",
-                {200: answer("the job", bodies.Job, headers=news), 304: unchanged},
-                (404, 422, 503),
-                [JOB_ID, query("wait", seconds, "seconds to wait for news"), ETAG],
-            )
-        },
-    }
-
-
-def _action_paths() -> Json:
-    accepted = {202: answer("taken", bodies.Accepted, headers=LOCATION | LATER)}
-    return {
-        "/jobs/{job_id}/cancel": {
-            "post": operation(
-                "cancel_job",
-                "jobs",
-                "Stop a job at once and remove what it made",
-                accepted,
-                (404, 409, 503),
-                [JOB_ID],
-            )
-        },
-        "/jobs/{job_id}/retry": {
-            "post": operation(
-                "retry_job",
-                "jobs",
-                "Run what failed again",
-                accepted,
-                (404, 409, 503),
-                [JOB_ID],
-            )
-        },
-    }
-
-
-def _history_paths() -> Json:
-    place = {"type": "string", "pattern": "^[0-9]{1,9}-[0-9]{1,9}$"}
-    number = {"type": "integer", "minimum": 0, "maximum": 2**62, "default": 0}
-    return {
-        "/jobs/{job_id}/tasks": {
-            "get": operation(
-                "job_tasks",
-                "history",
-                "A job's tasks, with the attempts that came to nothing",
-                {200: answer("a page", bodies.TaskList)},
-                (404, 422, 503),
-                [JOB_ID, query("after", place, "a `next`"), LIMIT],
-            )
-        },
-        "/jobs/{job_id}/events": {
-            "get": operation(
-                "job_events",
-                "history",
-                "A job's timeline",
-                {200: answer("a page", bodies.EventList)},
-                (404, 422, 503),
-                [JOB_ID, query("after", number, "a `next`"), LIMIT],
-            )
-        },
-    }
-
-
-def _upload_paths() -> Json:
-    grant = operation(
-        "grant_upload",
-        "uploads",
-        "An address in storage that can write one blob, for a short time",
-        {
-            201: answer("PUT the file there", Upload),
-            200: answer("the same bytes are there already", Upload),
-        },
-        (400, 404, 413, 422, 503),
-    )
-    example = {"name": "folder/raster.tif", "size": 12_345_678}
-    content = {JSON: {"schema": reference(UploadRequest), "example": example}}
-    body = {"required": True, "content": content}
-    return {"/uploads": {"post": grant | {"requestBody": body}}}
-
-
-def _other_paths() -> Json:
-    types = {200: answer("all job types", bodies.JobTypeList)}
-    health = {
-        200: answer("all is well", bodies.Health),
-        503: answer("a part is not well", bodies.Health),
-    }
-    alive = {200: answer("it answers", bodies.Alive)}
-    return {
-        "/job-types": {
-            "get": operation("job_types", "jobs", "What can be submitted", types, (503,))
-        },
-        "/health": {"get": operation("health", "health", "The parts, with latency", health)},
-        "/health/live": {
-            "get": operation("live", "health", "A route that touches nothing", alive) | ANONYMOUS
-        },
-    }
-
-
-def _parameters(job: JobBase) -> Json:
-    """The schemas of a job's parameters, under names of their own."""
-    schema = job.parameters.model_json_schema(ref_template=REFERENCE)
-    return {**schema.pop("$defs", {}), _schema_name(job): schema}
+def _refer_to(model: type[BaseModel]) -> Json:
+    return {"$ref": REFERENCE.format(model=model.__name__)}
 
 
 def _schema_name(job: JobBase) -> str:

@@ -1,21 +1,16 @@
-"""The pages people look at: static files, the same for everybody, asking for no key."""
+"""Static files of the dashboard and of the API reference. They contain no data and need no key."""
 
 from functools import cache
 from pathlib import Path
 
 import azure.functions as func
 
-from triggers.http.answers import READ
+from triggers.http.media_types import HTML
+from triggers.http.route import Routes, route
 
 FOLDER = Path(__file__).parents[1] / "ui"
-TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
-# Scripts come from here alone. Pictures and uploads go to the tile server and to storage, which
-# are other hosts.
+TYPES = {".html": HTML, ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+# Images come from the tile server and uploads go to storage: both are other hosts.
 HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
@@ -27,29 +22,28 @@ HEADERS = {
 }
 
 
-def blueprint() -> func.Blueprint:
-    """The routes of the dashboard and of the API's reference."""
-    bp = func.Blueprint()
-    anonymous = func.AuthLevel.ANONYMOUS
+class Pages(Routes):
+    """The routes of the dashboard and of the API reference."""
 
-    @bp.route("ui/{*path}", methods=READ, auth_level=anonymous)
-    def dashboard(req: func.HttpRequest) -> func.HttpResponse:
-        name = req.route_params.get("path") or "index.html"
-        return pages().get(name) or func.HttpResponse(status_code=404)
+    @route("GET", "ui/{*path}", anonymous=True)
+    def show_dashboard(self, req: func.HttpRequest) -> func.HttpResponse:
+        return _serve(req.route_params.get("path") or "index.html")
 
-    @bp.route("docs", methods=READ, auth_level=anonymous)
-    def docs(req: func.HttpRequest) -> func.HttpResponse:
-        return pages()["docs.html"]
+    @route("GET", "docs", anonymous=True)
+    def show_reference(self, req: func.HttpRequest) -> func.HttpResponse:
+        return _serve("docs.html")
 
-    return bp
+
+def _serve(name: str) -> func.HttpResponse:
+    if name not in _read_files():
+        return func.HttpResponse(status_code=404)
+    media_type = TYPES[Path(name).suffix]
+    return func.HttpResponse(
+        _read_files()[name], headers=HEADERS, mimetype=media_type, charset="utf-8"
+    )
 
 
 @cache
-def pages() -> dict[str, func.HttpResponse]:
-    """Every file by its name. Read once, by whoever asks first."""
-    return {
-        path.name: func.HttpResponse(
-            path.read_bytes(), headers=HEADERS, mimetype=TYPES[path.suffix], charset="utf-8"
-        )
-        for path in sorted(FOLDER.iterdir())
-    }
+def _read_files() -> dict[str, bytes]:
+    """Every file by its name, read at the first request."""
+    return {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir())}

@@ -1,4 +1,4 @@
-"""What OGC API - Processes sends and takes, as models. Names in camelCase are the standard's."""
+"""Bodies of OGC API - Processes, as models. The standard defines the names in camelCase."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -9,14 +9,13 @@ from pydantic_core.core_schema import LiteralSchema, NullableSchema
 
 from core.job import JobBase
 from core.models import JobRecord, JobStatus, Json
-from triggers.http.bodies import Body
+from triggers.http.bodies import Body, absent
+from triggers.http.media_types import JSON
 
 ROOT = "/api/ogc"
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
-DOCUMENT = "-document"
-EXECUTION_ID = f"^[0-9a-f]{{64}}({DOCUMENT})?$"
-LONGEST_RUN = 10**9
-LARGEST_LIMIT = 10_000  # the standard's: an answer may have fewer
+DOCUMENT_SUFFIX = "-document"
+EXECUTION_ID = f"^[0-9a-f]{{64}}({DOCUMENT_SUFFIX})?$"
 Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
 Response = Literal["raw", "document"]
 STATUS: dict[JobStatus, Status] = {
@@ -29,14 +28,10 @@ STATUS: dict[JobStatus, Status] = {
 }
 
 
-def _is_absent(value: Any) -> bool:
-    return value is None
-
-
 class Link(Body):
     href: str
     rel: str
-    type: str = "application/json"
+    type: str = JSON
 
 
 class Landing(Body):
@@ -75,11 +70,11 @@ class StatusInfo(Body):
     type: Literal["process"] = "process"
     status: Status
     message: str
-    created: datetime | None = Field(None, exclude_if=_is_absent)
-    updated: datetime | None = Field(None, exclude_if=_is_absent)
-    started: datetime | None = Field(None, exclude_if=_is_absent)
-    finished: datetime | None = Field(None, exclude_if=_is_absent)
-    progress: int | None = Field(None, ge=0, le=100, exclude_if=_is_absent)
+    created: datetime | None = absent()
+    updated: datetime | None = absent()
+    started: datetime | None = absent()
+    finished: datetime | None = absent()
+    progress: Annotated[int, Field(ge=0, le=100)] | None = absent()
     links: list[Link]
 
 
@@ -89,10 +84,10 @@ class StatusList(Body):
 
 
 class Value(Body):
-    """A value of an output, qualified as the standard wants it for objects."""
+    """A qualified value, which the standard requires for objects."""
 
     value: Json
-    mediaType: str = "application/json"
+    mediaType: str = JSON
 
 
 class Results(Body):
@@ -102,11 +97,11 @@ class Results(Body):
 
 
 class RawResults(RootModel[Json]):
-    """The results raw: the value of the one output."""
+    """The raw results: the value of the only output."""
 
 
 class Format(BaseModel):
-    """How an output is wanted: there is one way."""
+    """The format of an output. Only JSON is supported."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -115,7 +110,7 @@ class Format(BaseModel):
 
 
 class Output(BaseModel):
-    """An output that is wanted."""
+    """How a requested output is returned."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -124,40 +119,46 @@ class Output(BaseModel):
 
 
 class Execute(BaseModel):
-    """A request to run a process. It runs asynchronously, whatever is preferred."""
+    """A request to execute a process, which is always asynchronous."""
 
     model_config = ConfigDict(extra="forbid")
 
     inputs: Json = {}
     outputs: dict[Literal["result"], Output] = {}
-    response: Response = Field("raw", description="the form in which the job has its results")
-    mode: Literal["async", "auto"] = Field("async", description="of drafts of the standard")
-    subscriber: None = Field(None, description="there are no callbacks: watch the job's status")
+    response: Response = Field("raw", description="The form in which the job returns its results.")
+    mode: Literal["async", "auto"] = Field(
+        "async", description="Defined by drafts of the standard only."
+    )
+    subscriber: None = Field(
+        None, description="Callbacks are not supported; poll the job's status."
+    )
 
     @field_validator("inputs")
     @classmethod
-    def _are_values(cls, inputs: Json) -> Json:
+    def _check_inputs(cls, inputs: Json) -> Json:
         for name, value in inputs.items():
             if _is_link(value):
-                raise ValueError(f"no link is followed: give the value of {name} itself")
+                raise ValueError(f"links are not followed; send the value of {name} itself")
             if _is_qualified(value) and not value.keys() <= {"value", "mediaType"}:
-                raise ValueError(f"{name} has no encoding and no schema: give its value in JSON")
+                raise ValueError(
+                    f"{name} must be plain JSON, without an encoding or a schema of its own"
+                )
         return inputs
 
     @field_validator("subscriber", mode="before")
     @classmethod
-    def _is_watched(cls, value: Any) -> Any:
+    def _check_subscriber(cls, value: Any) -> Any:
         if value is not None:
-            raise ValueError("there are no callbacks: leave it out and watch the job's status")
+            raise ValueError("callbacks are not supported; leave it out and poll the job's status")
         return value
 
-    def values(self) -> Json:
-        """The inputs by themselves: a qualified value (section 7.11.2.3) also has a format."""
-        return {name: _unqualified(value) for name, value in self.inputs.items()}
+    def unqualify(self) -> Json:
+        """The inputs without the wrapper of qualified values (section 7.11.2.3)."""
+        return {name: _unqualify(value) for name, value in self.inputs.items()}
 
 
-class Dialect(GenerateJsonSchema):
-    """JSON Schema as OpenAPI 3.0 has it, which is what the standard's schema.yaml takes."""
+class OpenApi30Schema(GenerateJsonSchema):
+    """JSON Schema in the dialect of OpenAPI 3.0, which the standard's schema.yaml requires."""
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
@@ -169,8 +170,8 @@ class Dialect(GenerateJsonSchema):
 
 
 def describe_process(job: JobBase) -> Process:
-    """A process with its inputs, each with a schema that stands by itself."""
-    schema = job.parameters.model_json_schema(schema_generator=Dialect)
+    """A process with its inputs, each with a self-contained schema."""
+    schema = job.parameters.model_json_schema(schema_generator=OpenApi30Schema)
     required = schema.get("required", [])
     shared = {"$defs": schema["$defs"]} if "$defs" in schema else {}
     inputs = {
@@ -184,10 +185,10 @@ def describe_process(job: JobBase) -> Process:
         for name, value in schema["properties"].items()
     }
     outputs = {"result": {"title": "The job's result", "schema": {"type": "object"}}}
-    return Process(**summarize(job).model_dump(), inputs=inputs, outputs=outputs)
+    return Process(**summarize_process(job).model_dump(), inputs=inputs, outputs=outputs)
 
 
-def summarize(job: JobBase) -> ProcessSummary:
+def summarize_process(job: JobBase) -> ProcessSummary:
     """A process as lists show it."""
     return ProcessSummary(
         id=job.job_type,
@@ -195,8 +196,8 @@ def summarize(job: JobBase) -> ProcessSummary:
         description=job.description,
         version=str(job.version),
         links=[
-            link(f"/processes/{job.job_type}", "self"),
-            link(f"/processes/{job.job_type}/execution", f"{REL}/execute"),
+            build_link(f"/processes/{job.job_type}", "self"),
+            build_link(f"/processes/{job.job_type}/execution", f"{REL}/execute"),
         ],
     )
 
@@ -204,38 +205,38 @@ def summarize(job: JobBase) -> ProcessSummary:
 def describe_status(
     job: JobRecord, response: Response = "raw", progress: float | None = None
 ) -> StatusInfo:
-    """A job as its status tells it; `progress` from 0 to 1, where it is known."""
-    done = STATUS[job.status] == "successful"
+    """The status of a job. `progress` goes from 0 to 1, if it is known."""
+    is_successful = STATUS[job.status] == "successful"
     percent = None if progress is None else int(progress * 100)
-    name = execution_id(job.job_id, response)
-    links = [link(f"/jobs/{name}", "self")]
-    if done:
-        links.append(link(f"/jobs/{name}/results", f"{REL}/results"))
+    name = build_execution_id(job.job_id, response)
+    links = [build_link(f"/jobs/{name}", "self")]
+    if is_successful:
+        links.append(build_link(f"/jobs/{name}/results", f"{REL}/results"))
     if job.status is JobStatus.FAILED:
-        links.append(link(f"/jobs/{name}/results", f"{REL}/exceptions"))
+        links.append(build_link(f"/jobs/{name}/results", f"{REL}/exceptions"))
     return StatusInfo(
         jobID=name,
         processID=job.job_type,
         status=STATUS[job.status],
-        message=job.error.message if job.error else f"the job is {job.status}",
+        message=job.error.message if job.error else f"The job is {job.status}",
         created=job.created_at,
         updated=job.updated_at,
         started=job.started_at,
         finished=job.finished_at,
-        progress=100 if done else percent,
+        progress=100 if is_successful else percent,
         links=links,
     )
 
 
-def execution_id(job_id: str, response: Response) -> str:
-    """The job's id as the standard has it: it tells in which form the results are wanted.
+def build_execution_id(job_id: str, response: Response) -> str:
+    """The id of an execution: its job's, with a suffix if it wants its results as a document.
 
-    Executions that differ in nothing else share one job.
+    Executions that differ only in that share a job.
     """
-    return job_id + DOCUMENT if response == "document" else job_id
+    return job_id + DOCUMENT_SUFFIX if response == "document" else job_id
 
 
-def link(path: str, rel: str) -> Link:
+def build_link(path: str, rel: str) -> Link:
     return Link(href=f"{ROOT}{path}", rel=rel)
 
 
@@ -247,5 +248,5 @@ def _is_qualified(value: Any) -> bool:
     return isinstance(value, dict) and "value" in value
 
 
-def _unqualified(value: Any) -> Any:
+def _unqualify(value: Any) -> Any:
     return value["value"] if _is_qualified(value) else value

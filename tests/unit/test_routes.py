@@ -1,0 +1,68 @@
+"""The routes as they are declared: which are served, in which order, and what they match."""
+
+import pytest
+
+from core.registry import Registry
+from jobs import ALL_JOBS
+from services import ALL_HANDLERS
+from triggers.api import GROUPS, describe
+from triggers.http.not_found import NotFound
+from triggers.http.openapi import OpenApi
+
+DECLARED = [each for group in (*GROUPS, OpenApi) for each in group.declared()]
+[CATCH_ALL] = NotFound.declared()
+
+
+def find(method, path):
+    return [each.name for each in DECLARED if method in each.methods and each.matches(path)]
+
+
+def test_the_route_that_matches_everything_is_tried_last():
+    """Azure tries routes in the order of their functions' names."""
+    names = [each.name for each in DECLARED]
+    assert len(set(names)) == len(names)
+    assert max([*names, CATCH_ALL.name], key=str.lower) == CATCH_ALL.name
+    assert CATCH_ALL.path == "{*path}" and not CATCH_ALL.methods
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "names"),
+    [
+        ("GET", "jobs", ["list_jobs"]),
+        ("HEAD", "/Jobs/", ["list_jobs"]),
+        ("POST", "jobs", []),
+        ("POST", "jobs/submit/hello_world", ["submit_job"]),
+        ("GET", "jobs/0a/tasks", ["list_tasks"]),
+        ("GET", "jobs/0a/b/tasks", []),
+        ("GET", "jobs//tasks", []),
+        ("GET", "ui", ["show_dashboard"]),
+        ("GET", "ui/job.js", ["show_dashboard"]),
+        ("GET", "uix", []),
+        ("GET", "openapi.json", ["get_openapi"]),
+        ("GET", "openapi_json", []),
+        ("GET", "health/live", ["check_liveness"]),
+    ],
+)
+def test_a_path_finds_its_route(method, path, names):
+    assert find(method, path) == names
+
+
+def test_every_route_with_replies_is_in_the_document_and_no_other():
+    document = describe(list(Registry(ALL_JOBS, ALL_HANDLERS).jobs.values()))
+    documented = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    routes = [each for each in DECLARED if each.replies]
+    expected = {(each.method, f"/{each.path}") for each in routes if each.name != "submit_job"}
+    expected |= {("POST", f"/jobs/submit/{job_type}") for job_type in ALL_JOBS}
+    assert documented == expected
+
+
+def test_every_documented_route_has_a_summary_and_declares_the_parameters_of_its_path():
+    for each in DECLARED:
+        if not each.replies:
+            continue
+        in_path = {part[1:-1] for part in each.path.split("/") if part.startswith("{")}
+        declared = {parameter.name for parameter in each.parameters if parameter.where == "path"}
+        assert declared == in_path, each.name
+        assert each.summary or each.name == "submit_job", each.name
