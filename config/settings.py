@@ -1,4 +1,4 @@
-"""Everything the deployment decides. Read once; nothing else touches the environment."""
+"""The settings of a deployment: read once, and nowhere else from the environment."""
 
 import os
 import tempfile
@@ -7,45 +7,60 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-# Pydantic would look for plugins in the metadata of every installed package. There are none.
+# Pydantic otherwise searches the metadata of every installed package for plugins.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 class Settings(BaseModel):
-    """App settings of the function app; names are the same, in upper case, in Azure and here."""
+    """App settings of the function app. The names are those of the fields, in upper case."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     database_url: SecretStr
-    """postgresql://user@host:port/name; without a password the managed identity signs in."""
+    """postgresql://user@host:port/name; without a password, the managed identity signs in."""
 
     servicebus_connection: SecretStr | None = None
-    """A connection string; or set SERVICEBUS_CONNECTION__fullyQualifiedNamespace."""
+    """Connection string of the Service Bus namespace."""
     servicebus_host: str | None = Field(
         None, validation_alias="servicebus_connection__fullyqualifiednamespace"
     )
+    """Host name of the Service Bus namespace, instead of a connection string."""
     jobs_queue: str = "geospatial-jobs"
+    """Queue of the job messages."""
     tasks_queue: str = "geospatial-tasks"
+    """Queue of the task messages, delivered one by one."""
     quick_tasks_queue: str = "geospatial-quick-tasks"
+    """Queue of the messages of quick tasks, delivered in batches."""
 
     storage_connection: SecretStr
-    """A connection string, or the account's https URL for the managed identity."""
+    """Connection string of the storage account, or its https URL with a managed identity."""
     bronze_container: str = "bronze-rasters"
+    """Container for uploaded rasters."""
     silver_container: str = "silver-cogs"
+    """Container for COGs."""
 
     titiler_url: str
+    """Public URL of the tile server."""
     stac_url: str
+    """Public URL of the STAC API."""
     default_collection: str = "system-rasters"
+    """STAC collection of items for which the caller names none."""
 
     scratch_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir(), "geolathe"))
+    """Directory for temporary files; by default one in the system's temporary directory."""
     pool_size: int = Field(16, ge=1)
+    """Largest number of database connections of one worker."""
     lease_seconds: float = Field(30, gt=0)
+    """How long a claim is valid without a heartbeat."""
     heartbeat_seconds: float = Field(1, gt=0)
+    """Time between two renewals of the leases."""
     sweep_limit: int = Field(1000, ge=1)
+    """Largest number of overdue jobs, and of overdue tasks, that one sweep handles."""
     sweep_grace_seconds: float = Field(120, gt=0)
+    """How long a job or task may be overdue before the sweep sends its message again."""
 
     retention_days: float | None = Field(None, gt=0)
-    """Jobs that ended longer ago are deleted; unset, none is."""
+    """Jobs that ended longer ago are deleted. If not set, jobs are kept."""
 
     @model_validator(mode="after")
     def _one_service_bus(self) -> "Settings":
@@ -79,5 +94,5 @@ class Settings(BaseModel):
 
 
 def read_settings() -> Settings:
-    """The settings in the environment. Raises ValidationError, which names them but no value."""
+    """The settings in the environment. Raises ValidationError, which shows no values."""
     return Settings.model_validate({name.lower(): value for name, value in os.environ.items()})

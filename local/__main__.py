@@ -16,6 +16,7 @@ from rich.table import Table
 from local import process
 from local.checks import run_checks, run_tests
 from local.demo import run_demo
+from local.docs import SITE, build_site, serve_site
 from local.errors import LocalError, last_lines
 from local.stack.environment import ROOT, Environment
 from local.stack.stack import Stack
@@ -82,6 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("down", down, "stop everything; data stays in .local")
     add("test", test, "run the tests; arguments go to pytest", takes_rest=True)
     add("check", check, "lint, format, types and import contracts")
+    docs_parser = add("docs", docs, "build the documentation in strict mode and serve it")
+    docs_parser.add_argument("--build", action="store_true", help="build only")
+    docs_parser.add_argument("--port", type=int, default=8000, help="port to serve at (8000)")
     bench_parser = add("bench", bench, "measure: benchmarks/NAME.py", takes_rest=True)
     bench_parser.add_argument("name", nargs="?", help="which; without it, their names")
     add("faults", faults, "run the fault suite", takes_rest=True)
@@ -175,6 +179,17 @@ def test(options: argparse.Namespace, console: Console) -> int:
 def check(_: argparse.Namespace, console: Console) -> int:
     """Run the linters."""
     return run_checks(console)
+
+
+def docs(options: argparse.Namespace, console: Console) -> int:
+    """Build the documentation; serve it unless only the build is asked for."""
+    with Report(console).step("docs") as did:
+        build_site()
+        did.append(str(SITE))
+    if not options.build:
+        console.print(f"serving http://127.0.0.1:{options.port} (stop with Ctrl+C)")
+        serve_site(options.port)
+    return 0
 
 
 def bench(options: argparse.Namespace, console: Console) -> int:
