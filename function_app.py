@@ -24,6 +24,7 @@ from core.ports import Ports
 from core.registry import Registry
 from infrastructure.database import open_pool
 from infrastructure.deferred import on_first_use
+from infrastructure.outputs import PostgresOutputs
 from infrastructure.pgstac import PgstacCatalog
 from infrastructure.postgres import PostgresState
 from infrastructure.scratch import LocalScratch
@@ -64,6 +65,7 @@ state = PostgresState(pool)
 bus = on_first_use(service_bus)
 blobs = on_first_use(blob_storage)
 catalog = PgstacCatalog(pool)
+outputs = PostgresOutputs(pool)
 registry = Registry(ALL_JOBS, ALL_HANDLERS)
 machine = CoreMachine(
     registry,
@@ -73,6 +75,7 @@ machine = CoreMachine(
         blobs=blobs,
         catalog=catalog,
         scratch=LocalScratch(settings.scratch_dir),
+        outputs=outputs,
         deployment=Deployment(
             silver_container=settings.silver_container,
             default_collection=settings.default_collection,

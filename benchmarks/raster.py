@@ -37,6 +37,7 @@ from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef, Deployment
 from core.ports import BlobStore, Catalog, Ports
 from infrastructure.blob_storage import AzureBlobs
+from infrastructure.memory_outputs import MemoryOutputs
 from infrastructure.scratch import LocalScratch
 from local.emulators.azurite import Azurite
 from services.create_cog import CreateCog, create_cog
@@ -221,6 +222,7 @@ class Ours:
             blobs=cast(BlobStore, self._blobs),
             catalog=cast(Catalog, None),
             scratch=LocalScratch(folder / "scratch"),
+            outputs=MemoryOutputs(),
             deployment=DEPLOYMENT,
         )
         self._context = TaskContext("bench", 1, ports, Bystander())

@@ -90,6 +90,12 @@ class ContainerNotFound(RequestError):
     code = "CONTAINER_NOT_FOUND"
 
 
+class BlobChanged(GeolatheError):
+    """The blob is not at the version that was to be replaced."""
+
+    code = "BLOB_CHANGED"
+
+
 class BlobNotFound(RequestError):
     """The container has no blob of that name."""
 

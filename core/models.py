@@ -244,6 +244,79 @@ class TaskMessage(Record):
     """Which queue carries it: those of quick tasks are handed over many at a time."""
 
 
+class OutputTarget(Record):
+    """A COG that a task is about to write."""
+
+    blob: BlobRef
+    location: str
+    """The blob's folder and name without its tier: the tiers of a location share one item."""
+    tier: str
+    source: str
+    """container/name"""
+    source_etag: str
+    request: str
+    """The id of the job that the request has in generation 0."""
+    generation: int
+    """How many jobs of the same request have lost their outputs before."""
+
+
+class WrittenBlob(Record):
+    """A version of a blob that an upload stored, and the version that it replaced."""
+
+    etag: str
+    replaced_etag: str | None
+    is_current: bool
+    """Whether the blob still had this ETag after the upload."""
+    checksum: str
+    size: int
+
+
+class Output(Record):
+    """One row of app.outputs: a COG that was written, or is about to be."""
+
+    output_id: int
+    container: str
+    name: str
+    location: str
+    tier: str
+    source: str
+    source_etag: str
+    request: str
+    generation: int
+    job_id: str
+    task_id: str
+    etag: str | None = None
+    checksum: str | None = None
+    size: int | None = None
+    cog: Json | None = None
+    """The result of create_cog; None when the row was restored from the blob's mark."""
+    collection_id: str | None = None
+    item_id: str | None = None
+    begun_at: datetime
+    written_at: datetime | None = None
+    superseded_at: datetime | None = None
+    superseded_by: str | None = None
+    removed_at: datetime | None = None
+    discarded: bool = False
+
+    @property
+    def blob(self) -> BlobRef:
+        return BlobRef(container=self.container, name=self.name)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the blob holds this output, as far as the registry knows."""
+        ended = self.superseded_at or self.removed_at
+        return self.written_at is not None and ended is None
+
+
+class ItemName(Record):
+    """The name of a STAC item."""
+
+    collection_id: str
+    item_id: str
+
+
 class DeadLetter(Record):
     """A message that ended in a dead-letter queue, readable or not."""
 

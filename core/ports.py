@@ -17,14 +17,18 @@ from core.models import (
     Deployment,
     Event,
     Failure,
+    ItemName,
     JobMessage,
     JobRecord,
     JobStatus,
     Json,
+    Output,
+    OutputTarget,
     StageRecord,
     StateHealth,
     TaskMessage,
     TaskRecord,
+    WrittenBlob,
 )
 
 AccessTier = Literal["Hot", "Cool", "Cold"]
@@ -61,8 +65,26 @@ class BlobStore(Protocol):
     ) -> BlobProperties:
         """Send the file in blocks, then show it at once: a reader never sees half of it."""
 
+    def replace(
+        self,
+        ref: BlobRef,
+        path: Path,
+        etag: str | None,
+        *,
+        content_type: str,
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
+        """As `upload`, but only over the version with this ETag; None: only a new blob.
+
+        Raises BlobChanged when the blob is at another version, or another writer committed.
+        """
+
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
-        """Remove the blob, if it still has that ETag. False when there was nothing to remove."""
+        """Remove the blob and its snapshots, if it still has that ETag.
+
+        False when there was nothing to remove.
+        """
 
 
 class Catalog(Protocol):
@@ -93,6 +115,102 @@ class Catalog(Protocol):
         """False when there is none, or when it holds items."""
 
 
+class RecordOutcome(StrEnum):
+    """The outcome of recording an upload: sql/functions/record_output.sql."""
+
+    LIVE = "live"
+    SUPERSEDED = "superseded"
+    LOST = "lost"
+
+
+class PublishOutcome(StrEnum):
+    """The outcome of publishing outputs: sql/functions/publish_outputs.sql."""
+
+    PUBLISHED = "published"
+    SUPERSEDED = "superseded"
+    INCOMPLETE = "incomplete"
+
+
+class Published(NamedTuple):
+    """What publishing outputs changed."""
+
+    outcome: PublishOutcome
+    superseded_by: str | None = None
+    vacated: Sequence[ItemName] = ()
+    """Items that have no output left."""
+
+
+class OutputRegistry(Protocol):
+    """Which COGs were written, by which task, from what, and for which item.
+
+    Every method may be called again at any moment and then gives the same answer.
+    """
+
+    def reserve_location(self, container: str, locations: Sequence[str], owner: str) -> str | None:
+        """The first location that is the owner's or free, which from now on is the owner's.
+
+        None when all belong to others.
+        """
+
+    def begin(self, target: OutputTarget, task_id: str, attempt: int) -> int | None:
+        """Note that a blob is about to be written. None when the attempt lost its task."""
+
+    def record(
+        self, output_id: int, attempt: int | None, written: WrittenBlob, cog: Json | None
+    ) -> RecordOutcome:
+        """Record what was written. Without an attempt the row is restored from the blob's mark."""
+
+    def get(self, output_id: int) -> Output | None: ...
+
+    def live_at(self, blob: BlobRef) -> Output | None:
+        """The output that the blob holds."""
+
+    def published_at(self, container: str, location: str) -> list[Output]:
+        """The live outputs of a location that an item references, in the order of their names."""
+
+    def of_request(self, request: str) -> list[Output]:
+        """The live outputs of a request whose job has ended."""
+
+    def of_item(self, item: ItemName) -> list[Output]:
+        """The outputs of an item whose bytes are still there."""
+
+    def of_source(self, source: str) -> list[Output]:
+        """What was made from a source (container/name) and is still there."""
+
+    def of_tasks(self, prefix: str) -> list[Output]:
+        """The outputs of the tasks whose ids begin so."""
+
+    def generation(self, request: str) -> int:
+        """How many jobs of the request have lost an output since they wrote it."""
+
+    def superseded_by(self, job_id: str) -> str | None:
+        """The job that wrote over an output of this job, or replaced it."""
+
+    def publish(self, output_ids: Sequence[int], item: ItemName) -> Published:
+        """Make the outputs the assets of an item; Catalog.put_item does it with the item."""
+
+    def supersede(self, output_id: int, *, is_gone: bool) -> bool:
+        """Note that an output is not valid any more. True when it was live until now.
+
+        `is_gone` says that its bytes are gone, too.
+        """
+
+    def discard(self, output_id: int) -> bool:
+        """Supersede an output of a cancelled job, unless an item references it.
+
+        True when the output is discarded, by this call or an earlier one.
+        """
+
+    def mark_removed(self, output_id: int) -> None:
+        """Note that the bytes of a superseded output are gone."""
+
+    def to_remove(self, grace: timedelta, limit: int) -> list[Output]:
+        """Outputs that were superseded at least `grace` ago and may still have their bytes."""
+
+    def to_settle(self, age: timedelta, limit: int) -> list[Output]:
+        """Uploads begun at least `age` ago that no running task will record any more."""
+
+
 class Scratch(Protocol):
     """Local disk for the work of one task."""
 
@@ -107,6 +225,7 @@ class Ports:
     blobs: BlobStore
     catalog: Catalog
     scratch: Scratch
+    outputs: OutputRegistry
     deployment: Deployment
 
 

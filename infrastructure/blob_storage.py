@@ -1,16 +1,25 @@
 """Blobs in Azure Storage, or in Azurite: the same SDK, the same calls."""
 
+import uuid
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceModifiedError
-from azure.storage.blob import BlobProperties as AzureProperties
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+)
 from azure.storage.blob import (
+    BlobBlock,
+    BlobClient,
     BlobSasPermissions,
     BlobServiceClient,
     ContentSettings,
@@ -19,13 +28,15 @@ from azure.storage.blob import (
     UserDelegationKey,
     generate_blob_sas,
 )
+from azure.storage.blob import BlobProperties as AzureProperties
 
-from core.errors import BlobNotFound, ContainerNotFound, Unavailable
+from core.errors import BlobChanged, BlobNotFound, ContainerNotFound, Unavailable
 from core.models import BlobProperties, BlobRef
 from core.ports import AccessTier
 from infrastructure.identity import managed_identity
 
 BLOCK = 8 * 2**20
+CONCURRENCY = 4
 KEY_LIFETIME = timedelta(hours=12)
 
 
@@ -78,7 +89,7 @@ class AzureBlobs:
     def download(self, ref: BlobRef, path: Path) -> None:
         with _translated(ref.container, ref.name), path.open("wb") as file:
             client = self._service.get_blob_client(ref.container, ref.name)
-            client.download_blob(max_concurrency=4).readinto(file)
+            client.download_blob(max_concurrency=CONCURRENCY).readinto(file)
 
     def upload(
         self,
@@ -98,18 +109,65 @@ class AzureBlobs:
                 content_settings=ContentSettings(content_type=content_type),
                 standard_blob_tier=StandardBlobTier(access_tier) if access_tier else None,
                 metadata=metadata,
-                max_concurrency=4,
+                max_concurrency=CONCURRENCY,
             )
         return self.properties(ref)
+
+    def replace(
+        self,
+        ref: BlobRef,
+        path: Path,
+        etag: str | None,
+        *,
+        content_type: str,
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
+        """Blocks get ids of this call's own: those of the SDK are offsets, so two writers of one
+        blob would mix theirs."""
+        client = self._service.get_blob_client(ref.container, ref.name)
+        expected: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
+        if etag is not None:
+            expected = {"match_condition": MatchConditions.IfNotModified, "etag": etag}
+        with _translated(ref.container, ref.name):
+            blocks = _stage_blocks(client, path)
+            try:
+                stored = client.commit_block_list(
+                    blocks,
+                    content_settings=ContentSettings(content_type=content_type),
+                    standard_blob_tier=StandardBlobTier(access_tier) if access_tier else None,
+                    metadata=metadata,
+                    **expected,
+                )
+            except (ResourceExistsError, ResourceModifiedError) as error:
+                raise BlobChanged(f"{ref} was written by another task meanwhile") from error
+            except HttpResponseError as error:
+                # A commit drops the uncommitted blocks of every other writer.
+                if _code(error) != "InvalidBlockList":
+                    raise
+                raise BlobChanged(f"{ref} was written by another task meanwhile") from error
+        return BlobProperties(
+            ref=ref,
+            etag=str(stored["etag"]).strip('"'),
+            size=path.stat().st_size,
+            last_modified=stored["last_modified"],
+            content_type=content_type,
+            access_tier=access_tier,
+            metadata=metadata or {},
+        )
 
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
         client = self._service.get_blob_client(ref.container, ref.name)
         try:
             with _translated(ref.container, ref.name):
                 if etag is None:
-                    client.delete_blob()
+                    client.delete_blob(delete_snapshots="include")
                 else:
-                    client.delete_blob(etag=etag, match_condition=MatchConditions.IfNotModified)
+                    client.delete_blob(
+                        delete_snapshots="include",
+                        etag=etag,
+                        match_condition=MatchConditions.IfNotModified,
+                    )
         except (BlobNotFound, ResourceModifiedError):
             return False
         return True
@@ -155,6 +213,21 @@ def _connect(account: str) -> BlobServiceClient:
     )
 
 
+def _stage_blocks(client: BlobClient, path: Path) -> list[BlobBlock]:
+    """Send the file as uncommitted blocks, several at a time."""
+    mine, count = uuid.uuid4().hex, -(-path.stat().st_size // BLOCK)
+    blocks = [BlobBlock(f"{mine}-{number:08d}") for number in range(count)]
+
+    def stage(number: int) -> None:
+        with path.open("rb") as file:
+            file.seek(number * BLOCK)
+            client.stage_block(blocks[number].id, file.read(BLOCK))
+
+    with ThreadPoolExecutor(CONCURRENCY) as threads:
+        list(threads.map(stage, range(count)))
+    return blocks
+
+
 def _properties(ref: BlobRef, found: AzureProperties) -> BlobProperties:
     return BlobProperties(
         ref=ref,
@@ -168,6 +241,10 @@ def _properties(ref: BlobRef, found: AzureProperties) -> BlobProperties:
     )
 
 
+def _code(error: HttpResponseError) -> str:
+    return str(getattr(error, "error_code", "") or "")
+
+
 def _base64(content: bytearray | None) -> str | None:
     return b64encode(content).decode() if content else None
 
@@ -178,7 +255,7 @@ def _translated(container: str, name: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        code = str(getattr(error, "error_code", "") or "")
+        code = _code(error)
         if code in ("ContainerNotFound", "ContainerBeingDeleted"):
             raise ContainerNotFound(f"there is no container {container!r}") from None
         if error.status_code == 404:

@@ -6,7 +6,7 @@ from typing import TypeGuard
 from core.models import Json
 
 
-def merged(stored: Json, offered: Json) -> Json:
+def merge_collections(stored: Json, offered: Json) -> Json:
     """The stored collection widened by what an item offers.
 
     Titles, licences and descriptions that people wrote stay. Extents, summaries and

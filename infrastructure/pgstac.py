@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool
 from core.errors import GeolatheError, TaskFailed
 from core.models import Json
 from core.ports import ItemChange
-from infrastructure.collection_extent import merged
+from infrastructure.collection_extent import merge_collections
 from infrastructure.database import retried
 
 # Set by the catalogue, so a repeated job does not differ by them.
@@ -46,9 +46,9 @@ class PgstacCatalog:
             stored = stored_item(conn, item["collection"], item["id"])
             if owner is not None and stored is not None:
                 refuse_other_owner(stored, item, owner)
-            if stored is not None and content(stored) == content(item):
+            if stored is not None and strip_stamps(stored) == strip_stamps(item):
                 return "unchanged"
-            conn.execute("SELECT upsert_item(%s)", (Jsonb(stamped(item, stored)),))
+            write_item(conn, stamp(item, stored), stored is not None)
             read_back(conn, item)
             return "created" if stored is None else "updated"
 
@@ -82,8 +82,7 @@ class PgstacCatalog:
             stored = stored_item(conn, collection_id, item_id)
             if stored is None or stored["properties"].get("updated", "") != updated:
                 return False
-            query = "DELETE FROM items WHERE collection = %s AND id = %s"
-            conn.execute(query, (collection_id, item_id))
+            remove_item(conn, collection_id, item_id)
             conn.execute(
                 "INSERT INTO app.removals (collection_id, item_id, source) VALUES (%s, %s, %s)",
                 (collection_id, item_id, stored["properties"].get(owner)),
@@ -157,7 +156,7 @@ def grow_collection(conn: Connection[Any], offered: Json) -> None:
     if row is None:
         conn.execute("SELECT create_collection(%s)", (Jsonb(offered),))
         return
-    grown = merged(row[0], offered)
+    grown = merge_collections(row[0], offered)
     if grown != row[0]:
         conn.execute("SELECT update_collection(%s)", (Jsonb(grown),))
 
@@ -165,6 +164,21 @@ def grow_collection(conn: Connection[Any], offered: Json) -> None:
 def stored_item(conn: Connection[Any], collection_id: str, item_id: str) -> Json | None:
     row = conn.execute("SELECT get_item(%s, %s)", (item_id, collection_id)).fetchone()
     return None if row is None else row[0]
+
+
+def write_item(conn: Connection[Any], item: Json, is_stored: bool) -> None:
+    """Create or replace an item.
+
+    Not by upsert_item: its staging trigger joins every partition, so it slows down as the
+    catalogue grows.
+    """
+    if is_stored:
+        remove_item(conn, item["collection"], item["id"])
+    conn.execute("SELECT create_item(%s)", (Jsonb(item),))
+
+
+def remove_item(conn: Connection[Any], collection_id: str, item_id: str) -> None:
+    conn.execute("DELETE FROM items WHERE collection = %s AND id = %s", (collection_id, item_id))
 
 
 def refuse_other_owner(stored: Json, item: Json, owner: str) -> None:
@@ -180,7 +194,7 @@ def refuse_other_owner(stored: Json, item: Json, owner: str) -> None:
 def read_back(conn: Connection[Any], item: Json) -> None:
     """Make sure that what pgSTAC kept is what it was given."""
     kept = stored_item(conn, item["collection"], item["id"])
-    if kept is None or content(kept) != content(item):
+    if kept is None or strip_stamps(kept) != strip_stamps(item):
         state = "did not keep" if kept is None else "altered"
         raise GeolatheError(
             f"pgSTAC {state} item {item['id']!r} of collection {item['collection']!r}",
@@ -188,25 +202,25 @@ def read_back(conn: Connection[Any], item: Json) -> None:
         )
 
 
-def content(item: Json) -> Json:
+def strip_stamps(item: Json) -> Json:
     """The item without its stamps, as it compares with what pgSTAC gives back."""
     properties = {k: v for k, v in item["properties"].items() if k not in STAMPS}
-    bare = comparable({**item, "properties": properties})
-    return cast(Json, bare)
+    stripped = normalize({**item, "properties": properties})
+    return cast(Json, stripped)
 
 
-def comparable(value: object) -> object:
+def normalize(value: object) -> object:
     """A JSON value less what storing changes: nulls are dropped, 1e38 comes back as 39 digits."""
     if isinstance(value, dict):
-        return {k: comparable(v) for k, v in value.items() if v is not None}
+        return {k: normalize(v) for k, v in value.items() if v is not None}
     if isinstance(value, list):
-        return [comparable(v) for v in value]
+        return [normalize(v) for v in value]
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
 
 
-def stamped(item: Json, stored: Json | None) -> Json:
+def stamp(item: Json, stored: Json | None) -> Json:
     """The item with `created` kept from its first storing and `updated` now."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     created = now if stored is None else stored["properties"].get("created", now)

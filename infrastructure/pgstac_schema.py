@@ -26,7 +26,7 @@ def migrate_pgstac(dsn: str) -> str:
         conn.execute("SELECT pg_advisory_lock(hashtextextended('pgstac migration', 0))")
         for name in EXTENSIONS:
             create_extension(conn, name)
-        with explained(conn), PgstacDB(dsn=dsn) as database:
+        with explain_missing_rights(conn), PgstacDB(dsn=dsn) as database:
             return str(Migrate(database).run_migration())
 
 
@@ -46,7 +46,7 @@ def create_extension(conn: psycopg.Connection, name: str) -> None:
 
 
 @contextmanager
-def explained(conn: psycopg.Connection) -> Iterator[None]:
+def explain_missing_rights(conn: psycopg.Connection) -> Iterator[None]:
     """Turn a lack of rights into the statements an administrator has to run."""
     try:
         yield

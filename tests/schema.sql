@@ -133,6 +133,62 @@ CREATE TABLE app.migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE app.output_locations (
+    container text NOT NULL,
+    location text NOT NULL COLLATE pg_catalog."C",
+    owner text NOT NULL
+);
+
+CREATE TABLE app.outputs (
+    output_id bigint NOT NULL,
+    container text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
+    location text NOT NULL COLLATE pg_catalog."C",
+    tier text NOT NULL,
+    source text NOT NULL COLLATE pg_catalog."C",
+    source_etag text NOT NULL,
+    request text NOT NULL,
+    generation integer NOT NULL,
+    job_id text NOT NULL,
+    task_id text NOT NULL COLLATE pg_catalog."C",
+    etag text,
+    replaced_etag text,
+    checksum text,
+    size bigint,
+    cog jsonb,
+    collection_id text,
+    item_id text,
+    begun_at timestamp with time zone DEFAULT now() NOT NULL,
+    written_at timestamp with time zone,
+    superseded_at timestamp with time zone,
+    superseded_by text,
+    removed_at timestamp with time zone,
+    discarded boolean DEFAULT false NOT NULL,
+    CONSTRAINT outputs_check CHECK (((written_at IS NULL) = (etag IS NULL))),
+    CONSTRAINT outputs_check1 CHECK (((collection_id IS NULL) = (item_id IS NULL)))
+);
+
+COMMENT ON COLUMN app.outputs.location IS 'folder and name of the COG without its tier';
+
+COMMENT ON COLUMN app.outputs.request IS 'id of the job that the request has in generation 0';
+
+COMMENT ON COLUMN app.outputs.superseded_at IS 'since when a newer output or no output is valid';
+
+COMMENT ON COLUMN app.outputs.superseded_by IS 'the job that wrote the newer output';
+
+COMMENT ON COLUMN app.outputs.removed_at IS 'since when its bytes are gone';
+
+COMMENT ON COLUMN app.outputs.discarded IS 'removed because its job was cancelled';
+
+ALTER TABLE app.outputs ALTER COLUMN output_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME app.outputs_output_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE app.removals (
     removal_id bigint NOT NULL,
     collection_id text NOT NULL,
@@ -191,6 +247,12 @@ ALTER TABLE ONLY app.jobs
 ALTER TABLE ONLY app.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
 
+ALTER TABLE ONLY app.output_locations
+    ADD CONSTRAINT output_locations_pkey PRIMARY KEY (container, location);
+
+ALTER TABLE ONLY app.outputs
+    ADD CONSTRAINT outputs_pkey PRIMARY KEY (output_id);
+
 ALTER TABLE ONLY app.removals
     ADD CONSTRAINT removals_pkey PRIMARY KEY (removal_id);
 
@@ -224,6 +286,28 @@ CREATE INDEX jobs_finished ON app.jobs USING btree (finished_at) WHERE (finished
 CREATE INDEX jobs_open ON app.jobs USING btree (updated_at) WHERE (status = ANY (ARRAY['queued'::text, 'processing'::text]));
 
 CREATE INDEX jobs_undiscarded ON app.jobs USING btree (finished_at) WHERE ((status = 'cancelled'::text) AND (discarded_at IS NULL));
+
+CREATE UNIQUE INDEX outputs_begun ON app.outputs USING btree (task_id, container, name) WHERE ((written_at IS NULL) AND (removed_at IS NULL));
+
+CREATE UNIQUE INDEX outputs_live ON app.outputs USING btree (container, name) WHERE ((written_at IS NOT NULL) AND (superseded_at IS NULL) AND (removed_at IS NULL));
+
+CREATE INDEX outputs_of_item ON app.outputs USING btree (collection_id, item_id);
+
+CREATE INDEX outputs_of_job ON app.outputs USING btree (job_id);
+
+CREATE INDEX outputs_of_location ON app.outputs USING btree (container, location) WHERE (removed_at IS NULL);
+
+CREATE INDEX outputs_of_name ON app.outputs USING btree (container, name);
+
+CREATE INDEX outputs_of_request ON app.outputs USING btree (request);
+
+CREATE INDEX outputs_of_source ON app.outputs USING btree (source) WHERE (removed_at IS NULL);
+
+CREATE INDEX outputs_of_task ON app.outputs USING btree (task_id);
+
+CREATE INDEX outputs_to_remove ON app.outputs USING btree (superseded_at) WHERE ((superseded_at IS NOT NULL) AND (removed_at IS NULL));
+
+CREATE INDEX outputs_to_settle ON app.outputs USING btree (begun_at) WHERE ((written_at IS NULL) AND (removed_at IS NULL));
 
 CREATE INDEX removals_of_source ON app.removals USING btree (collection_id, source);
 

@@ -114,7 +114,7 @@ def test_the_job_of_the_readme_runs_as_written(product, monkeypatch):
             {"measure_blobs": job.MeasureBlobs}, {"measure_blob": handler.measure_blob}
         )
         state, bus = MemoryState(), MemoryBus()
-        ports = Ports(blobs=blobs, catalog=None, scratch=None, deployment=DEPLOYMENT)
+        ports = Ports(blobs=blobs, catalog=None, scratch=None, outputs=None, deployment=DEPLOYMENT)
         leases = Leases(state, bench.lease, bench.heartbeat)
         bench.state, bench.bus = state, bus
         bench.machine = CoreMachine(registry, state, bus, ports, leases)

@@ -11,6 +11,7 @@ from core.handler import TaskContext
 from core.models import BlobRef
 from core.ports import Ports
 from infrastructure.blob_storage import AzureBlobs
+from infrastructure.outputs import PostgresOutputs
 from infrastructure.pgstac import PgstacCatalog
 from services.storage.ownership import discard_cog, owner_mark, refuse_anothers
 from tests.fixtures.toys import DEPLOYMENT
@@ -32,7 +33,10 @@ def blobs(azurite):
 
 @pytest.fixture
 def ports(blobs, pool):
-    return Ports(blobs=blobs, catalog=PgstacCatalog(pool), scratch=None, deployment=DEPLOYMENT)
+    return Ports(
+        blobs=blobs, catalog=PgstacCatalog(pool), scratch=None, outputs=PostgresOutputs(pool),
+        deployment=DEPLOYMENT,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from core.handler import TaskContext
 from core.models import BlobRef
 from core.ports import Ports
 from infrastructure.blob_storage import AzureBlobs
+from infrastructure.outputs import PostgresOutputs
 from infrastructure.pgstac import PgstacCatalog
 from jobs.unpublish_raster import Parameters, UnpublishRaster
 from services.stac.model import OWNER
@@ -27,7 +28,10 @@ class World:
 
     def __init__(self, blobs, catalog, silver, folder):
         deployment = DEPLOYMENT.model_copy(update={"silver_container": silver})
-        self.ports = Ports(blobs=blobs, catalog=catalog, scratch=None, deployment=deployment)
+        outputs = PostgresOutputs(catalog.pool)
+        self.ports = Ports(
+            blobs=blobs, catalog=catalog, scratch=None, outputs=outputs, deployment=deployment
+        )
         self.blobs, self.catalog, self.silver = blobs, catalog, silver
         self.file = folder / "a.tif"
         self.file.write_bytes(b"a raster")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infrastructure.collection_extent import merged, union_bbox
+from infrastructure.collection_extent import merge_collections, union_bbox
 
 
 def collection(**changes: Any) -> dict[str, Any]:
@@ -26,16 +26,16 @@ def extent(box: list[float], start: str | None, end: str | None) -> dict[str, An
 
 
 def test_nothing_new_changes_nothing():
-    assert merged(collection(), collection()) == collection()
-    grown = merged(collection(), collection(extent=extent([5, 5, 6, 6], None, None)))
-    assert merged(grown, collection()) == grown
+    assert merge_collections(collection(), collection()) == collection()
+    grown = merge_collections(collection(), collection(extent=extent([5, 5, 6, 6], None, None)))
+    assert merge_collections(grown, collection()) == grown
 
 
 def test_extent_covers_both():
     offered = collection(
         extent=extent([-5, 2, 0.5, 3], "2019-06-01T00:00:00Z", "2021-01-01T00:00:00Z")
     )
-    grown = merged(collection(), offered)["extent"]
+    grown = merge_collections(collection(), offered)["extent"]
     assert grown == extent([-5, 0, 1, 3], "2019-06-01T00:00:00Z", "2021-01-01T00:00:00Z")
 
 
@@ -46,24 +46,26 @@ def test_times_are_compared_as_times():
     offered = collection(
         extent=extent([0, 0, 1, 1], "2019-12-31T23:00:00Z", "2019-12-31T23:00:00Z")
     )
-    [interval] = merged(stored, offered)["extent"]["temporal"]["interval"]
+    [interval] = merge_collections(stored, offered)["extent"]["temporal"]["interval"]
     assert interval == ["2020-01-01T00:00:00.500+02:00", "2020-01-01T01:00:00Z"]
 
 
 def test_open_interval_stays_open():
     stored = collection(extent=extent([0, 0, 1, 1], None, None))
-    assert merged(stored, collection())["extent"]["temporal"]["interval"] == [[None, None]]
+    assert merge_collections(stored, collection())["extent"]["temporal"]["interval"] == [
+        [None, None]
+    ]
 
 
 def test_height_of_a_box_is_left_out():
     stored = collection(extent=extent([0, 0, -10, 1, 1, 10], None, None))
-    assert merged(stored, collection())["extent"]["spatial"]["bbox"] == [[0, 0, 1, 1]]
+    assert merge_collections(stored, collection())["extent"]["spatial"]["bbox"] == [[0, 0, 1, 1]]
 
 
 def test_words_of_people_stay():
     stored = collection(title="Forests", item_assets={"data": {"title": "Theirs"}})
     offered = collection(item_assets={"data": {"title": "COG"}, "archive": {"title": "COG"}})
-    grown = merged(stored, offered)
+    grown = merge_collections(stored, offered)
     assert grown["title"] == "Forests"
     assert grown["item_assets"] == {"data": {"title": "Theirs"}, "archive": {"title": "COG"}}
 
@@ -72,7 +74,7 @@ def test_summaries_grow():
     offered = collection(
         summaries={"proj:code": ["EPSG:32633"], "gsd": {"minimum": 3, "maximum": 30}, "new": ["x"]}
     )
-    assert merged(collection(), offered)["summaries"] == {
+    assert merge_collections(collection(), offered)["summaries"] == {
         "proj:code": ["EPSG:4326", "EPSG:32633"],
         "gsd": {"minimum": 3, "maximum": 30},
         "new": ["x"],

@@ -1,0 +1,216 @@
+"""The registry of outputs in PostgreSQL. What must be atomic is a function in sql/functions."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from core.models import BlobRef, ItemName, Json, Output, OutputTarget, WrittenBlob
+from core.ports import Published, PublishOutcome, RecordOutcome
+from infrastructure.database import retried
+
+LIVE = "written_at IS NOT NULL AND superseded_at IS NULL AND removed_at IS NULL"
+
+
+class PostgresOutputs:
+    """The OutputRegistry port over one connection pool."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self.pool = pool
+
+    @retried
+    def reserve_location(self, container: str, locations: Sequence[str], owner: str) -> str | None:
+        query = "SELECT app.reserve_location(%s, %s, %s) AS location"
+        [row] = self._rows(query, container, list(locations), owner)
+        location: str | None = row["location"]
+        return location
+
+    @retried
+    def begin(self, target: OutputTarget, task_id: str, attempt: int) -> int | None:
+        [row] = self._rows(
+            "SELECT app.begin_output(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS output_id",
+            task_id,
+            attempt,
+            target.blob.container,
+            target.blob.name,
+            target.location,
+            target.tier,
+            target.source,
+            target.source_etag,
+            target.request,
+            target.generation,
+        )
+        output_id: int | None = row["output_id"]
+        return output_id
+
+    @retried
+    def record(
+        self, output_id: int, attempt: int | None, written: WrittenBlob, cog: Json | None
+    ) -> RecordOutcome:
+        [row] = self._rows(
+            "SELECT app.record_output(%s, %s, %s, %s, %s, %s, %s, %s) AS outcome",
+            output_id,
+            attempt,
+            written.etag,
+            written.replaced_etag,
+            written.is_current,
+            written.checksum,
+            written.size,
+            None if cog is None else Jsonb(cog),
+        )
+        return RecordOutcome(row["outcome"])
+
+    @retried
+    def get(self, output_id: int) -> Output | None:
+        return next(iter(self._outputs("output_id = %s", output_id)), None)
+
+    @retried
+    def live_at(self, blob: BlobRef) -> Output | None:
+        found = self._outputs(f"container = %s AND name = %s AND {LIVE}", blob.container, blob.name)
+        return next(iter(found), None)
+
+    @retried
+    def published_at(self, container: str, location: str) -> list[Output]:
+        where = f"container = %s AND location = %s AND item_id IS NOT NULL AND {LIVE}"
+        return self._outputs(f"{where} ORDER BY name", container, location)
+
+    @retried
+    def of_request(self, request: str) -> list[Output]:
+        return self._outputs(
+            f"""request = %s AND {LIVE} AND NOT EXISTS (
+                    SELECT FROM app.jobs j
+                     WHERE j.job_id = o.job_id AND j.status IN ('queued', 'processing'))""",
+            request,
+        )
+
+    @retried
+    def of_item(self, item: ItemName) -> list[Output]:
+        return self._outputs(
+            """collection_id = %s AND item_id = %s AND written_at IS NOT NULL
+               AND removed_at IS NULL ORDER BY output_id""",
+            item.collection_id,
+            item.item_id,
+        )
+
+    @retried
+    def of_source(self, source: str) -> list[Output]:
+        where = "source = %s AND removed_at IS NULL AND written_at IS NOT NULL"
+        return self._outputs(f"{where} ORDER BY output_id", source)
+
+    @retried
+    def of_tasks(self, prefix: str) -> list[Output]:
+        # '~' comes after every character of a task id: a range that the index serves.
+        where = "task_id >= %s AND task_id < %s ORDER BY output_id"
+        return self._outputs(where, prefix, f"{prefix}~")
+
+    @retried
+    def generation(self, request: str) -> int:
+        [row] = self._rows(
+            """WITH last AS (
+                   SELECT DISTINCT ON (job_id, container, name)
+                          job_id, generation, superseded_at, removed_at
+                     FROM app.outputs
+                    WHERE request = %s AND written_at IS NOT NULL AND NOT discarded
+                    ORDER BY job_id, container, name, output_id DESC)
+               SELECT coalesce(max(generation + CASE WHEN superseded_at IS NULL
+                          AND removed_at IS NULL THEN 0 ELSE 1 END), 0) AS generation FROM last""",
+            request,
+        )
+        return int(row["generation"])
+
+    @retried
+    def superseded_by(self, job_id: str) -> str | None:
+        rows = self._rows(
+            """WITH last AS (
+                   SELECT DISTINCT ON (container, name) superseded_at, superseded_by
+                     FROM app.outputs WHERE job_id = %s AND written_at IS NOT NULL
+                    ORDER BY container, name, output_id DESC)
+               SELECT superseded_by FROM last WHERE superseded_by <> %s
+                ORDER BY superseded_at DESC LIMIT 1""",
+            job_id,
+            job_id,
+        )
+        return rows[0]["superseded_by"] if rows else None
+
+    @retried
+    def publish(self, output_ids: Sequence[int], item: ItemName) -> Published:
+        with self.pool.connection() as conn, conn.transaction():
+            return publish_outputs(conn, output_ids, item)
+
+    @retried
+    def supersede(self, output_id: int, *, is_gone: bool) -> bool:
+        rows = self._rows(
+            f"""UPDATE app.outputs
+                   SET superseded_at = now(), removed_at = CASE WHEN %s THEN now() END
+                 WHERE output_id = %s AND {LIVE} RETURNING output_id""",
+            is_gone,
+            output_id,
+        )
+        return bool(rows)
+
+    @retried
+    def discard(self, output_id: int) -> bool:
+        self._rows(
+            """UPDATE app.outputs SET superseded_at = now(), discarded = true
+                WHERE output_id = %s AND item_id IS NULL AND superseded_at IS NULL
+                  AND removed_at IS NULL RETURNING output_id""",
+            output_id,
+        )
+        found = self.get(output_id)
+        return found is not None and found.discarded
+
+    @retried
+    def mark_removed(self, output_id: int) -> None:
+        self._rows(
+            """UPDATE app.outputs
+                  SET removed_at = now(), superseded_at = coalesce(superseded_at, now())
+                WHERE output_id = %s AND removed_at IS NULL RETURNING output_id""",
+            output_id,
+        )
+
+    @retried
+    def to_remove(self, grace: timedelta, limit: int) -> list[Output]:
+        return self._outputs(
+            """superseded_at <= now() - %s AND removed_at IS NULL
+                ORDER BY superseded_at LIMIT %s""",
+            grace,
+            limit,
+        )
+
+    @retried
+    def to_settle(self, age: timedelta, limit: int) -> list[Output]:
+        return self._outputs(
+            """written_at IS NULL AND removed_at IS NULL AND superseded_at IS NULL
+               AND begun_at <= now() - %s AND NOT EXISTS (
+                   SELECT FROM app.tasks t JOIN app.jobs j USING (job_id)
+                    WHERE t.task_id = o.task_id AND t.status IN ('queued', 'processing')
+                      AND j.status IN ('queued', 'processing'))
+                ORDER BY begun_at LIMIT %s""",
+            age,
+            limit,
+        )
+
+    def _outputs(self, where: str, *parameters: Any) -> list[Output]:
+        rows = self._rows(f"SELECT o.* FROM app.outputs o WHERE {where}", *parameters)
+        return [Output.model_validate(row) for row in rows]
+
+    def _rows(self, query: str, *parameters: Any) -> list[DictRow]:
+        with self.pool.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
+            return cur.execute(query.encode(), parameters).fetchall()
+
+
+def publish_outputs(conn: Connection[Any], output_ids: Sequence[int], item: ItemName) -> Published:
+    """Publish in the caller's transaction, in which it writes the item."""
+    query = "SELECT outcome, superseded_by, vacated FROM app.publish_outputs(%s, %s, %s)"
+    row = conn.execute(query, (list(output_ids), item.collection_id, item.item_id)).fetchone()
+    assert row is not None
+    outcome, superseded_by, vacated = row
+    return Published(
+        PublishOutcome(outcome),
+        superseded_by,
+        [ItemName(collection_id=collection, item_id=name) for collection, name in vacated],
+    )
