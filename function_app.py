@@ -33,6 +33,7 @@ from services import ALL_HANDLERS
 from triggers import api, queues, timers
 from triggers.http.health import Check, Health
 from triggers.http.history import History
+from triggers.http.items import Items
 from triggers.http.job_types import JobTypes
 from triggers.http.jobs import Jobs
 from triggers.http.pages import Pages
@@ -96,6 +97,7 @@ routes = [
     History(state),
     JobTypes(registry),
     Uploads(blobs, settings.bronze_container),
+    Items(blobs, catalog, settings.silver_container),
     Health(checks),
     Processes(machine, state, registry),
     Pages(),

@@ -9,6 +9,8 @@ GeolatheError            carries a stable `code` and a message for people
 │   ├── JobNotFound
 │   ├── ContainerNotFound
 │   ├── BlobNotFound
+│   ├── ItemNotFound
+│   ├── AssetNotFound        the item has no such asset, or its file cannot be downloaded
 │   ├── RouteNotFound        no route matches the path
 │   ├── MethodNotAllowed     the path exists and accepts other methods
 │   ├── KeyReused            the Idempotency-Key was used for a different request
@@ -100,6 +102,18 @@ class BlobNotFound(RequestError):
     """The container has no blob of that name."""
 
     code = "BLOB_NOT_FOUND"
+
+
+class ItemNotFound(RequestError):
+    """The collection has no item with that id."""
+
+    code = "ITEM_NOT_FOUND"
+
+
+class AssetNotFound(RequestError):
+    """The item has no such asset, or its file cannot be downloaded."""
+
+    code = "ASSET_NOT_FOUND"
 
 
 class RouteNotFound(RequestError):

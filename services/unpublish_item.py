@@ -2,12 +2,13 @@
 
 from enum import StrEnum
 
+from core.assets import blob_at
 from core.errors import BlobNotFound
 from core.handler import TaskContext
 from core.models import BlobRef, Json, Record
 from core.ports import Ports
 from services.stac.model import OWNER, StacId
-from services.storage.ownership import blob_at, is_ours
+from services.storage.ownership import is_ours
 
 
 class CogVersion(Record):

@@ -8,6 +8,7 @@ from core.job import JobBase
 from core.models import Json
 from triggers.http.health import Health
 from triggers.http.history import History
+from triggers.http.items import Items
 from triggers.http.job_types import JobTypes
 from triggers.http.jobs import Jobs
 from triggers.http.not_found import NotFound
@@ -17,7 +18,16 @@ from triggers.http.route import Routes, register
 from triggers.http.uploads import Uploads
 from triggers.ogc.processes import Processes
 
-GROUPS: tuple[type[Routes], ...] = (Jobs, History, JobTypes, Uploads, Health, Processes, Pages)
+GROUPS: tuple[type[Routes], ...] = (
+    Jobs,
+    History,
+    JobTypes,
+    Uploads,
+    Items,
+    Health,
+    Processes,
+    Pages,
+)
 
 
 def blueprint(groups: Sequence[Routes], jobs: Sequence[JobBase]) -> func.Blueprint:

@@ -2,14 +2,12 @@
 
 from urllib.parse import quote, unquote
 
-from pydantic import ValidationError
-
+from core.assets import MADE_BY
 from core.errors import BlobNotFound, TaskFailed
 from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef
 from core.ports import BlobStore, Ports
 
-MADE_BY = "geolathe_task"
 MADE_FROM = "geolathe_source"
 
 
@@ -34,18 +32,6 @@ def refuse_anothers(blobs: BlobStore, cog: BlobRef, source: BlobRef) -> None:
 def is_ours(found: BlobProperties) -> bool:
     """Whether a task of this product made the blob."""
     return MADE_BY in found.metadata
-
-
-def blob_at(href: str, container: str, blobs: BlobStore) -> BlobRef | None:
-    """The blob of the container that has this plain address; None for anything else."""
-    folder = blobs.url(BlobRef(container=container, name="x")).removesuffix("x")
-    if not href.startswith(folder):
-        return None
-    try:
-        blob = BlobRef(container=container, name=unquote(href.removeprefix(folder)))
-    except ValidationError:
-        return None
-    return blob if blobs.url(blob) == href else None
 
 
 def discard_cog(cog: BlobRef, collection_id: str, ports: Ports, owner: str) -> None:

@@ -7,7 +7,7 @@ from local.stack.environment import ROOT
 
 PRODUCT = ("core", "jobs", "services", "infrastructure", "triggers")
 # The first argument of these, or the one called `code`, is a code.
-RAISERS = {"TaskFailed", "failing_as", "object", "warn", "RasterWarning", "Failure"}
+RAISERS = {"TaskFailed", "failing_as", "warn_or_fail", "warn", "RasterWarning", "Failure"}
 
 spec = importlib.util.spec_from_file_location("errors_page", ROOT / "docs" / "errors.py")
 errors_page = importlib.util.module_from_spec(spec)

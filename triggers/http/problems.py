@@ -5,10 +5,12 @@ import json
 import azure.functions as func
 
 from core.errors import (
+    AssetNotFound,
     BlobNotFound,
     ContainerNotFound,
     GeolatheError,
     InvalidRequest,
+    ItemNotFound,
     JobNotFound,
     KeyReused,
     MethodNotAllowed,
@@ -29,6 +31,8 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
     JobNotFound: (404, "Job not found"),
     ContainerNotFound: (404, "Container not found"),
     BlobNotFound: (404, "Blob not found"),
+    ItemNotFound: (404, "Item not found"),
+    AssetNotFound: (404, "Asset not found"),
     RouteNotFound: (404, "Route not found"),
     MethodNotAllowed: (405, "Method not allowed"),
     KeyReused: (422, "Idempotency key already used"),
