@@ -28,9 +28,9 @@ from rich.table import Table
 
 from geolathe import Client, Error
 from local import process
+from local.client import connect
 from local.stack.environment import Environment
 from local.stack.stack import Stack
-from local.submission import connect
 
 TASKS = 50
 GREETING_SECONDS = 1.0

@@ -16,16 +16,16 @@ from rich.console import Console
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from local.install.chromium import find_chromium  # noqa: E402 - a script outside the packages
+from local.client import process_file  # noqa: E402 - a script outside the packages
+from local.install.chromium import find_chromium  # noqa: E402
 from local.stack.stack import Stack  # noqa: E402
-from local.submission import submit_file  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 WHOLE = "!document.querySelector('.leaflet-tile:not(.leaflet-tile-loaded)')"
 
 
 def main() -> None:
-    stack = Stack(Path(os.environ.get("GEOLATHE_STACK", ROOT / ".local")))
+    stack = Stack()
     found = find_chromium()
     if found is None:
         raise SystemExit("there is no browser: ./dev test gets one")
@@ -37,8 +37,8 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 960, "height": 600})
         for argument in sys.argv[1:]:
             name, _, file = argument.partition("=")
-            done = submit_file(stack.environment(), Path(file), [], Console(stderr=True))
-            photograph(page, done["result_data"]["share_url"], IMAGES / f"{name}.webp")
+            job = process_file(stack.environment(), Path(file), Console(stderr=True))
+            photograph(page, job.result["share_url"], IMAGES / f"{name}.webp")
         browser.close()
 
 

@@ -1,34 +1,34 @@
-"""The command line of the project: everything `./dev` can do."""
+"""The commands of `./dev`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
 from local import process
-from local.checks import run_checks, run_tests
+from local.checks import run_checks, run_tests, selects_tests
 from local.demo import run_demo
 from local.docs import SITE, build_site, serve_site
 from local.errors import LocalError, last_lines
 from local.stack.environment import ROOT, Environment
 from local.stack.stack import Stack
-from local.steps import Report, StepFailed, tell
-from local.submission import Refused, submit_file, why_it_failed
+from local.steps import Report, StepFailed, print_step
 
 Command = Callable[[argparse.Namespace, Console], int]
 EPILOG = """\
-Ports are free ones, kept in .local/ports.json. To choose them set GEOLATHE_API_PORT,
-GEOLATHE_TITILER_PORT, GEOLATHE_STAC_PORT, GEOLATHE_POSTGRES_PORT, GEOLATHE_BLOB_PORT or
-GEOLATHE_SERVICEBUS_PORT. Settings of the product (docs) are taken from the environment, too."""
-TAIL = 40
+Each service listens on a free port, which is kept in .local/ports.json. To choose a port, set
+GEOLATHE_API_PORT, GEOLATHE_TITILER_PORT, GEOLATHE_STAC_PORT, GEOLATHE_POSTGRES_PORT,
+GEOLATHE_BLOB_PORT or GEOLATHE_SERVICEBUS_PORT. GEOLATHE_STACK names another folder than .local.
+Settings of the product can be set in the environment, too."""
+TAIL = 40  # lines of a log that `./dev logs` shows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,24 +39,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and not options.takes_rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     options.rest = rest
-    # What is told goes to stderr, what is asked for to stdout.
+    # Progress goes to stderr, the result of a command to stdout.
     console = Console(stderr=True)
     try:
         return int(options.command(options, console))
     except StepFailed as failure:
-        return _explain(failure.reason, console, f"{failure}")
+        return _print_error(failure.reason, console, f"{failure}")
     except LocalError as error:
-        return _explain(error, console, f"{error}")
+        return _print_error(error, console, f"{error}")
     except KeyboardInterrupt:
-        console.print("interrupted; what was started goes on (./dev status, ./dev down)")
+        console.print("interrupted; started services keep running (./dev status, ./dev down)")
         return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Every command with its help."""
+    """The parser of every command."""
     parser = argparse.ArgumentParser(
         prog="./dev",
-        description="The whole of Geolathe on this machine: no Docker, no account.",
+        description="Run, test and measure Geolathe on this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,90 +65,92 @@ def build_parser() -> argparse.ArgumentParser:
     def add(
         name: str, command: Command, about: str, takes_rest: bool = False
     ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about)
+        sub = commands.add_parser(name, help=about, description=about, add_help=not takes_rest)
         sub.set_defaults(command=command, takes_rest=takes_rest)
         return sub
 
-    add("up", up, "start what does not run, after installing what is missing")
-    add("demo", demo, "start everything and turn the sample raster into a map")
-    submit_parser = add("submit", submit, "upload a raster, run process_raster on it, follow it")
-    submit_parser.add_argument("file", help="the raster; its sidecars beside it go with it")
-    submit_parser.add_argument("parameters", nargs="*", metavar="key=value", help="job parameters")
-    submit_parser.add_argument("--json", action="store_true", help="print the final status")
-    status_parser = add("status", status, "show what runs and where")
-    status_parser.add_argument("--json", action="store_true", help="addresses, keys and pids")
+    add("up", up, "start the local stack, after installing what is missing")
+    add("demo", demo, "start the local stack and turn the sample raster into a map")
+    add("submit", submit, "run `geolathe submit FILE key=value ...` on the local stack", True)
+    status_parser = add("status", status, "show which services run and where")
+    status_parser.add_argument("--json", action="store_true", help="print URLs, keys and pids")
+    add("env", env, "print shell exports: API, KEY, TITILER, STAC, GEOLATHE_URL, GEOLATHE_KEY")
     logs_parser = add("logs", logs, "show the end of one log, or of all")
     logs_parser.add_argument("name", nargs="?", help="host, titiler, broker, stac, postgres, ...")
-    logs_parser.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
-    add("down", down, "stop everything; data stays in .local")
+    logs_parser.add_argument("-f", "--follow", action="store_true", help="print new lines, too")
+    add("down", down, "stop the local stack; its data stays in .local")
     add("test", test, "run the tests; arguments go to pytest", takes_rest=True)
-    add("check", check, "lint, format, types and import contracts")
+    add("check", check, "run ruff, mypy and the import contracts")
     docs_parser = add("docs", docs, "build the documentation in strict mode and serve it")
     docs_parser.add_argument("--build", action="store_true", help="build only")
     docs_parser.add_argument("--port", type=int, default=8000, help="port to serve at (8000)")
-    bench_parser = add("bench", bench, "measure: benchmarks/NAME.py", takes_rest=True)
-    bench_parser.add_argument("name", nargs="?", help="which; without it, their names")
+    bench_parser = add("bench", bench, "run benchmarks/NAME.py", takes_rest=True)
+    bench_parser.add_argument("name", nargs="?", help="the benchmark; without it, list them")
     add("faults", faults, "run the fault suite", takes_rest=True)
-    add("corpus", corpus, "run real rasters through the stack", takes_rest=True)
+    add("corpus", corpus, "process every raster of a folder and compare the outcomes", True)
     return parser
 
 
 def up(_: argparse.Namespace, console: Console) -> int:
-    """Start what does not run."""
+    """Start every service that does not run."""
     environment = Stack().up(Report(console))
-    for name, address in (
+    for name, url in (
         ("API", environment.api),
         ("tiles", environment.titiler),
         ("STAC", environment.stac),
     ):
-        tell(console, name, address)
+        print_step(console, name, url)
     return 0
 
 
 def demo(_: argparse.Namespace, console: Console) -> int:
-    """Start everything and make a map of the sample."""
+    """Start the stack and process the sample raster."""
     environment = Stack().up(Report(console))
     print(run_demo(environment, console))
     return 0
 
 
-def submit(options: argparse.Namespace, console: Console) -> int:
-    """Upload a raster and follow its job."""
-    environment = _running(Stack())
-    file = Path(os.environ.get("GEOLATHE_CWD", "."), options.file)
-    try:
-        final = submit_file(environment, file, options.parameters, console)
-    except Refused as refusal:
-        console.print(str(refusal), style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
-    if options.json:
-        print(json.dumps(final, indent=2))
-    if reason := why_it_failed(final):
-        console.print(reason, style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
-    if not options.json:
-        print(final["result_data"]["share_url"])
-    return 0
+def submit(options: argparse.Namespace, _: Console) -> int:
+    """Run the client in the caller's folder, with the URL and the key of the stack."""
+    environment = _require_running(Stack())
+    os.environ.update(_client_variables(environment))
+    os.chdir(os.environ.get("GEOLATHE_CWD", "."))
+    return _exec(sys.executable, "-m", "geolathe", "submit", *options.rest)
 
 
 def status(options: argparse.Namespace, console: Console) -> int:
-    """Show what runs. The exit code is 0 when everything does."""
+    """Show the services. The exit code is 0 if all of them run."""
     stack = Stack()
     parts = stack.status()
     pids = {part.name: part.identity.pid for part in parts if part.identity is not None}
     if options.json:
         print(json.dumps({**stack.environment().describe(), "pids": pids}, indent=2))
         return 0 if len(pids) == len(parts) else 1
-    table = Table("part", "state", "pid", "address", "memory", box=None, pad_edge=False)
+    table = Table("service", "state", "pid", "address", "memory", box=None, pad_edge=False)
     for part in parts:
         pid = pids.get(part.name)
-        state = "runs" if pid else ("dead" if part.is_missing else "stopped")
+        state = "running" if pid else ("died" if part.is_missing else "stopped")
         memory = f"{process.memory_of(pid) >> 20} MB" if pid else ""
         table.add_row(part.name, state, str(pid or ""), part.address, memory)
     Console().print(table)
     if len(pids) < len(parts):
-        console.print("./dev up starts what does not run")
+        console.print("run ./dev up to start the services that do not run")
     return 0 if len(pids) == len(parts) else 1
+
+
+def env(_: argparse.Namespace, __: Console) -> int:
+    """Print exports for `eval "$(./dev env)"`."""
+    environment = Stack().environment()
+    variables = {
+        "API": environment.api,
+        "KEY": environment.keys.function_key,
+        "TITILER": environment.titiler,
+        "STAC": environment.stac,
+        **_client_variables(environment),
+    }
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
 
 
 def logs(options: argparse.Namespace, console: Console) -> int:
@@ -157,7 +159,7 @@ def logs(options: argparse.Namespace, console: Console) -> int:
     names = [options.name] if options.name else [part.name for part in stack.status()]
     files = {name: stack.log(name) for name in names}
     if options.follow:
-        _follow([file for file in files.values() if file.exists()])
+        _exec("tail", "-n", str(TAIL), "-F", *(str(file) for file in files.values()))
     for name, file in files.items():
         console.print(f"{name}: {file}", style="bold", soft_wrap=True, highlight=False)
         print("\n".join(last_lines(file, TAIL)))
@@ -165,14 +167,19 @@ def logs(options: argparse.Namespace, console: Console) -> int:
 
 
 def down(_: argparse.Namespace, console: Console) -> int:
-    """Stop everything."""
+    """Stop every service."""
     Stack().down(Report(console))
     return 0
 
 
 def test(options: argparse.Namespace, console: Console) -> int:
-    """Get what the tests need, then run them."""
-    Stack().install(Report(console))
+    """Run the tests.
+
+    The whole suite needs PostgreSQL, Azurite and a browser, which are installed first. When tests
+    are selected, their fixtures install what they need.
+    """
+    if not selects_tests(options.rest):
+        Stack().install(Report(console))
     return run_tests(options.rest)
 
 
@@ -183,9 +190,9 @@ def check(_: argparse.Namespace, console: Console) -> int:
 
 def docs(options: argparse.Namespace, console: Console) -> int:
     """Build the documentation; serve it unless only the build is asked for."""
-    with Report(console).step("docs") as did:
+    with Report(console).step("docs") as done:
         build_site()
-        did.append(str(SITE))
+        done.append(str(SITE))
     if not options.build:
         console.print(f"serving http://127.0.0.1:{options.port} (stop with Ctrl+C)")
         serve_site(options.port)
@@ -197,55 +204,44 @@ def bench(options: argparse.Namespace, console: Console) -> int:
     folder = ROOT / "benchmarks"
     names = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
     if options.name in names:
-        return _run_script(folder / f"{options.name}.py", options.rest)
-    asked = f"no benchmark {options.name!r}; " if options.name else ""
-    console.print(f"{asked}there are: {', '.join(names) or 'none yet'}")
+        return _exec(sys.executable, str(folder / f"{options.name}.py"), *options.rest)
+    problem = f"unknown benchmark {options.name!r}; " if options.name else ""
+    console.print(f"{problem}benchmarks: {', '.join(names)}")
     return 1 if options.name else 0
 
 
-def faults(options: argparse.Namespace, console: Console) -> int:
+def faults(options: argparse.Namespace, _: Console) -> int:
     """Run the fault suite."""
-    return _run_module("tests.faults", ROOT / "tests" / "faults" / "__main__.py", options, console)
+    return _exec(sys.executable, "-m", "tests.faults", *options.rest)
 
 
-def corpus(options: argparse.Namespace, console: Console) -> int:
-    """Run real rasters through the stack."""
-    return _run_module("local.corpus", ROOT / "local" / "corpus.py", options, console)
+def corpus(options: argparse.Namespace, _: Console) -> int:
+    """Process the rasters of a folder."""
+    return _exec(sys.executable, "-m", "local.corpus", *options.rest)
 
 
-def _run_module(module: str, file: Path, options: argparse.Namespace, console: Console) -> int:
-    if not file.exists():
-        console.print(f"{file.relative_to(ROOT)} is not there yet")
-        return 1
-    return _become(sys.executable, "-m", module, *options.rest)
-
-
-def _run_script(file: Path, arguments: Sequence[str]) -> int:
-    return _become(sys.executable, str(file), *arguments)
-
-
-def _follow(files: Sequence[Path]) -> NoReturn:
-    _become("tail", "-n", str(TAIL), "-F", *map(str, files))
-
-
-def _become(program: str, *arguments: str) -> NoReturn:
-    """Go on as another program, which then gets the signals and gives the exit code."""
+def _exec(program: str, *arguments: str) -> NoReturn:
+    """Replace this process, so that the program gets the signals and sets the exit code."""
     sys.stdout.flush()
     os.environ["PYTHONPATH"] = str(ROOT)
     os.execvp(program, [program, *arguments])
 
 
-def _running(stack: Stack) -> Environment:
-    """Where the stack is. Raises LocalError, naming what is missing, when it is not up."""
+def _require_running(stack: Stack) -> Environment:
+    """The environment of a running stack. Raises LocalError naming the services that are down."""
     environment = stack.environment()
     dead = [part.name for part in stack.status() if part.identity is None]
     if dead:
-        raise LocalError(f"{', '.join(dead)}: not running", hint="run ./dev up")
+        raise LocalError(f"not running: {', '.join(dead)}", hint="run ./dev up")
     return environment
 
 
-def _explain(error: LocalError, console: Console, message: str) -> int:
-    """The end of the log first, then what failed and what to do: the eye rests on the last line."""
+def _client_variables(environment: Environment) -> Mapping[str, str]:
+    return {"GEOLATHE_URL": environment.api, "GEOLATHE_KEY": environment.keys.function_key}
+
+
+def _print_error(error: LocalError, console: Console, message: str) -> int:
+    """Print the end of the log first, so that the message and the hint are the last lines."""
     if error.log is not None:
         for line in last_lines(error.log):
             console.print(f"    {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
@@ -260,7 +256,7 @@ if __name__ == "__main__":
     try:
         code = main()
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of `./dev logs | head` has seen enough
+    except BrokenPipeError:  # the reader of `./dev logs | head` has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)

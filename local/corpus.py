@@ -1,9 +1,10 @@
-"""`./dev corpus FOLDER [--manifest CSV]`: every raster of a folder through the running product.
+"""`./dev corpus FOLDER [--manifest CSV]`: run process_raster on every raster of a folder.
 
-Prints a table of file, outcome, code and seconds. A manifest names files (column `file`, paths
-within the folder) and what must come of them (`expect`: cog, reject or either); without one every
-file in the folder is tried, sidecars aside. Outcomes that are not as expected, and jobs that
-failed for no reason of their raster's, make the exit code 1.
+Prints a table of file, outcome, error code and seconds. A manifest lists files (column `file`, a
+path within the folder) and their expected outcome (column `expect`: cog, reject or either).
+Without a manifest every file of the folder except sidecars is processed, and any outcome is
+accepted. The exit code is 1 if an outcome differs from the expected one, or if a job failed
+because of the product and not of its raster.
 """
 
 from __future__ import annotations
@@ -24,24 +25,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from geolathe import Client, Refused
+from geolathe import Client, Error, Refused
+from geolathe.cli import parse_parameters
 from geolathe.upload import find_sidecars
+from local.client import connect
 from local.errors import LocalError
 from local.stack.environment import BRONZE, Environment
 from local.stack.stack import Stack
 from local.steps import Report
-from local.submission import connect, parse_arguments
 
-NO_RASTERS = (".md", ".csv", ".txt", ".xml", ".wld", ".prj", ".msk", ".ovr", ".hdr", ".rrd",
+NOT_RASTERS = (".md", ".csv", ".txt", ".xml", ".wld", ".prj", ".msk", ".ovr", ".hdr", ".rrd",
               ".tfw", ".tifw", ".pgw", ".jgw", ".j2w", ".aux", ".ige", ".json")  # fmt: skip
 AT_ONCE = 4
-# What a job may fail with that is not its raster's doing.
-OUR_FAULT = ("WORKER_LOST", "RASTER_CRASHED", "RASTER_TIMEOUT", "COG_INVALID")
+# Error codes that point to a fault of the product, not of the raster.
+PRODUCT_FAULTS = ("WORKER_LOST", "RASTER_CRASHED", "RASTER_TIMEOUT", "COG_INVALID")
 
 
 @dataclass(frozen=True)
 class Expected:
-    """One raster and what must come of it."""
+    """One raster and its expected outcome."""
 
     file: Path
     name: str
@@ -50,7 +52,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one raster."""
+    """The outcome of one raster: cog, reject or error."""
 
     raster: Expected
     outcome: str
@@ -59,8 +61,8 @@ class Outcome:
     seconds: float
 
     @property
-    def is_right(self) -> bool:
-        if self.outcome == "error" or self.code in OUR_FAULT:
+    def is_expected(self) -> bool:
+        if self.outcome == "error" or self.code in PRODUCT_FAULTS:
             return False
         return self.raster.expect in ("either", self.outcome)
 
@@ -74,40 +76,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = list(read_manifest(folder, here / options.manifest)) if options.manifest else []
         wanted = wanted or list(find_rasters(folder))
         if not wanted:
-            raise LocalError(f"there is no raster in {folder}")
+            raise LocalError(f"no rasters found in {folder}")
         environment = Stack().up(Report(console))
-        outcomes = run(environment, wanted, parse_arguments(options.parameters), console)
-    except LocalError as error:
+        outcomes = run(environment, wanted, parse_parameters(options.parameters), console)
+    except (LocalError, Error) as error:
         console.print(f"{error}", style="red", markup=False, soft_wrap=True)
         return 1
     print_table(outcomes, Console(width=None if sys.stdout.isatty() else 200))
-    return 0 if all(outcome.is_right for outcome in outcomes) else 1
+    return 0 if all(outcome.is_expected for outcome in outcomes) else 1
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev corpus", description=__doc__)
-    parser.add_argument("folder", help="where the rasters are")
+    parser.add_argument("folder", help="folder of the rasters")
     parser.add_argument("--manifest", help="a CSV with the columns file and expect")
     parser.add_argument("parameters", nargs="*", metavar="key=value", help="job parameters")
     return parser.parse_args(arguments)
 
 
 def read_manifest(folder: Path, manifest: Path) -> Iterator[Expected]:
-    """The files that a manifest names. Raises LocalError for one that is not there."""
+    """The files listed in a manifest. Raises LocalError if one does not exist."""
     if not manifest.is_file():
-        raise LocalError(f"there is no manifest {manifest}")
+        raise LocalError(f"manifest {manifest} not found")
     with manifest.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             file = folder / row["file"]
             if not file.is_file():
-                raise LocalError(f"{manifest.name} names {row['file']}, which is not in {folder}")
+                raise LocalError(
+                    f"{manifest.name} lists {row['file']}, which does not exist in {folder}"
+                )
             yield Expected(file, row["file"], row.get("expect") or "either")
 
 
 def find_rasters(folder: Path) -> Iterator[Expected]:
-    """Every file below a folder that is no sidecar."""
+    """Every file in a folder and its subfolders except sidecars."""
     for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.suffix.lower() not in NO_RASTERS:
+        if file.is_file() and file.suffix.lower() not in NOT_RASTERS:
             yield Expected(file, str(file.relative_to(folder)), "either")
 
 
@@ -117,7 +121,7 @@ def run(
     parameters: dict[str, object],
     console: Console,
 ) -> list[Outcome]:
-    """A few jobs at once; each tells its end."""
+    """Process the rasters, a few at a time, and print each outcome."""
     storage = BlobServiceClient.from_connection_string(environment.storage_connection_string)
     with (
         storage,
@@ -126,9 +130,11 @@ def run(
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
         outcomes = []
-        for outcome in pool.map(lambda raster: _try(raster, bronze, client, parameters), rasters):
+        for outcome in pool.map(
+            lambda raster: _process(raster, bronze, client, parameters), rasters
+        ):
             outcomes.append(outcome)
-            mark = "" if outcome.is_right else "  <- not as expected"
+            mark = "" if outcome.is_expected else "  <- unexpected"
             console.print(
                 f"  {outcome.raster.name}  {outcome.outcome} {outcome.code} "
                 f"{outcome.seconds:.1f} s{mark}",
@@ -138,7 +144,7 @@ def run(
         return outcomes
 
 
-def _try(
+def _process(
     raster: Expected, bronze: ContainerClient, client: Client, parameters: dict[str, object]
 ) -> Outcome:
     started = time.monotonic()
@@ -148,19 +154,19 @@ def _try(
         *_, ended = job.follow()
         final = ended.data
     except Refused as refusal:
-        return Outcome(raster, "reject", str(refusal.status), str(refusal), _since(started))
+        return Outcome(raster, "reject", str(refusal.status), str(refusal), _elapsed(started))
     error = final.get("error") or {}
     outcome = {"completed": "cog", "failed": "reject"}.get(final["status"], "error")
     code, message = str(error.get("code", "")), str(error.get("message", ""))
-    return Outcome(raster, outcome, code, message, _since(started))
+    return Outcome(raster, outcome, code, message, _elapsed(started))
 
 
-def _since(started: float) -> float:
+def _elapsed(started: float) -> float:
     return time.monotonic() - started
 
 
 def _upload(raster: Expected, bronze: ContainerClient) -> str:
-    """Put the raster and its sidecars where no other run's files lie. Returns the blob's name."""
+    """Upload a raster and its sidecars to a folder named by their content; return the blob name."""
     files = [raster.file, *find_sidecars(raster.file)]
     digest = hashlib.sha256()
     for file in files:
@@ -176,10 +182,10 @@ def _upload(raster: Expected, bronze: ContainerClient) -> str:
 
 
 def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
-    """All of them, then how many ended in which way."""
+    """Print every outcome, then a summary."""
     table = Table("file", "expected", "outcome", "code", "seconds", "message", box=None)
     for outcome in outcomes:
-        style = None if outcome.is_right else "red"
+        style = None if outcome.is_expected else "red"
         table.add_row(
             Text(outcome.raster.name),
             outcome.raster.expect,
@@ -190,7 +196,7 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
             style=style,
         )
     console.print(table)
-    right = sum(outcome.is_right for outcome in outcomes)
+    right = sum(outcome.is_expected for outcome in outcomes)
     made = sum(outcome.outcome == "cog" for outcome in outcomes)
     console.print(f"{len(outcomes)} rasters: {made} COGs, {right} as expected")
 

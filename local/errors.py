@@ -1,4 +1,4 @@
-"""What goes wrong on one machine, said so that the reader knows what to do next."""
+"""The error of the local stack, and the end of a log file to show with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LocalError(Exception):
 
 
 def last_lines(log: Path, count: int = 15) -> list[str]:
-    """The end of a log file; empty when nothing was written."""
+    """The last lines of a log file; an empty list if the file does not exist."""
     if not log.exists():
         return []
     return log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]

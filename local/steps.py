@@ -1,4 +1,4 @@
-"""Named steps, each run as soon as what it needs is done, each told with the time it took."""
+"""Named steps that run as soon as their dependencies are done, each reported with its duration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from local.errors import LocalError
 
 @dataclass(frozen=True)
 class Step:
-    """`run` returns what it did in a few words, or nothing when there was nothing to do."""
+    """`run` returns what it did in a few words, or an empty string if there was nothing to do.
+
+    `needs` names the steps that must succeed first.
+    """
 
     name: str
     run: Callable[[], str]
@@ -24,7 +27,7 @@ class Step:
 
 
 class StepFailed(Exception):
-    """A step failed; its cause is the reason."""
+    """A step failed for the given reason."""
 
     def __init__(self, name: str, reason: LocalError) -> None:
         super().__init__(f"{name}: {reason}")
@@ -32,18 +35,18 @@ class StepFailed(Exception):
 
 
 class _Skipped(Exception):
-    """Something this step needs has failed."""
+    """The step was not run because a dependency failed."""
 
 
-def tell(console: Console, name: str, done: str, seconds: float | None = None) -> None:
-    """One line of what was done, under its name, with the time it took."""
-    took = "" if seconds is None else f"{seconds:6.1f} s"
-    line = f"  {name:<12} {done:<42} {took}".rstrip()
+def print_step(console: Console, name: str, text: str, seconds: float | None = None) -> None:
+    """Print one line: the name of a step, what was done, and the duration if given."""
+    duration = "" if seconds is None else f"{seconds:6.1f} s"
+    line = f"  {name:<12} {text:<42} {duration}".rstrip()
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class Report:
-    """Tells how steps go: live on a terminal, line by line elsewhere."""
+    """Prints each step when it ends; on a terminal also shows the steps in progress."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -58,34 +61,37 @@ class Report:
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Show what is under way until the block ends."""
+        """Show the steps in progress until the block ends."""
         with self._live:
             yield
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
-        """Time one step; the block appends what it did."""
+        """Time one step. The block appends what it did to the list it gets."""
         started = time.monotonic()
-        shown: TaskID = self._live.add_task(name)
-        did: list[str] = []
+        task: TaskID = self._live.add_task(name)
+        done: list[str] = []
         try:
-            yield did
+            yield done
         except LocalError:
-            did.append("failed")
+            done.append("failed")
             raise
         finally:
-            self._live.remove_task(shown)
-            done = " ".join(did) or "nothing to do"
-            tell(self.console, name, done, time.monotonic() - started)
+            self._live.remove_task(task)
+            text = " ".join(done) or "nothing to do"
+            print_step(self.console, name, text, time.monotonic() - started)
 
 
 def run_steps(steps: Sequence[Step], report: Report) -> None:
-    """Run steps side by side. Raises StepFailed for the first that fails, after all have ended."""
+    """Run the steps concurrently, in dependency order.
+
+    Waits for all of them, then raises StepFailed for the first one that failed.
+    """
     futures: dict[str, Future[None]] = {}
     with report.live(), ThreadPoolExecutor(len(steps)) as pool:
         for step in steps:
-            needed = [futures[name] for name in step.needs]
-            futures[step.name] = pool.submit(_run, step, needed, report)
+            dependencies = [futures[name] for name in step.needs]
+            futures[step.name] = pool.submit(_run, step, dependencies, report)
     for name, future in futures.items():
         reason = future.exception()
         if isinstance(reason, LocalError):
@@ -94,9 +100,9 @@ def run_steps(steps: Sequence[Step], report: Report) -> None:
             raise reason
 
 
-def _run(step: Step, needed: Sequence[Future[None]], report: Report) -> None:
-    if any(future.exception() is not None for future in needed):
+def _run(step: Step, dependencies: Sequence[Future[None]], report: Report) -> None:
+    if any(future.exception() is not None for future in dependencies):
         raise _Skipped(step.name)
-    with report.step(step.name) as did:
-        if told := step.run():
-            did.append(told)
+    with report.step(step.name) as done:
+        if text := step.run():
+            done.append(text)

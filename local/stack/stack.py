@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,8 +72,9 @@ class PartStatus:
 class Stack:
     """The parts of one checkout. `up` starts what does not run, `down` stops what does."""
 
-    def __init__(self, folder: Path = ROOT / ".local") -> None:
-        self.folder = folder.absolute()
+    def __init__(self, folder: Path | None = None) -> None:
+        chosen = folder or os.environ.get("GEOLATHE_STACK") or ROOT / ".local"
+        self.folder = Path(chosen).absolute()
         self.services = Services(self.folder)
 
     def up(self, report: Report) -> Environment:

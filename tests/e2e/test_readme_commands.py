@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -34,15 +35,15 @@ def shell(product, command, **more):
 
 
 def run_shell(product, command, **more):
-    environment = product.environment
-    names = {"API": environment.api, "KEY": environment.keys.function_key, "PATH": "/usr/bin:/bin"}
+    """The output of a command after the README's `eval`, on the stack of the test run."""
+    [exports] = blocks("sh", "./dev env")
     done = subprocess.run(
-        ["bash", "-ec", command],
-        env=names | more,
+        ["bash", "-ec", exports + command],
+        env={"GEOLATHE_STACK": str(product.stack.folder), "PATH": "/usr/bin:/bin"} | more,
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -50,7 +51,7 @@ def run_shell(product, command, **more):
 
 @pytest.fixture
 def alone(service_folder):
-    """The README's commands write one blob: whoever changes it breaks the other's job."""
+    """Serializes the tests: the README's commands all write the same blob."""
     with locked(service_folder / "readme.lock"):
         yield
 
@@ -69,7 +70,7 @@ def test_submit_watch_and_open_run_as_written(product):
 @pytest.mark.usefixtures("alone")
 def test_the_client_runs_as_written(product, tmp_path):
     command = tmp_path / "geolathe"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m geolathe "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m geolathe "$@"\n')
     command.chmod(0o755)
     [commands], [code] = blocks("sh", "geolathe submit"), blocks("python", "geolathe import")
     told = run_shell(product, commands, PATH=f"{tmp_path}:/usr/bin:/bin")
@@ -82,7 +83,7 @@ def test_the_client_runs_as_written(product, tmp_path):
         env={"GEOLATHE_URL": environment.api, "GEOLATHE_KEY": environment.keys.function_key},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     *progress, link = done.stdout.splitlines()

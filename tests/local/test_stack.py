@@ -1,4 +1,4 @@
-"""The stack as a whole: `up` twice, a crash and its repair, `down`; and its command line."""
+"""The stack as a whole: `up` twice, recovery from a crash, `down`; and its command line."""
 
 import io
 import json
@@ -34,30 +34,30 @@ def running(stack):
     return {part.name: part.identity for part in stack.status() if part.identity is not None}
 
 
-def test_up_repairs_what_died_and_down_leaves_nothing(stack, report, run, capsys):
+def test_up_restarts_dead_services_and_down_stops_all(stack, report, run, capsys):
     environment = stack.up(report)
     first = running(stack)
     assert set(first) == set(PARTS)
 
     assert stack.up(report) == environment
-    assert running(stack) == first, "up twice starts nothing"
+    assert running(stack) == first, "a second up starts nothing"
 
     assert run("status", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["pids"] == {name: identity.pid for name, identity in first.items()}
-    assert told["api"] == environment.api
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["pids"] == {name: identity.pid for name, identity in first.items()}
+    assert printed["api"] == environment.api
 
     process.stop(first["stac"], ask=signal.SIGKILL)
     process.stop(first["broker"], ask=signal.SIGKILL)
     assert {part.name for part in stack.status() if part.is_missing} == {"stac", "broker"}
     assert run("status") == 1
-    assert "dead" in capsys.readouterr().out
+    assert "died" in capsys.readouterr().out
 
     assert stack.up(report) == environment
     repaired = running(stack)
     assert set(repaired) == set(PARTS)
     changed = {name for name in PARTS if repaired[name] != first[name]}
-    assert changed == {"stac", "broker"}, "what lives is left alone"
+    assert changed == {"stac", "broker"}, "running services are left alone"
 
     stack.down(report)
     assert running(stack) == {}
@@ -66,43 +66,43 @@ def test_up_repairs_what_died_and_down_leaves_nothing(stack, report, run, capsys
     assert not any(process.is_alive(identity) for identity in repaired.values())
 
 
-def test_status_of_what_was_never_started(run, capsys):
+def test_status_before_the_first_start(run, capsys):
     assert run("status") == 1
     assert capsys.readouterr().out.count("stopped") == len(PARTS)
 
 
-def test_status_for_programs_says_what_to_do_before_the_first_start(run, capsys):
+def test_json_status_before_the_first_start_is_an_error_with_a_hint(run, capsys):
     assert run("status", "--json") == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "run ./dev up" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "run ./dev up" in printed.err
 
 
-def test_submit_before_up_says_what_to_do(run, capsys):
+def test_submit_before_up_is_an_error_with_a_hint(run, capsys):
     assert run("submit", "x.tif") == 1
     assert "run ./dev up" in capsys.readouterr().err
 
 
-def test_unknown_log_is_refused_with_the_known_ones(run, capsys):
+def test_unknown_log_is_an_error_that_lists_the_logs(run, capsys):
     assert run("logs", "kafka") == 1
-    told = capsys.readouterr().err
-    assert "no log 'kafka'" in told
-    assert "titiler" in told
+    printed = capsys.readouterr().err
+    assert "no log 'kafka'" in printed
+    assert "titiler" in printed
 
 
-def test_unknown_benchmark_is_refused(run, capsys):
+def test_unknown_benchmark_is_an_error(run, capsys):
     assert run("bench", "no-such-thing") == 1
-    assert "no benchmark 'no-such-thing'" in capsys.readouterr().err
+    assert "unknown benchmark 'no-such-thing'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [["fly"], ["up", "now"], ["status", "--yaml"], []])
-def test_unknown_words_are_refused(run, capsys, given):
+def test_unknown_arguments_are_an_error(run, capsys, given):
     with pytest.raises(SystemExit) as caught:
         run(*given)
     assert caught.value.code == 2
     assert "usage: ./dev" in capsys.readouterr().err
 
 
-def test_down_of_what_never_ran_is_no_error(run, capsys):
+def test_down_without_a_running_stack_succeeds(run, capsys):
     assert run("down") == 0
     assert "was not running" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from core.uploads import RASTERS, UploadRequest
 from geolathe import Client, Error, Job, Refused, Unreachable, display
+from geolathe.cli import parse_parameters
 from geolathe.errors import parse_refusal
 from geolathe.upload import find_sidecars, sidecar_names, upload_file
 
@@ -297,3 +298,23 @@ def test_each_stage_is_printed_once_per_status():
         ["validate", "completed", "(0/1)"],
         ["create_cog", "processing", "(0/1)"],
     ]
+
+
+def test_parameter_values_are_json_where_possible():
+    given = ["a=1", "b=true", "c=null", "d=EPSG:3857", 'e={"x": [1]}', "f=", "g=a=b", "h=007"]
+    assert parse_parameters(given) == {
+        "a": 1,
+        "b": True,
+        "c": None,
+        "d": "EPSG:3857",
+        "e": {"x": [1]},
+        "f": "",
+        "g": "a=b",
+        "h": "007",
+    }
+
+
+@pytest.mark.parametrize("given", ["analysis", "=3"])
+def test_a_parameter_without_a_name_is_an_error(given):
+    with pytest.raises(Error, match="key=value"):
+        parse_parameters([given])
