@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 def pages() -> dict[Path, str]:
     """The generated pages: path and content."""
-    return {
+    rendered = {
         DOCS / "reference" / "http.md": render_http(),
         DOCS / "reference" / "parameters.md": render_parameters(),
         DOCS / "reference" / "settings.md": render_settings(),
@@ -46,6 +46,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "tables.md": render_tables(),
         DOCS / "decisions" / "index.md": render_decisions(),
     }
+    return {path: text.rstrip() + "\n" for path, text in rendered.items()}
 
 
 # HTTP
