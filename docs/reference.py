@@ -266,14 +266,16 @@ def render_signature(function: Callable[..., Any]) -> str:
 def render_tables() -> str:
     schema = (ROOT / "tests" / "schema.sql").read_text()
     texts = read_texts()["tables"]
+    comments = dict(re.findall(r"^COMMENT ON COLUMN app\.(\S+) IS '(.*)';$", schema, re.MULTILINE))
     lines = [NOTICE + read_introduction("tables")]
     tables = re.findall(r"^CREATE TABLE app\.(\w+) \(\n(.*?)^\)", schema, re.DOTALL | re.MULTILINE)
-    for name, body in sorted(tables):
-        text = texts[name]
-        lines += [f"## `app.{name}`", "", text["about"], "", "| column | type | meaning |"]
+    for table, body in sorted(tables):
+        text = texts[table]
+        lines += [f"## `app.{table}`", "", text["about"], "", "| column | type | meaning |"]
         lines.append("| --- | --- | --- |")
         for column, kind in re.findall(r"^    (?!CONSTRAINT)(\w+) (.*?),?$", body, re.MULTILINE):
-            lines.append(f"| `{column}` | {column_type(kind)} | {text.get(column, '')} |")
+            meaning = text.get(column) or comments.get(f"{table}.{column}", "")
+            lines.append(f"| `{column}` | {column_type(kind)} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
 
