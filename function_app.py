@@ -29,7 +29,6 @@ from infrastructure.pgstac import PgstacCatalog
 from infrastructure.postgres import PostgresState
 from infrastructure.scratch import LocalScratch
 from jobs import ALL_JOBS
-from services import ALL_HANDLERS
 from triggers import api, queues, timers
 from triggers.http.health import Check, Health
 from triggers.http.history import History
@@ -67,7 +66,7 @@ bus = on_first_use(service_bus)
 blobs = on_first_use(blob_storage)
 catalog = PgstacCatalog(pool)
 outputs = PostgresOutputs(pool)
-registry = Registry(ALL_JOBS, ALL_HANDLERS)
+registry = Registry(ALL_JOBS)
 machine = CoreMachine(
     registry,
     state,

@@ -193,7 +193,7 @@ class JobAdvancer:
             return definition
         text = (
             f"this release of {job.job_type} has {len(definition.stages)} stages, but the job was"
-            f" submitted with {job.total_stages}: submit it again"
+            f" submitted with {job.total_stages}: submit the job again"
         )
         self._hand_off(job, message, UnknownJobType(text))
         return None
@@ -223,6 +223,6 @@ class JobAdvancer:
 
     def _discard_outputs(self, job: JobRecord, definition: JobBase) -> None:
         """Only of the runs that `job` knows: the job may have been submitted again since."""
-        params = definition.prepared().model_validate(job.parameters)
+        params = definition.prepared_model().model_validate(job.parameters)
         for prefix in prefixes_of_tasks(job):
             definition.discard(params, self._ports, prefix)

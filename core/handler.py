@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from core.models import Json
 from core.ports import BlobStore, Catalog, Ports, Scratch
-from core.storable import must_be_storable
+from core.storable import storable_json
 
 
 class Progress(Protocol):
@@ -68,8 +68,15 @@ class RetryPolicy:
         return timedelta(seconds=full * random.uniform(0.5, 1.0))
 
 
-Handler = Callable[[Any, TaskContext], BaseModel]
-HandlerFunction = TypeVar("HandlerFunction", bound=Handler)
+class Handler(Protocol):
+    """A function from parameters and context to a result, as the registry sees it."""
+
+    __name__: str
+
+    def __call__(self, params: Any, ctx: TaskContext, /) -> BaseModel: ...
+
+
+HandlerFunction = TypeVar("HandlerFunction", bound=Callable[[Any, TaskContext], BaseModel])
 
 
 def retry(policy: RetryPolicy) -> Callable[[HandlerFunction], HandlerFunction]:
@@ -103,14 +110,12 @@ class BoundHandler:
     is_quick: bool
 
     @classmethod
-    def bind(cls, name: str, function: Handler) -> "BoundHandler":
+    def bind(cls, function: Handler) -> "BoundHandler":
         parameters, _, result = get_type_hints(function).values()
         policy = vars(function).get("retry_policy", RetryPolicy())
         is_quick = vars(function).get("is_quick", False)
-        return cls(name, function, parameters, result, policy, is_quick)
+        return cls(function.__name__, function, parameters, result, policy, is_quick)
 
     def __call__(self, parameters: Json, context: TaskContext) -> Json:
         returned = self.function(self.parameters.model_validate(parameters), context)
-        result = returned.model_dump(mode="json")
-        must_be_storable(f"the result of {self.name}", result)
-        return result
+        return storable_json(f"the result of {self.name}", returned)

@@ -1,41 +1,75 @@
-"""Declaring a job: a class that reads top to bottom as its workflow."""
+"""Declaring a job: a class that reads from top to bottom as its workflow."""
 
 import hashlib
 import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, ParamSpec, TypeVar, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
+from core.handler import Handler, TaskContext
 from core.models import Json
 from core.ports import Ports
 
-StageMethod = TypeVar("StageMethod", bound=Callable[..., list[Any]])
+TaskParameters = TypeVar("TaskParameters", bound=BaseModel)
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a job: which handler runs, and which earlier results its method asks for."""
+    """One step of a job: a method that plans tasks, and the handler that runs them."""
 
     number: int
-    name: str
-    task_type: str
+    method: Callable[..., Any]
+    handler: Handler
     best_effort: bool
-    needs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.method.__name__
+
+    @property
+    def task_type(self) -> str:
+        """The name of the handler."""
+        return self.handler.__name__
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the stages whose results the method takes."""
+        return needs(self.method)
+
+    @property
+    def description(self) -> str:
+        """The first line of the method's docstring, or else of the handler's."""
+        text = inspect.getdoc(self.method) or inspect.getdoc(self.handler) or ""
+        return text.partition("\n")[0]
+
+    @property
+    def parallelism(self) -> Literal["single", "fan_out"]:
+        """`single` for a method that returns the parameters of one task, `fan_out` for a list."""
+        returned = get_type_hints(self.method)["return"]
+        return "fan_out" if get_origin(returned) is list else "single"
 
 
-def stage(task_type: str, *, best_effort: bool = False) -> Callable[[StageMethod], StageMethod]:
-    """Mark a method as a stage whose tasks run the handler `task_type`.
+def stage(
+    handler: Callable[[TaskParameters, TaskContext], BaseModel], *, best_effort: bool = False
+) -> Callable[
+    [Callable[Arguments, TaskParameters | list[TaskParameters]]],
+    Callable[Arguments, TaskParameters | list[TaskParameters]],
+]:
+    """Mark a method as a stage whose tasks run `handler`.
 
-    The method takes the job's parameters and, by name, the results of earlier stages; it
-    returns the parameters of its tasks: one, many or none. With `best_effort` a failed task
-    does not fail the job.
+    The method takes the job's parameters and, by name, the results of earlier stages. It returns
+    the parameters of one task, or a list for any number of tasks. With `best_effort`, a failed
+    task does not fail the job.
     """
 
-    def mark(method: StageMethod) -> StageMethod:
-        method.__dict__["stage"] = (task_type, best_effort)
+    def mark(
+        method: Callable[Arguments, TaskParameters | list[TaskParameters]],
+    ) -> Callable[Arguments, TaskParameters | list[TaskParameters]]:
+        method.__dict__["stage"] = (handler, best_effort)
         return method
 
     return mark
@@ -51,39 +85,44 @@ class JobBase:
     example: ClassVar[Json] = {}
     stages: ClassVar[tuple[Stage, ...]]
 
-    finalize: Callable[..., Json]
-    """Makes the job's result of its parameters and the stage results its signature names."""
+    finalize: Callable[..., BaseModel]
+    """Makes the job's result from its parameters and the stage results that its signature names."""
 
     def __init_subclass__(cls) -> None:
-        methods = [(name, m) for name, m in vars(cls).items() if hasattr(m, "stage")]
+        methods = [method for method in vars(cls).values() if hasattr(method, "stage")]
         cls.stages = tuple(
-            Stage(number, name, method.stage[0], method.stage[1], needs(method))
-            for number, (name, method) in enumerate(methods, start=1)
+            Stage(number, method, *method.stage) for number, method in enumerate(methods, start=1)
         )
 
     def prepare(self, params: Any, ports: Ports) -> BaseModel:
-        """Check the parameters against the world and complete them, before anything is stored.
+        """Check and complete the parameters, using the ports, before the job is stored.
 
-        What it returns is stored and hashed into the job id. Raises RequestError.
+        The returned model is stored and hashed into the job id. Raises RequestError.
         """
         completed: BaseModel = params
         return completed
 
     def discard(self, params: Any, ports: Ports, owner: str) -> None:
-        """Remove what the tasks of a cancelled job made and nobody uses. Safe to repeat.
+        """Remove the outputs of a cancelled job that nothing else uses. Safe to repeat.
 
-        `owner` is what the task ids of one of its runs begin with.
+        `owner` is the prefix of the task ids of one run.
         """
 
     @classmethod
-    def prepared(cls) -> type[BaseModel]:
+    def prepared_model(cls) -> type[BaseModel]:
         """The model that `prepare` returns."""
         model = get_type_hints(cls.prepare)["return"]
         return cls.parameters if model is BaseModel else model
 
     @classmethod
+    def result_model(cls) -> type[BaseModel]:
+        """The model that `finalize` returns."""
+        model: type[BaseModel] = get_type_hints(cls.finalize)["return"]
+        return model
+
+    @classmethod
     def job_id(cls, prepared: BaseModel) -> str:
-        """SHA-256 of the canonical JSON of job type, version and every completed parameter."""
+        """SHA-256 of the canonical JSON of job type, version and all prepared parameters."""
         content = [cls.job_type, cls.version, prepared.model_dump(mode="json")]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -11,7 +11,7 @@ from core.models import JobRecord, Json, TaskRecord
 from core.outcome import Outcome, call_plugin
 from core.ports import StateRepository
 from core.registry import Registry
-from core.storable import must_be_storable
+from core.storable import storable_json
 
 Results = list[tuple[Stage, list[Json]]]
 
@@ -33,7 +33,8 @@ def plan_stage(
 
     def plan() -> list[TaskRecord]:
         planned = method(*_arguments(registry, job, definition, results))
-        return [_task(job, stage, handler, index, each) for index, each in enumerate(planned)]
+        tasks = planned if isinstance(planned, list) else [planned]
+        return [_task(job, stage, handler, index, each) for index, each in enumerate(tasks)]
 
     return call_plugin(plan)
 
@@ -45,8 +46,7 @@ def make_result(
 
     def make() -> Json:
         result = definition.finalize(*_arguments(registry, job, definition, results))
-        must_be_storable("the result of the job", result)
-        return result
+        return storable_json("the result of the job", result)
 
     return call_plugin(make)
 
@@ -64,7 +64,7 @@ def _arguments(
     registry: Registry, job: JobRecord, definition: JobBase, results: Results
 ) -> Iterator[Any]:
     """Parameters and results as the models that the methods of the job take."""
-    yield definition.prepared().model_validate(job.parameters)
+    yield definition.prepared_model().model_validate(job.parameters)
     for stage, rows in results:
         model = registry.handler_of(stage).result
         yield [model.model_validate(row) for row in rows]
@@ -74,8 +74,7 @@ def _task(
     job: JobRecord, stage: Stage, handler: BoundHandler, index: int, parameters: BaseModel
 ) -> TaskRecord:
     """One row. The run in its id keeps late workers of an old run away."""
-    stored = parameters.model_dump(mode="json")
-    must_be_storable(f"a parameter of {handler.name}, task {index},", stored)
+    stored = storable_json(f"the parameters of {handler.name}, task {index},", parameters)
     return TaskRecord(
         task_id=f"{_prefix(job, job.run)}{stage.number}-{index}",
         job_id=job.job_id,

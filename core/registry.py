@@ -1,11 +1,13 @@
-"""The registry: which jobs and handlers there are, and the proof that they fit together."""
+"""The registry: the jobs of this release and the handlers of their stages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from types import GenericAlias
 from typing import Any, get_type_hints
 
+from pydantic import BaseModel
+
 from core.errors import UnknownJobType
-from core.handler import BoundHandler, Handler
+from core.handler import BoundHandler
 from core.job import JobBase, Stage, needs
 
 
@@ -14,57 +16,78 @@ class RegistryError(Exception):
 
 
 class Registry:
-    """Jobs by type and handlers by name. Refuses what could only fail later."""
+    """Jobs by type, and the handlers of their stages by name.
 
-    def __init__(self, jobs: Mapping[str, type[JobBase]], handlers: Mapping[str, Handler]) -> None:
-        self.handlers = {name: BoundHandler.bind(name, f) for name, f in handlers.items()}
-        self.jobs = {name: job() for name, job in jobs.items()}
-        for name, job in self.jobs.items():
-            if job.job_type != name:
-                raise RegistryError(f"{name}: the class calls itself {job.job_type!r}")
-            self._check(job)
+    Raises RegistryError for jobs whose types do not fit their handlers.
+    """
+
+    def __init__(self, jobs: Iterable[type[JobBase]]) -> None:
+        self.jobs: dict[str, JobBase] = {}
+        self.handlers: dict[str, BoundHandler] = {}
+        for job in jobs:
+            self._add(job())
 
     def job(self, job_type: str) -> JobBase:
+        """Raises UnknownJobType."""
         try:
             return self.jobs[job_type]
         except KeyError:
             known = ", ".join(sorted(self.jobs))
-            raise UnknownJobType(f"there is no job type {job_type!r}; known are: {known}") from None
-
-    def _check(self, job: JobBase) -> None:
-        if not job.stages or not hasattr(job, "finalize"):
-            raise RegistryError(f"{job.job_type}: needs at least one stage, and finalize")
-        done: dict[str, Any] = {}
-        for stage in job.stages:
-            handler = self.handlers.get(stage.task_type)
-            where = f"{job.job_type}.{stage.name}"
-            if handler is None:
-                raise RegistryError(f"{where}: there is no handler {stage.task_type!r}")
-            hints = get_type_hints(getattr(job, stage.name))
-            self._check_needs(where, stage.needs, hints, done)
-            if hints.get("return") != GenericAlias(list, handler.parameters):
-                raise RegistryError(
-                    f"{where}: must return list[{handler.parameters.__name__}],"
-                    f" what {handler.name} takes"
-                )
-            done[stage.name] = handler.result
-        finalize = type(job).finalize
-        self._check_needs(
-            f"{job.job_type}.finalize", needs(finalize), get_type_hints(finalize), done
-        )
-
-    @staticmethod
-    def _check_needs(
-        where: str, names: tuple[str, ...], hints: dict[str, Any], done: dict[str, Any]
-    ) -> None:
-        for name in names:
-            if name not in done:
-                raise RegistryError(f"{where}: {name!r} is not an earlier stage")
-            if hints.get(name) != GenericAlias(list, done[name]):
-                raise RegistryError(
-                    f"{where}: {name} must be list[{done[name].__name__}],"
-                    " what that stage's handler returns"
-                )
+            text = f"unknown job type {job_type!r}; expected one of: {known}"
+            raise UnknownJobType(text) from None
 
     def handler_of(self, stage: Stage) -> BoundHandler:
         return self.handlers[stage.task_type]
+
+    def _add(self, job: JobBase) -> None:
+        if job.job_type in self.jobs:
+            raise RegistryError(f"{type(job).__name__}: another job has the type {job.job_type!r}")
+        if not job.stages or not hasattr(job, "finalize"):
+            raise RegistryError(f"{job.job_type}: a job needs at least one stage, and finalize")
+        for stage in job.stages:
+            self._bind(job, stage)
+        self._check_types(job)
+        self.jobs[job.job_type] = job
+
+    def _bind(self, job: JobBase, stage: Stage) -> None:
+        bound = self.handlers.setdefault(stage.task_type, BoundHandler.bind(stage.handler))
+        if bound.function is not stage.handler:
+            raise RegistryError(
+                f"{job.job_type}.{stage.name}: another handler has the name {stage.task_type!r}"
+            )
+
+    def _check_types(self, job: JobBase) -> None:
+        results: dict[str, type[BaseModel]] = {}
+        for stage in job.stages:
+            handler = self.handler_of(stage)
+            where, hints = f"{job.job_type}.{stage.name}", get_type_hints(stage.method)
+            _check_needs(where, stage.needs, hints, results)
+            expected = handler.parameters
+            if hints.get("return") not in (expected, GenericAlias(list, expected)):
+                raise RegistryError(
+                    f"{where} must return {expected.__name__} or list[{expected.__name__}],"
+                    f" the parameters of {handler.name}"
+                )
+            results[stage.name] = handler.result
+        finalize, where = type(job).finalize, f"{job.job_type}.finalize"
+        hints = get_type_hints(finalize)
+        _check_needs(where, needs(finalize), hints, results)
+        returned = hints.get("return")
+        if not (isinstance(returned, type) and issubclass(returned, BaseModel)):
+            raise RegistryError(f"{where} must return a pydantic model, not {returned!r}")
+
+
+def _check_needs(
+    where: str,
+    names: tuple[str, ...],
+    hints: dict[str, Any],
+    results: dict[str, type[BaseModel]],
+) -> None:
+    for name in names:
+        if name not in results:
+            raise RegistryError(f"{where}: {name!r} is not an earlier stage")
+        result = results[name]
+        if hints.get(name) != GenericAlias(list, result):
+            raise RegistryError(
+                f"{where}: {name} must be list[{result.__name__}], the results of that stage"
+            )

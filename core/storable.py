@@ -4,7 +4,8 @@ import json
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel
+from pydantic_core import PydanticSerializationError
 
 from core.errors import TaskFailed
 
@@ -46,8 +47,13 @@ def why_not_storable(value: Any) -> str | None:
     return None
 
 
-def must_be_storable(what: str, value: Any) -> None:
-    """Raises TaskFailed NOT_STORABLE, which names `what`."""
+def storable_json(what: str, model: BaseModel) -> dict[str, Any]:
+    """The model as JSON. Raises TaskFailed NOT_STORABLE, whose message begins with `what`."""
+    try:
+        value = model.model_dump(mode="json")
+    except PydanticSerializationError as error:
+        raise TaskFailed("NOT_STORABLE", f"{what} cannot be stored: {error}") from error
     reason = why_not_storable(value)
     if reason is not None:
         raise TaskFailed("NOT_STORABLE", f"{what} cannot be stored: {reason}")
+    return value

@@ -27,7 +27,6 @@ from config.settings import Settings  # noqa: E402
 from core.registry import Registry  # noqa: E402
 from geolathe import cli  # noqa: E402
 from jobs import ALL_JOBS  # noqa: E402
-from services import ALL_HANDLERS  # noqa: E402
 from triggers.api import describe  # noqa: E402
 
 DOCS = ROOT / "docs"
@@ -53,7 +52,7 @@ def pages() -> dict[Path, str]:
 
 
 def render_http() -> str:
-    document = describe(list(Registry(ALL_JOBS, ALL_HANDLERS).jobs.values()))
+    document = describe(list(Registry(ALL_JOBS).jobs.values()))
     groups: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -144,7 +143,7 @@ def describe_value(schema: Json) -> str:
 
 def render_parameters() -> str:
     parts = [NOTICE, read_introduction("parameters")]
-    for job in Registry(ALL_JOBS, ALL_HANDLERS).jobs.values():
+    for job in Registry(ALL_JOBS).jobs.values():
         schema = job.parameters.model_json_schema()
         required = set(schema.get("required", ()))
         stages = ", ".join(f"`{stage.name}`" for stage in job.stages)

@@ -1,4 +1,4 @@
-"""hello_world: fan-out and fan-in at their smallest: `n` greetings, then one summary."""
+"""hello_world: the smallest fan-out and fan-in, `n` greetings and one summary."""
 
 from typing import ClassVar
 
@@ -6,36 +6,37 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.job import JobBase, stage
 from core.models import Json
-from services.greet import Greet, Greeting
-from services.summarize_greetings import SummarizeGreetings, Summary
+from services.greet import Greet, Greeting, greet
+from services.summarize_greetings import SummarizeGreetings, Summary, summarize_greetings
 
 
 class Parameters(BaseModel):
-    """What hello_world takes."""
+    """The parameters of hello_world."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    n: int = Field(3, ge=0, le=100_000, strict=True, description="how many greetings")
-    message: str = Field("Hello", min_length=1, max_length=200, description="how to greet")
+    n: int = Field(3, ge=0, le=100_000, strict=True, description="number of greetings")
+    message: str = Field("Hello", min_length=1, max_length=200, description="the greeting")
 
 
 class HelloWorld(JobBase):
-    """Greets `n` numbers and sums up."""
+    """Greets `n` numbers and summarizes the greetings."""
 
     job_type = "hello_world"
-    description = "Greet n numbers side by side and sum up: the smallest fan-out and fan-in"
+    description = "Greet n numbers in parallel and summarize: the smallest fan-out and fan-in"
     parameters = Parameters
     example: ClassVar[Json] = {"n": 3, "message": "Hello"}
 
-    @stage("greet")
+    @stage(greet)
     def greetings(self, params: Parameters) -> list[Greet]:
         return [Greet(number=number, message=params.message) for number in range(params.n)]
 
-    @stage("summarize_greetings")
-    def summary(self, params: Parameters, greetings: list[Greeting]) -> list[SummarizeGreetings]:
+    @stage(summarize_greetings)
+    def summary(self, params: Parameters, greetings: list[Greeting]) -> SummarizeGreetings:
         texts = [greeting.text for greeting in greetings]
         first, last = (texts[0], texts[-1]) if texts else (None, None)
-        return [SummarizeGreetings(count=len(texts), first=first, last=last)]
+        return SummarizeGreetings(count=len(texts), first=first, last=last)
 
-    def finalize(self, params: Parameters, summary: list[Summary]) -> Json:
-        return summary[0].model_dump()
+    def finalize(self, params: Parameters, summary: list[Summary]) -> Summary:
+        [result] = summary
+        return result

@@ -2,20 +2,28 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from core.job import JobBase, stage
-from core.models import BlobName, BlobRef, ContainerName, Json
+from core.models import BlobName, BlobRef, ContainerName, Json, Record
 from core.ports import Ports
-from services.create_cog import CreateCog
-from services.extract_stac_metadata import ExtractStac, StacItem
-from services.raster.model import Cog, RasterFacts, RasterTypeChoice, Tier, TierChoice
+from services.create_cog import CreateCog, create_cog
+from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_metadata
+from services.raster.model import (
+    Cog,
+    RasterFacts,
+    RasterType,
+    RasterTypeChoice,
+    RasterWarning,
+    Tier,
+    TierChoice,
+)
 from services.stac.model import StacId
 from services.storage.ownership import discard_cog
 from services.storage.sidecars import find_sidecars
-from services.validate_raster import ValidateRaster
+from services.validate_raster import ValidateRaster, validate_raster
 
 
 def _target_crs(value: str) -> str:
@@ -96,6 +104,85 @@ class Submission(Parameters):
         return BlobRef(container=self.output_container, name=str(folder / f"{name}_cog_{tier}.tif"))
 
 
+class ValidationSummary(Record):
+    """The findings of the validation."""
+
+    warnings: tuple[RasterWarning, ...]
+    raster_type: RasterType
+    confidence: Literal["VERY_HIGH", "HIGH", "MEDIUM", "LOW"]
+    source_crs: str
+    bit_depth_efficient: bool
+
+    @classmethod
+    def of(cls, facts: RasterFacts) -> "ValidationSummary":
+        return cls(
+            warnings=facts.warnings,
+            raster_type=facts.raster_type.applied_type,
+            confidence=facts.raster_type.confidence,
+            source_crs=facts.source_crs,
+            bit_depth_efficient=facts.bit_depth_check.efficient,
+        )
+
+
+class CogSummary(Record):
+    """One of the COGs."""
+
+    cog_blob: str
+    cog_container: str
+    cog_tier: Tier
+    storage_tier: Literal["hot", "cool"]
+    size_mb: float
+    compression: str
+    reprojection_performed: bool
+    target_crs: str
+    bounds_4326: tuple[float, float, float, float]
+    shape: tuple[int, int]
+    raster_type: RasterType
+    checksum: str
+
+    @classmethod
+    def of(cls, cog: Cog) -> "CogSummary":
+        fields = cog.model_dump() | {
+            "cog_blob": cog.blob.name,
+            "cog_container": cog.blob.container,
+        }
+        return cls.model_validate(fields)
+
+
+class StacSummary(Record):
+    """The STAC item."""
+
+    item_id: str
+    collection_id: str
+    bbox: list[float]
+    inserted_to_pgstac: bool
+    ready_for_titiler: bool = True
+
+
+class TaskCounts(Record):
+    """Tasks by status. Every stage must succeed, so none have failed."""
+
+    completed: int
+    failed: int = 0
+
+
+class Result(Record):
+    """The result of process_raster."""
+
+    job_type: str
+    source_blob: str
+    source_container: str
+    validation: ValidationSummary
+    cog: CogSummary = Field(description="the COG that the share URL shows")
+    cogs: list[CogSummary] = Field(description="one for each tier")
+    stac: StacSummary
+    share_url: str = Field(description="a page with the map")
+    titiler_urls: dict[str, str]
+    stages_completed: int
+    total_tasks_executed: int
+    tasks_by_status: TaskCounts
+
+
 class ProcessRaster(JobBase):
     """Validate, make the COGs, catalogue them, and say where the map is."""
 
@@ -123,24 +210,22 @@ class ProcessRaster(JobBase):
         }
         return Submission.model_validate(known)
 
-    @stage("validate_raster")
-    def validate(self, params: Submission) -> list[ValidateRaster]:
+    @stage(validate_raster)
+    def validate(self, params: Submission) -> ValidateRaster:
         beside = (BlobRef(container=params.container_name, name=name) for name in params.sidecars)
-        return [
-            ValidateRaster(
-                source=params.source,
-                source_etag=params.source_etag,
-                sidecars=tuple(beside),
-                input_crs=params.input_crs,
-                raster_type=params.raster_type,
-                output_tier=params.output_tier,
-                target_crs=params.target_crs,
-                strict_mode=params.strict_mode,
-                subdataset=params.subdataset,
-            )
-        ]
+        return ValidateRaster(
+            source=params.source,
+            source_etag=params.source_etag,
+            sidecars=tuple(beside),
+            input_crs=params.input_crs,
+            raster_type=params.raster_type,
+            output_tier=params.output_tier,
+            target_crs=params.target_crs,
+            strict_mode=params.strict_mode,
+            subdataset=params.subdataset,
+        )
 
-    @stage("create_cog")
+    @stage(create_cog)
     def create_cog(self, params: Submission, validate: list[RasterFacts]) -> list[CreateCog]:
         [facts] = validate
         wanted = facts.cog_tiers if params.output_tier == "all" else (Tier(params.output_tier),)
@@ -156,20 +241,18 @@ class ProcessRaster(JobBase):
             for tier in wanted
         ]
 
-    @stage("extract_stac_metadata")
+    @stage(extract_stac_metadata)
     def create_stac(
         self, params: Submission, validate: list[RasterFacts], create_cog: list[Cog]
-    ) -> list[ExtractStac]:
+    ) -> ExtractStac:
         [facts] = validate
-        return [
-            ExtractStac(
-                facts=facts,
-                cogs=tuple(create_cog),
-                collection_id=params.collection_id,
-                item_id=params.item_id,
-                datetime=params.datetime,
-            )
-        ]
+        return ExtractStac(
+            facts=facts,
+            cogs=tuple(create_cog),
+            collection_id=params.collection_id,
+            item_id=params.item_id,
+            datetime=params.datetime,
+        )
 
     def discard(self, params: Submission, ports: Ports, owner: str) -> None:
         """Remove COGs that this job made and that no STAC item shows."""
@@ -182,43 +265,21 @@ class ProcessRaster(JobBase):
         validate: list[RasterFacts],
         create_cog: list[Cog],
         create_stac: list[StacItem],
-    ) -> Json:
+    ) -> Result:
         [facts], [item] = validate, create_stac
         [shown] = [cog for cog in create_cog if cog.blob.name == item.blob_name]
         executed = len(validate) + len(create_cog) + len(create_stac)
-        return {
-            "job_type": self.job_type,
-            "source_blob": params.blob_name,
-            "source_container": params.container_name,
-            "validation": {
-                "warnings": [warning.model_dump() for warning in facts.warnings],
-                "raster_type": facts.raster_type.applied_type,
-                "confidence": facts.raster_type.confidence,
-                "source_crs": facts.source_crs,
-                "bit_depth_efficient": facts.bit_depth_check.efficient,
-            },
-            "cog": _summary(shown),
-            "cogs": [_summary(cog) for cog in create_cog],
-            "stac": {
-                "item_id": item.item_id,
-                "collection_id": item.collection_id,
-                "bbox": item.bbox,
-                "inserted_to_pgstac": item.inserted_to_pgstac,
-                "ready_for_titiler": True,
-            },
-            "share_url": item.share_url,
-            "titiler_urls": item.titiler_urls,
-            "stages_completed": len(self.stages),
-            "total_tasks_executed": executed,
-            "tasks_by_status": {"completed": executed, "failed": 0},
-        }
-
-
-def _summary(cog: Cog) -> Json:
-    """What the caller is told of one COG."""
-    shown = {
-        "cog_tier", "storage_tier", "size_mb", "compression", "reprojection_performed",
-        "target_crs", "bounds_4326", "shape", "raster_type", "checksum",
-    }  # fmt: skip
-    name = {"cog_blob": cog.blob.name, "cog_container": cog.blob.container}
-    return name | cog.model_dump(mode="json", include=shown)
+        return Result(
+            job_type=self.job_type,
+            source_blob=params.blob_name,
+            source_container=params.container_name,
+            validation=ValidationSummary.of(facts),
+            cog=CogSummary.of(shown),
+            cogs=[CogSummary.of(cog) for cog in create_cog],
+            stac=StacSummary.model_validate(dict(item)),
+            share_url=item.share_url,
+            titiler_urls=item.titiler_urls,
+            stages_completed=len(self.stages),
+            total_tasks_executed=executed,
+            tasks_by_status=TaskCounts(completed=executed),
+        )

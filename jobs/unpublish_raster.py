@@ -1,4 +1,4 @@
-"""unpublish_raster: take a raster off the map again. Its source stays."""
+"""unpublish_raster: remove a STAC item and its COGs. The source raster stays."""
 
 from typing import ClassVar
 
@@ -8,33 +8,47 @@ from core.job import JobBase, stage
 from core.models import Json
 from core.ports import Ports
 from services.stac.model import StacId
-from services.unpublish_item import CogVersion, Unpublished, UnpublishItem, cogs_of
+from services.unpublish_item import (
+    CogVersion,
+    Unpublished,
+    UnpublishItem,
+    cogs_of,
+    unpublish_item,
+)
 
 
 class Parameters(BaseModel):
-    """What unpublish_raster takes."""
+    """The parameters of unpublish_raster."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     item_id: StacId = Field(description="the STAC item")
     collection_id: StacId | None = Field(None, description="the STAC collection it is in")
     remove_empty_collection: bool = Field(
-        False, strict=True, description="remove the collection, too, when nothing is left in it"
+        False, strict=True, description="remove the collection as well if it is then empty"
     )
 
 
 class Submission(Parameters):
-    """The parameters, completed with what stood there when the job was submitted."""
+    """The parameters, with the state of the item at the time of submission."""
 
     collection_id: StacId
     removals: int
-    """How many items were unpublished from the collection before."""
+    """How many items were removed from the collection before."""
     updated: str | None
     cogs: tuple[CogVersion, ...]
 
 
+class Result(Unpublished):
+    """The result of unpublish_raster."""
+
+    job_type: str
+    item_id: str
+    collection_id: str
+
+
 class UnpublishRaster(JobBase):
-    """Removes an item, the COGs that only it showed and, on request, the emptied collection."""
+    """Removes an item, the COGs that only it references and, on request, the empty collection."""
 
     job_type = "unpublish_raster"
     description = "Remove a STAC item and its COGs; the source raster stays"
@@ -42,7 +56,7 @@ class UnpublishRaster(JobBase):
     example: ClassVar[Json] = {"item_id": "dctest-3f2a9c01", "remove_empty_collection": True}
 
     def prepare(self, params: Parameters, ports: Ports) -> Submission:
-        """An item that was published again since is another one, so that is another job."""
+        """Include the item's last update: unpublishing a newer version of it is a different job."""
         collection_id = params.collection_id or ports.deployment.default_collection
         item = ports.catalog.get_item(collection_id, params.item_id)
         known = params.model_dump() | {
@@ -53,11 +67,15 @@ class UnpublishRaster(JobBase):
         }
         return Submission.model_validate(known)
 
-    @stage("unpublish_item")
-    def unpublish(self, params: Submission) -> list[UnpublishItem]:
-        return [UnpublishItem.model_validate(params.model_dump())]
+    @stage(unpublish_item)
+    def unpublish(self, params: Submission) -> UnpublishItem:
+        return UnpublishItem.model_validate(params.model_dump())
 
-    def finalize(self, params: Submission, unpublish: list[Unpublished]) -> Json:
+    def finalize(self, params: Submission, unpublish: list[Unpublished]) -> Result:
         [done] = unpublish
-        name = {"item_id": params.item_id, "collection_id": params.collection_id}
-        return {"job_type": self.job_type, **name, **done.model_dump(mode="json")}
+        return Result(
+            job_type=self.job_type,
+            item_id=params.item_id,
+            collection_id=params.collection_id,
+            **dict(done),
+        )

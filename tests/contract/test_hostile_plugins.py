@@ -1,7 +1,7 @@
 """Handlers and jobs that return and raise what no table can hold: their job fails and says why."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +9,8 @@ import pytest
 from core.errors import TaskFailed, TaskLost
 from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.job import stage
-from core.models import JobStatus, Json, Record
-from core.registry import Registry
-from tests.fixtures.toys import Bench, LenientSquares, Parameters, Square, Squared, Squares
+from core.models import JobStatus, Record
+from tests.fixtures.toys import Bench, Parameters, Square, Squared, Squares, square
 
 AT_ONCE = RetryPolicy(attempts=2, base=timedelta(0), cap=timedelta(0))
 UNSTORABLE = ["a\0b", "half \ud800 a pair", {"deep": ["\\", "\0"]}]
@@ -19,6 +18,18 @@ UNSTORABLE = ["a\0b", "half \ud800 a pair", {"deep": ["\\", "\0"]}]
 
 class Anything(Record):
     value: Any
+
+
+class Number(Record):
+    value: float
+
+
+class Values(Record):
+    squares: list[Any]
+
+
+def anything(params: Anything, ctx: TaskContext) -> Anything:
+    return params
 
 
 @pytest.fixture(params=["alone", "in a batch"])
@@ -32,22 +43,23 @@ def hostile(request, state):
             return Anything(value=value)
 
         handler = quick(square) if request.param == "in a batch" else square
-        bench = Bench(state=state)
-        bench.deploy(Registry({"all": AllSquares}, {"square": handler}))
-        return bench.run("all", n=5)
+        return Bench(state=state, jobs=[all_squares(handler)]).run("all", n=5)
 
     return run
 
 
-class AllSquares(Squares):
-    job_type = "all"
+def all_squares(handler):
+    class AllSquares(Squares):
+        job_type = "all"
 
-    @stage("square", best_effort=True)
-    def squares(self, params: Parameters) -> list[Square]:
-        return [Square(number=number) for number in range(params.n)]
+        @stage(handler, best_effort=True)
+        def squares(self, params: Parameters) -> list[Square]:
+            return [Square(number=number) for number in range(params.n)]
 
-    def finalize(self, params: Parameters, squares: list[Anything]) -> Json:
-        return {"squares": [each.value for each in squares]}
+        def finalize(self, params: Parameters, squares: list[Anything]) -> Values:
+            return Values(squares=[each.value for each in squares])
+
+    return AllSquares
 
 
 def task_error(state, job):
@@ -101,44 +113,37 @@ class Planless(Squares):
     job_type = "planless"
     made: Any = None
 
-    @stage("square")
+    @stage(square)
     def squares(self, params: Parameters) -> list[Square]:
         return [Square(number=1)]
 
-    @stage("any")
+    @stage(anything)
     def more(self, params: Parameters, squares: list[Squared]) -> list[Anything]:
         made: list[Anything] = self.made
         return made
 
-    def finalize(self, params: Parameters) -> Json:
-        return {}
+    def finalize(self, params: Parameters) -> Anything:
+        return Anything(value=None)
 
 
-class Endless(LenientSquares):
+class Endless(Squares):
     """Its result is what `made` says."""
 
     job_type = "endless"
     made: Any = None
 
-    @stage("square")
+    @stage(square)
     def squares(self, params: Parameters) -> list[Square]:
         return []
 
-    def finalize(self, params: Parameters) -> Json:
-        result: Json = self.made
-        return result
-
-
-def anything(params: Anything, ctx: TaskContext) -> Anything:
-    return params
+    def finalize(self, params: Parameters) -> Anything:
+        made: Anything = self.made
+        return made
 
 
 def machine_for(state, job_class, made):
-    bench = Bench(state=state)
     job_class = type(job_class.__name__, (job_class,), {**vars(job_class), "made": made})
-    handlers = {"square": bench.registry.handlers["square"].function, "any": anything}
-    bench.deploy(Registry({job_class.job_type: job_class}, handlers))
-    return bench
+    return Bench(state=state, jobs=[job_class])
 
 
 @pytest.mark.parametrize("value", [UNSTORABLE[0], object()], ids=lambda value: type(value).__name__)
@@ -154,12 +159,12 @@ def test_a_stage_method_that_returns_no_list_of_models_fails_the_job(state, made
 
 
 @pytest.mark.parametrize(
-    "value",
-    [UNSTORABLE[0], math.nan, object(), datetime.min],
-    ids=lambda value: type(value).__name__,
+    "made",
+    [Anything(value=UNSTORABLE[0]), Number(value=math.nan), Anything(value=object())],
+    ids=["a NUL", "NaN", "an object"],
 )
-def test_a_job_result_that_cannot_be_stored_fails_the_job(state, value):
-    job = machine_for(state, Endless, {"value": value}).run("endless")
+def test_a_job_result_that_cannot_be_stored_fails_the_job(state, made):
+    job = machine_for(state, Endless, made).run("endless")
     assert job.status is JobStatus.FAILED and job.error.code == "NOT_STORABLE"
     assert "the result of the job" in job.error.message
 
@@ -169,17 +174,17 @@ class LosesItself(Squares):
 
     job_type = "loses_itself"
 
-    @stage("square")
+    @stage(square)
     def squares(self, params: Parameters) -> list[Square]:
         if params.n == 0:
             raise TaskLost("a stage method")
         return [Square(number=1)]
 
-    def finalize(self, params: Parameters) -> Json:
+    def finalize(self, params: Parameters) -> Anything:
         raise TaskLost("finalize")
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_job_that_says_it_is_lost_fails(state, n):
-    job = Bench(state=state, jobs={"loses_itself": LosesItself}).run("loses_itself", n=n)
+    job = Bench(state=state, jobs=[LosesItself]).run("loses_itself", n=n)
     assert job.status is JobStatus.FAILED and job.error.code == "STAGE_FAILED"

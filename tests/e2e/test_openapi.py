@@ -19,10 +19,9 @@ from schemathesis.specs.openapi.checks import (
 
 from core.registry import Registry
 from jobs import ALL_JOBS
-from services import ALL_HANDLERS
 from triggers.api import describe
 
-DOCUMENT = describe(list(Registry(ALL_JOBS, ALL_HANDLERS).jobs.values()))
+DOCUMENT = describe(list(Registry(ALL_JOBS).jobs.values()))
 OPERATIONS = [
     (method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods
 ]

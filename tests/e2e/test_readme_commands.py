@@ -111,9 +111,7 @@ def test_the_job_of_the_readme_runs_as_written(product, monkeypatch):
     source = product.upload(sample, "readme/measured.tif")
     with closing(AzureBlobs(product.environment.storage_connection_string)) as blobs:
         bench = Bench()
-        registry = Registry(
-            {"measure_blobs": job.MeasureBlobs}, {"measure_blob": handler.measure_blob}
-        )
+        registry = Registry([job.MeasureBlobs])
         state, bus = MemoryState(), MemoryBus()
         ports = Ports(blobs=blobs, catalog=None, scratch=None, outputs=None, deployment=DEPLOYMENT)
         leases = Leases(state, bench.lease, bench.heartbeat)

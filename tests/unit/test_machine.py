@@ -18,10 +18,23 @@ from core.errors import (
 )
 from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.job import JobBase, stage
-from core.models import JobMessage, JobStatus, Json, TaskMessage
+from core.models import JobMessage, JobStatus, TaskMessage
 from core.registry import Registry, RegistryError
 from infrastructure.memory import MemoryState
-from tests.fixtures.toys import Bench, Parameters, Square, Squared, Squares, Sum, Total, add, square
+from tests.fixtures.toys import (
+    Bench,
+    Parameters,
+    Result,
+    Square,
+    Squared,
+    Squares,
+    Sum,
+    Total,
+    add,
+    lenient_squares_with,
+    square,
+    squares_with,
+)
 
 AT_ONCE = RetryPolicy(attempts=3, base=timedelta(0), cap=timedelta(0))
 
@@ -54,7 +67,7 @@ def test_the_job_id_covers_type_version_and_every_default():
     class Newer(Squares):
         version = 2
 
-        @stage("square")
+        @stage(square)
         def squares(self, params: Parameters) -> list[Square]:
             return []
 
@@ -188,7 +201,7 @@ def test_messages_twice_and_in_any_order_change_nothing(seed, n):
         calls.append(params.number)
         return square(params, ctx)
 
-    bench.deploy(Registry(bench.jobs, {"square": counted, "add": add}))
+    bench.deploy(squares_with(counted))
     job = bench.machine.submit("squares", {"n": n}).job
     while bench.bus.messages:
         waiting = [m for m in bench.bus.messages for _ in range(2)]
@@ -275,25 +288,25 @@ def test_a_stage_method_or_finalize_that_breaks_fails_the_job_with_its_reason():
     class Broken(Squares):
         job_type = "broken"
 
-        @stage("square")
+        @stage(square)
         def squares(self, params: Parameters) -> list[Square]:
             return [Square(number=1)]
 
-        @stage("add")
+        @stage(add)
         def total(self, params: Parameters, squares: list[Squared]) -> list[Total]:
             raise TaskFailed("NO_TOTAL", "there is no total today")
 
     class Unfinished(Squares):
         job_type = "unfinished"
 
-        @stage("square")
+        @stage(square)
         def squares(self, params: Parameters) -> list[Square]:
             return [Square(number=1)]
 
-        def finalize(self, params: Parameters, squares: list[Squared]) -> Json:
+        def finalize(self, params: Parameters, squares: list[Squared]) -> Result:
             raise KeyError("total")
 
-    bench = Bench(jobs={"broken": Broken, "unfinished": Unfinished})
+    bench = Bench(jobs=[Broken, Unfinished])
     assert bench.run("broken").error.code == "NO_TOTAL"
     assert "KeyError: 'total'" in bench.run("unfinished").error.message
 
@@ -328,17 +341,17 @@ def test_what_a_cancelled_job_made_is_discarded_at_once_and_again_when_no_worker
     class Leaving(Squares):
         job_type = "leaving"
 
-        @stage("square")
+        @stage(square)
         def squares(self, params: Parameters) -> list[Square]:
             return [Square(number=1)]
 
         def discard(self, params: Parameters, ports, owner: str) -> None:
             discarded.append(owner)
 
-        def finalize(self, params: Parameters) -> Json:
-            return {}
+        def finalize(self, params: Parameters) -> Result:
+            return Result(total=0)
 
-    bench = Bench(jobs={"leaving": Leaving}, lease=timedelta(milliseconds=50))
+    bench = Bench(jobs=[Leaving], lease=timedelta(milliseconds=50))
     job = bench.machine.submit("leaving", {}).job
     bench.machine.cancel(job.job_id)
     while bench.state.get_job(job.job_id).discarded_at is None:
@@ -386,19 +399,6 @@ def test_a_handler_that_asks_before_it_shows_its_work_learns_of_a_cancel_at_once
 def test_what_a_worker_shows_long_after_a_cancel_is_discarded_as_well(ends):
     shown = []
 
-    class Leaving(Squares):
-        job_type = "leaving"
-
-        @stage("square")
-        def squares(self, params: Parameters) -> list[Square]:
-            return [Square(number=1)]
-
-        def discard(self, params: Parameters, ports, owner: str) -> None:
-            shown.clear()
-
-        def finalize(self, params: Parameters) -> Json:
-            return {}
-
     def late(params: Square, ctx: TaskContext) -> Squared:
         bench.machine.cancel(job.job_id)
         while bench.state.get_job(job.job_id).discarded_at is None:
@@ -409,7 +409,20 @@ def test_what_a_worker_shows_long_after_a_cancel_is_discarded_as_well(ends):
             raise faults[ends]
         return square(params, ctx)
 
-    bench = Bench(handler=late, jobs={"leaving": Leaving}, lease=timedelta(milliseconds=5))
+    class Leaving(Squares):
+        job_type = "leaving"
+
+        @stage(late)
+        def squares(self, params: Parameters) -> list[Square]:
+            return [Square(number=1)]
+
+        def discard(self, params: Parameters, ports, owner: str) -> None:
+            shown.clear()
+
+        def finalize(self, params: Parameters) -> Result:
+            return Result(total=0)
+
+    bench = Bench(jobs=[Leaving], lease=timedelta(milliseconds=5))
     job = bench.machine.submit("leaving", {}).job
     bench.drain()
     ended = bench.state.get_job(job.job_id)
@@ -446,7 +459,7 @@ def test_a_resubmitted_failed_job_runs_again_and_late_messages_of_the_old_run_ar
     bench = Bench(handler=broken)
     failed = bench.run(n=1)
     old_task = TaskMessage(task_id=f"{failed.job_id[:32]}-1-1-0")
-    bench.deploy(Registry(bench.jobs, {"square": square, "add": add}))
+    bench.deploy(Squares)
     again = bench.machine.submit("squares", {"n": 1})
     assert again.is_new and again.job.run == 2
     bench.machine.process_job_message(JobMessage(job_id=failed.job_id, run=1, stage=2))
@@ -472,7 +485,7 @@ def test_status_shows_every_stage_with_counts_and_progress():
 
 def test_wrong_requests_name_field_value_and_cure():
     machine = Bench().machine
-    with pytest.raises(UnknownJobType, match="known are: lenient, squares"):
+    with pytest.raises(UnknownJobType, match="expected one of: lenient, squares"):
         machine.submit("circles", {})
     with pytest.raises(InvalidRequest) as caught:
         machine.submit("squares", {"n": -1, "fial_at": 2})
@@ -483,34 +496,57 @@ def test_wrong_requests_name_field_value_and_cure():
         machine.submit("squares", ["n"])
 
 
-def test_start_up_refuses_a_registry_that_does_not_fit():
-    class Unknown(JobBase):
-        job_type = "unknown"
-        description = ""
-        parameters = Parameters
-
-        @stage("cube")
-        def cubes(self, params: Parameters) -> list[Square]:
-            return []
-
-        def finalize(self, params: Parameters) -> Json:
-            return {}
-
+def test_start_up_rejects_jobs_that_do_not_fit_their_handlers():
     class Misfit(Squares):
         job_type = "misfit"
 
-        @stage("square")
+        @stage(square)
         def squares(self, params: Parameters) -> list[Square]:
             return []
 
-        @stage("add")
+        @stage(add)
         def total(self, params: Parameters, squares: list[Sum]) -> list[Total]:
             return []
 
-    handlers = {"square": square, "add": add}
-    with pytest.raises(RegistryError, match="no handler 'cube'"):
-        Registry({"unknown": Unknown}, handlers)
-    with pytest.raises(RegistryError, match=r"squares must be list\[Squared\]"):
-        Registry({"misfit": Misfit}, handlers)
-    with pytest.raises(RegistryError, match="calls itself 'squares'"):
-        Registry({"other": Squares}, handlers)
+    class WrongTasks(Squares):
+        @stage(add)
+        def squares(self, params: Parameters) -> list[Square]:
+            return []
+
+    class Untyped(Squares):
+        @stage(square)
+        def squares(self, params: Parameters) -> list[Square]:
+            return []
+
+        def finalize(self, params: Parameters) -> dict:
+            return {}
+
+    class NoStages(JobBase):
+        job_type = "no_stages"
+
+    for job, reason in {
+        Misfit: r"misfit.total: squares must be list\[Squared\]",
+        WrongTasks: r"squares.squares must return Total or list\[Total\]",
+        Untyped: "squares.finalize must return a pydantic model",
+        NoStages: "at least one stage",
+    }.items():
+        with pytest.raises(RegistryError, match=reason):
+            Registry([job])
+
+
+def test_start_up_rejects_two_jobs_or_two_handlers_of_one_name():
+    def square(params: Square, ctx: TaskContext) -> Squared:
+        return Squared(value=0)
+
+    with pytest.raises(RegistryError, match="another job has the type 'squares'"):
+        Registry([Squares, squares_with(plain_square)])
+    with pytest.raises(RegistryError, match="another handler has the name 'square'"):
+        Registry([Squares, lenient_squares_with(square)])
+
+
+def test_a_stage_describes_itself():
+    squares, total = Squares.stages
+    assert (squares.number, squares.name, squares.task_type) == (1, "squares", "square")
+    assert (squares.parallelism, total.parallelism) == ("fan_out", "single")
+    assert total.description == "The sum of the values."
+    assert Squares.result_model() is Result

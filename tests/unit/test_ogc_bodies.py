@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict
 from core.job import JobBase, stage
 from core.registry import Registry
 from jobs import ALL_JOBS
-from services import ALL_HANDLERS
 from services.greet import Greet
 from triggers.ogc.bodies import describe_process
 
@@ -34,9 +33,7 @@ def wrong_words(schema):
         yield from wrong_words(part)
 
 
-@pytest.mark.parametrize(
-    "job", Registry(ALL_JOBS, ALL_HANDLERS).jobs.values(), ids=lambda job: job.job_type
-)
+@pytest.mark.parametrize("job", Registry(ALL_JOBS).jobs.values(), ids=lambda job: job.job_type)
 def test_inputs_have_schemas_in_the_words_of_the_standard(job):
     for name, described in describe_process(job).inputs.items():
         assert list(wrong_words(described["schema"])) == [], name
