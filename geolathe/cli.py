@@ -1,4 +1,4 @@
-"""The command `geolathe`: submit, watch, jobs, show, cancel, retry, types."""
+"""The command `geolathe`: submit, watch, jobs, show, cancel, retry, types, get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from geolathe import display
-from geolathe.client import Client
+from geolathe.client import DEFAULT_COLLECTION, Client
 from geolathe.errors import Error, Refused, Unreachable, describe
 from geolathe.job import Job
 from geolathe.upload import find_sidecars
@@ -117,6 +117,16 @@ def types(client: Client, options: argparse.Namespace, console: Console) -> int:
         _print_json(found)
     else:
         console.print(display.render_types(found))
+    return 0
+
+
+def get(client: Client, options: argparse.Namespace, console: Console) -> int:
+    item, tier, collection = options.item, options.tier, options.collection
+    file = display.download(client, item, tier, collection, options.output, console)
+    if options.json:
+        _print_json({"file": str(file), "size": file.stat().st_size})
+    else:
+        display.print_line(console, f"{file} ({file.stat().st_size:,} bytes, checksum verified)")
     return 0
 
 
@@ -235,4 +245,11 @@ def build_parser() -> argparse.ArgumentParser:
         if run is retry:
             command.add_argument("--no-wait", action="store_true", help="do not follow the job")
     add(types, "list the job types and their parameters")
+    command = add(get, "download a COG of a STAC item and verify its checksum")
+    command.add_argument("item", help="the id of the item")
+    command.add_argument("--tier", help="visualization, analysis or archive (default: as on maps)")
+    command.add_argument(
+        "--collection", default=DEFAULT_COLLECTION, help=f"default: {DEFAULT_COLLECTION}"
+    )
+    command.add_argument("--output", type=Path, help="a file or a directory (default: .)")
     return parser

@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 import httpx
 
-from geolathe.errors import Error, Unreachable, parse_refusal
+from geolathe.download import download_asset
+from geolathe.errors import Error, Refused, Unreachable, parse_refusal
 from geolathe.job import Job
 from geolathe.upload import upload_file
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 BLOCK_SECONDS = 3600.0
 """The longest time that the upload of one block may take."""
+DEFAULT_COLLECTION = "system-rasters"
+MAIN_ASSET = "data"
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -144,6 +147,25 @@ class Client:
         """
         return upload_file(self, self._storage, Path(file), name, progress)
 
+    def get(
+        self,
+        item_id: str,
+        tier: str | None = None,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        target: str | os.PathLike[str] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Path:
+        """Download a COG of a STAC item and verify its SHA-256 checksum.
+
+        `tier` is `visualization`, `analysis` or `archive`; by default the COG that maps show is
+        downloaded. `target` is a file or a directory, by default the current directory.
+        `progress(received, total)` is called with numbers of bytes. Returns the path of the file.
+        Raises Refused when the item or its tier does not exist. No partial file is left behind.
+        """
+        asset = self._find_asset(collection, item_id, tier)
+        return download_asset(self._storage, asset, Path(target) if target else None, progress)
+
     def post(
         self, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
@@ -164,6 +186,24 @@ class Client:
             if "next" not in page:
                 return
             after = {"after": page["next"]}
+
+    def _find_asset(self, collection: str, item_id: str, tier: str | None) -> dict[str, Any]:
+        """The COG of a tier. The COG that maps show has the key `data`, whatever its tier is."""
+        if tier is None:
+            return self._asset(collection, item_id, MAIN_ASSET)
+        try:
+            return self._asset(collection, item_id, tier)
+        except Refused as refused:
+            if refused.code != "ASSET_NOT_FOUND":
+                raise
+            main = self._asset(collection, item_id, MAIN_ASSET)
+            if not main["blob_name"].endswith(f"_cog_{tier}.tif"):
+                raise
+            return main
+
+    def _asset(self, collection: str, item_id: str, key: str) -> dict[str, Any]:
+        path = "/".join(quote(name, safe="") for name in (collection, item_id, "assets", key))
+        return _read_json(self._request("GET", f"/items/{path}", params={"format": "json"}))
 
     def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Send a request, again while the API is unreachable or reports a server error."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,27 @@ def follow(job: Job, console: Console) -> Job:
 
 def upload(client: Client, file: Path, name: str | None, console: Console) -> dict[str, str]:
     """Upload a file with a progress bar. Returns the job parameters that name the blob."""
-    columns = (TextColumn("  upload {task.description}"), BarColumn(), DownloadColumn())
+    with _transfer_bar(f"upload {file.name}", console) as advance:
+        return client.upload(file, name, advance)
+
+
+def download(
+    client: Client,
+    item_id: str,
+    tier: str | None,
+    collection: str,
+    target: Path | None,
+    console: Console,
+) -> Path:
+    """Download a COG of an item with a progress bar. Returns the path of the file."""
+    with _transfer_bar(f"download {item_id}", console) as advance:
+        return client.get(item_id, tier, collection=collection, target=target, progress=advance)
+
+
+@contextmanager
+def _transfer_bar(description: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar that the yielded function moves to the transferred and total number of bytes."""
+    columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn())
     bar = Progress(
         *columns,
         TransferSpeedColumn(),
@@ -67,10 +88,8 @@ def upload(client: Client, file: Path, name: str | None, console: Console) -> di
         disable=not console.is_terminal,
     )
     with bar:
-        task = bar.add_task(file.name, total=None)
-        return client.upload(
-            file, name, lambda sent, total: bar.update(task, completed=sent, total=total)
-        )
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _follow_bars(job: Job, console: Console) -> Job:

@@ -286,6 +286,70 @@ def test_a_pipe_gets_one_line_per_job(geolathe):
     assert line.rstrip().endswith(message)
 
 
+@pytest.fixture(scope="module")
+def published(product):
+    """The result of a job with a COG for each tier."""
+    source = product.upload(SAMPLE, "client/get.tif")
+    job = product.run("process_raster", **source, output_tier="all", collection_id="client-get")
+    return job["result_data"]
+
+
+def test_every_tier_of_an_item_is_downloaded_and_verified(client, product, published, tmp_path):
+    item = published["stac"]["item_id"]
+    assert {cog["cog_tier"] for cog in published["cogs"]} == {
+        "visualization",
+        "analysis",
+        "archive",
+    }
+    for cog in published["cogs"]:
+        seen = []
+        file = client.get(item, cog["cog_tier"], collection="client-get", target=tmp_path)
+        with product.storage as storage:
+            blob = storage.get_blob_client(cog["cog_container"], cog["cog_blob"])
+            assert file.read_bytes() == blob.download_blob().readall()
+        assert file == tmp_path / Path(cog["cog_blob"]).name
+    seen = []
+    shown = client.get(
+        item, collection="client-get", target=tmp_path / "shown.tif",
+        progress=lambda received, total: seen.append(received / total),
+    )  # fmt: skip
+    assert seen == sorted(seen) and seen[-1] == 1
+    name = Path(published["cog"]["cog_blob"]).name
+    assert shown.read_bytes() == (tmp_path / name).read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_get_prints_the_file(geolathe, published, tmp_path):
+    item = published["stac"]["item_id"]
+    words = ["get", item, "--collection", "client-get", "--tier", "archive"]
+    done = geolathe(*words, "--output", tmp_path)
+    [file] = tmp_path.iterdir()
+    assert done.returncode == 0 and f"{file} (" in done.stdout and "verified" in done.stdout
+    done = geolathe(*words, "--output", tmp_path / "again.tif", "--json")
+    assert json.loads(done.stdout) == {
+        "file": str(tmp_path / "again.tif"),
+        "size": file.stat().st_size,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nothing"], 3, "has no item 'nothing'"),
+        (["ITEM", "--collection", "client-get", "--tier", "gold"], 3, "has no asset 'gold'"),
+        (
+            ["ITEM", "--collection", "client-get", "--output", "/none/a.tif"],
+            1,
+            "cannot write /none",
+        ),
+    ],
+)
+def test_get_explains_what_is_missing(geolathe, published, words, code, message):
+    words = [published["stac"]["item_id"] if word == "ITEM" else word for word in words]
+    done = geolathe("get", *words)
+    assert (done.returncode, done.stdout) == (code, "") and message in done.stderr
+
+
 def test_characters_outside_the_output_encoding_are_escaped(geolathe):
     done = geolathe(
         "submit", "--type", "hello_world", "n=1", "message=\u00e9", PYTHONIOENCODING="ascii"

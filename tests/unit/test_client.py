@@ -1,5 +1,6 @@
 """The client: sidecars, uploads, error responses, and the display of a job."""
 
+import hashlib
 import io
 import json
 import signal
@@ -17,6 +18,7 @@ from rich.console import Console
 from core.uploads import RASTERS, UploadRequest
 from geolathe import Client, Error, Job, Refused, Unreachable, display
 from geolathe.cli import parse_parameters
+from geolathe.download import download_asset
 from geolathe.errors import parse_refusal
 from geolathe.upload import find_sidecars, sidecar_names, upload_file
 
@@ -167,6 +169,55 @@ def test_an_empty_file_is_not_uploaded(tmp_path):
 def test_parameters_that_json_cannot_hold_are_rejected():
     with Client("http://127.0.0.1:9/api", "key") as client, pytest.raises(Error, match="as JSON"):
         client.submit("hello_world", n=float("nan"))
+
+
+CONTENT = bytes(range(256)) * 1024
+ASSET = {
+    "blob_name": "folder/a_cog_analysis.tif",
+    "url": "https://storage/a?sig=1",
+    "size": len(CONTENT),
+    "checksum": "1220" + hashlib.sha256(CONTENT).hexdigest(),
+}
+
+
+def interrupt():
+    """The body of a response whose connection breaks in the middle."""
+    yield CONTENT[:100_000]
+    raise httpx.ReadError("connection reset")
+
+
+def download(target, asset=ASSET, content=CONTENT, status=200):
+    def respond(request):
+        assert str(request.url) == asset["url"]
+        return httpx.Response(status, content=content)
+
+    with httpx.Client(transport=httpx.MockTransport(respond)) as storage:
+        return download_asset(storage, asset, target, None)
+
+
+def test_a_download_gets_the_name_of_the_blob(tmp_path):
+    file = download(tmp_path)
+    assert file == tmp_path / "a_cog_analysis.tif" and file.read_bytes() == CONTENT
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ({"content": CONTENT[:-1] + b"!"}, "does not match its checksum"),
+        ({"content": CONTENT[:-1]}, "does not match its checksum"),
+        ({"content": interrupt()}, "interrupted: connection reset"),
+        ({"content": b"expired", "status": 403}, "HTTP 403: expired"),
+        ({"asset": ASSET | {"checksum": None}}, "no SHA-256 checksum"),
+        ({"asset": ASSET | {"checksum": "1114" + "0" * 40}}, "no SHA-256 checksum"),
+    ],
+)
+def test_a_failed_download_leaves_no_file_and_keeps_the_old_one(tmp_path, failure, message):
+    old = tmp_path / "a_cog_analysis.tif"
+    old.write_bytes(b"old")
+    with pytest.raises(Error, match=message):
+        download(tmp_path, **failure)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(old.name, b"old")]
 
 
 JOB_ID = "0123456789abcdef" * 4
