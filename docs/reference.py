@@ -291,7 +291,7 @@ def render_decisions() -> str:
     lines = [NOTICE + read_introduction("decisions")]
     for file in sorted((DOCS / "decisions").glob("[0-9]*.md")):
         title = file.read_text().splitlines()[0].lstrip("# ")
-        number, title = file.name[:4], re.sub(r"^\d{4}:? ", "", title)
+        number, title = file.name[:4], re.sub(r"^\d+[.:]? ", "", title)
         lines.append(f"- [{number}: {title}]({file.name})")
     return "\n".join(lines) + "\n"
 
