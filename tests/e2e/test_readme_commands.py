@@ -1,11 +1,10 @@
-"""The README's commands and its job run as written."""
+"""The commands and programs of README and documentation run as written."""
 
 import json
 import re
 import shlex
 import subprocess
 import sys
-import textwrap
 import types
 from contextlib import closing
 from pathlib import Path
@@ -23,10 +22,13 @@ from tests.fixtures.toys import DEPLOYMENT, Bench
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+START = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+JOB_GUIDE = (ROOT / "docs" / "how-to" / "write-a-job.md").read_text(encoding="utf-8")
 
 
-def blocks(language, holding):
-    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", README, re.DOTALL | re.MULTILINE)
+def blocks(language, holding, page=README):
+    """The code blocks of a page that contain a text."""
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", page, re.DOTALL | re.MULTILINE)
     return [block for block in found if holding in block]
 
 
@@ -73,9 +75,9 @@ def test_the_client_runs_as_written(product, tmp_path):
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m geolathe "$@"\n')
     command.chmod(0o755)
     [commands], [code] = blocks("sh", "geolathe submit"), blocks("python", "geolathe import")
-    told = run_shell(product, commands, PATH=f"{tmp_path}:/usr/bin:/bin")
-    assert "the job is completed" in told and "map: http" in told
-    assert "bahamas" in told.split("map: http")[1]
+    output = run_shell(product, commands, PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert "the job is completed" in output and "map: http" in output
+    assert "bahamas" in output.split("map: http")[1]
     environment = product.environment
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -90,16 +92,18 @@ def test_the_client_runs_as_written(product, tmp_path):
     assert float(progress[-1]) == 1 and "map.html" in link
 
 
-def test_the_search_runs_as_written(product, capsys):
+def test_the_search_runs_as_written(product, capsys, monkeypatch):
     source = product.upload(ROOT / "samples" / "bahamas_landsat7.tif", "readme/bahamas.tif")
     done = product.run("process_raster", **source)["result_data"]
-    [search] = blocks("python", "pystac_client")
-    exec(textwrap.dedent(search), {"STAC": product.environment.stac})
-    assert f"/{done['cog']['cog_container']}/{done['cog']['cog_blob']}'" in capsys.readouterr().out
+    monkeypatch.setenv("STAC", product.environment.stac)
+    [search] = blocks("python", "pystac_client", START)
+    exec(search, {})
+    assert f"/{done['cog']['cog_container']}/{done['cog']['cog_blob']}\n" in capsys.readouterr().out
 
 
-def test_the_job_of_the_readme_runs_as_written(product, monkeypatch):
-    [handler_code], [job_code] = blocks("python", "def measure_blob("), blocks("python", "JobBase")
+def test_the_job_of_the_guide_runs_as_written(product, monkeypatch):
+    [handler_code] = blocks("python", "def measure_blob(", JOB_GUIDE)
+    [job_code] = blocks("python", "JobBase", JOB_GUIDE)
     handler = types.ModuleType("services.measure_blob")
     monkeypatch.setitem(sys.modules, "services.measure_blob", handler)
     exec(handler_code, vars(handler))
@@ -122,13 +126,24 @@ def test_the_job_of_the_readme_runs_as_written(product, monkeypatch):
     assert done.result == {"bytes": sample.stat().st_size}
 
 
-def test_every_file_and_command_that_the_readme_names_is_there():
-    assert len(README.splitlines()) <= 200
-    for link in re.findall(r"(?:\]\(|src=\")([\w./-]+)", README):
+def test_the_job_in_the_readme_is_that_of_the_guide():
+    [excerpt] = blocks("python", "JobBase")
+    for part in excerpt.strip().split("\n\n\n"):
+        assert part in JOB_GUIDE
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_file_and_command_that_a_page_names_exists(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"(?:\]\(|src=\")([\w./-]+)", text):
         assert (ROOT / link).exists(), link
-    told = subprocess.run(
+    usage = subprocess.run(
         [sys.executable, "-m", "local", "--help"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    for command in re.findall(r"\./dev (\w+)", README):
-        assert re.search(rf"^\s+{command}\s", told, re.MULTILINE), command
+    for command in re.findall(r"\./dev (\w+)", text):
+        assert re.search(rf"^\s+{command}\s", usage, re.MULTILINE), command
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
