@@ -28,6 +28,7 @@ from core.models import (
     StateHealth,
     TaskMessage,
     TaskRecord,
+    TaskStatus,
     WrittenBlob,
 )
 
@@ -299,6 +300,18 @@ class JobFilter:
     most_seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class TaskFilter:
+    """Which tasks a list has, and how much of each. Without statuses: all tasks."""
+
+    statuses: Sequence[TaskStatus] = ()
+    with_results: bool = False
+    """Results may be large."""
+
+
+ALL_TASKS = TaskFilter()
+
+
 class JobCursor(NamedTuple):
     """The last job of a page."""
 
@@ -332,8 +345,10 @@ class StateRepository(Protocol):
     def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
         """The first `limit` tasks of a stage, in task order."""
 
-    def list_tasks(self, job_id: str, after: tuple[int, int], limit: int) -> list[TaskRecord]:
-        """A job's tasks after (stage, index), in that order."""
+    def list_tasks(
+        self, job_id: str, after: tuple[int, int], limit: int, wanted: TaskFilter = ALL_TASKS
+    ) -> list[TaskRecord]:
+        """A job's tasks after (stage, index), in that order. Results only if they are wanted."""
 
     def attempts(self, task_ids: Sequence[str]) -> list[Attempt]:
         """The attempts of these tasks that did not complete them, in order."""

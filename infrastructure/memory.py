@@ -29,6 +29,7 @@ from core.models import (
     TaskStatus,
 )
 from core.ports import (
+    ALL_TASKS,
     Claim,
     ClaimOutcome,
     Completion,
@@ -37,6 +38,7 @@ from core.ports import (
     JobCursor,
     JobFilter,
     RequestKey,
+    TaskFilter,
 )
 
 AGAIN = (JobStatus.FAILED, JobStatus.CANCELLED)
@@ -124,11 +126,19 @@ class MemoryState:
     def get_tasks(self, job_id: str, stage: int, limit: int) -> list[TaskRecord]:
         return self._tasks_of(job_id, stage)[:limit]
 
-    def list_tasks(self, job_id: str, after: tuple[int, int], limit: int) -> list[TaskRecord]:
+    def list_tasks(
+        self, job_id: str, after: tuple[int, int], limit: int, wanted: TaskFilter = ALL_TASKS
+    ) -> list[TaskRecord]:
+        statuses = wanted.statuses or list(TaskStatus)
         with self._lock:
-            mine = [task for task in self.tasks.values() if task.job_id == job_id]
-        mine.sort(key=lambda task: (task.stage, task.task_index))
-        return [task for task in mine if (task.stage, task.task_index) > after][:limit]
+            found = [
+                task if wanted.with_results else task.model_copy(update={"result": None})
+                for task in self.tasks.values()
+                if task.job_id == job_id
+                and task.status in statuses
+                and (task.stage, task.task_index) > after
+            ]
+        return sorted(found, key=lambda task: (task.stage, task.task_index))[:limit]
 
     def attempts(self, task_ids: Sequence[str]) -> list[Attempt]:
         mine = [attempt for attempt in self.lost if attempt.task_id in task_ids]

@@ -24,8 +24,10 @@ from core.models import (
     StateHealth,
     TaskMessage,
     TaskRecord,
+    TaskStatus,
 )
 from core.ports import (
+    ALL_TASKS,
     Claim,
     ClaimOutcome,
     Completion,
@@ -34,12 +36,16 @@ from core.ports import (
     JobCursor,
     JobFilter,
     RequestKey,
+    TaskFilter,
 )
 from infrastructure.database import retried
 
 # A list shows no results: they may be large.
 JOB_HEAD = """job_id, job_type, version, parameters, status, run, stage, total_stages, error,
               created_at, updated_at, started_at, finished_at, discarded_at"""
+TASK_HEAD = """task_id, job_id, stage, task_index, task_type, parameters, status, attempt,
+               spent_attempts, attempt_limit, scheduled_at, lease_expires_at, progress,
+               progress_message, error, created_at, started_at, finished_at"""
 RUN_SECONDS = "extract(epoch FROM coalesce(finished_at, now()) - started_at)"
 LAST = JobCursor(datetime.max.replace(tzinfo=UTC), "")
 
@@ -122,12 +128,17 @@ class PostgresState:
         return [TaskRecord.model_validate(row) for row in rows]
 
     @retried
-    def list_tasks(self, job_id: str, after: tuple[int, int], limit: int) -> list[TaskRecord]:
+    def list_tasks(
+        self, job_id: str, after: tuple[int, int], limit: int, wanted: TaskFilter = ALL_TASKS
+    ) -> list[TaskRecord]:
+        columns = TASK_HEAD + (", result" if wanted.with_results else "")
         rows = self._rows(
-            """SELECT * FROM app.tasks WHERE job_id = %s AND (stage, task_index) > (%s, %s)
-                ORDER BY stage, task_index LIMIT %s""",
+            f"""SELECT {columns} FROM app.tasks
+                 WHERE job_id = %s AND (stage, task_index) > (%s, %s) AND {_task_condition(wanted)}
+                 ORDER BY stage, task_index LIMIT %s""",
             job_id,
             *after,
+            list(wanted.statuses or TaskStatus),
             limit,
         )
         return [TaskRecord.model_validate(row) for row in rows]
@@ -376,6 +387,12 @@ def _conditions(wanted: JobFilter) -> dict[str, Any]:
         f"{RUN_SECONDS} <= %s": wanted.most_seconds,
     }
     return {condition: value for condition, value in every.items() if value is not None}
+
+
+def _task_condition(wanted: TaskFilter) -> str:
+    """Failed tasks are few: the second condition selects their partial index."""
+    is_failed = list(wanted.statuses) == [TaskStatus.FAILED]
+    return "status = ANY(%s)" + (" AND error IS NOT NULL" if is_failed else "")
 
 
 def _jsonb(value: Json | BaseModel | None) -> Jsonb | None:

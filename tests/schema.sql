@@ -315,6 +315,8 @@ CREATE INDEX request_keys_of_job ON app.request_keys USING btree (job_id);
 
 CREATE UNIQUE INDEX tasks_of_stage ON app.tasks USING btree (job_id, stage, task_index);
 
+CREATE INDEX tasks_with_error ON app.tasks USING btree (job_id, stage, task_index) WHERE (error IS NOT NULL);
+
 CREATE TRIGGER jobs_transition BEFORE UPDATE OF status ON app.jobs FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION app.refuse_transition('job');
 
 CREATE TRIGGER tasks_transition BEFORE UPDATE OF status ON app.tasks FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION app.refuse_transition('task');

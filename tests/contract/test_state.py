@@ -14,7 +14,7 @@ from core.models import (
     TaskMessage,
     TaskStatus,
 )
-from core.ports import ClaimOutcome, Done, HeldTask, JobCursor, JobFilter, RequestKey
+from core.ports import ClaimOutcome, Done, HeldTask, JobCursor, JobFilter, RequestKey, TaskFilter
 from tests.fixtures.records import MINUTE, NOW, claim, claimed, new_job, new_tasks, started_stage
 
 BROKEN = Failure(code="BROKEN", message="it cannot work")
@@ -426,6 +426,24 @@ def test_tasks_are_paged_over_all_stages(state):
     first = state.list_tasks(job.job_id, (0, 0), 2)
     rest = state.list_tasks(job.job_id, (first[-1].stage, first[-1].task_index), 10)
     assert [(t.stage, t.task_index) for t in first + rest] == [(1, 0), (1, 1), (1, 2), (2, 0)]
+
+
+def test_tasks_are_listed_by_status_and_with_their_results_on_request(state):
+    job, tasks = started_stage(state, 4, best_effort=True)
+    failure = Failure(code="WRONG", message="wrong")
+    for task, error in zip(tasks, [None, failure, None, failure], strict=True):
+        attempt = claimed(state, task.task_id).attempt
+        state.complete_task(task.task_id, attempt, None if error else {"n": 1}, error)
+
+    def listed(after=(0, 0), **wanted):
+        return state.list_tasks(job.job_id, after, 10, TaskFilter(**wanted))
+
+    failed = listed(statuses=[TaskStatus.FAILED])
+    assert [task.task_index for task in failed] == [1, 3]
+    assert [task.task_index for task in listed((1, 1), statuses=[TaskStatus.FAILED])] == [3]
+    ended = listed(statuses=[TaskStatus.COMPLETED, TaskStatus.FAILED], with_results=True)
+    assert [task.result for task in ended] == [{"n": 1}, None, {"n": 1}, None]
+    assert [task.result for task in listed()] == [None] * 4
 
 
 def test_a_dead_letter_is_kept_once_and_told_to_its_job(state):

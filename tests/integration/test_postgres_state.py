@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from core.models import Failure, JobStatus, TaskStatus
-from core.ports import ClaimOutcome, HeldTask, JobFilter, RequestKey
+from core.ports import ClaimOutcome, HeldTask, JobFilter, RequestKey, TaskFilter
 from infrastructure.database import open_pool
 from infrastructure.migrate import migrate
 from infrastructure.postgres import PostgresState
@@ -250,6 +250,36 @@ def test_a_page_among_many_jobs_reads_only_an_index(database_url, wanted, found)
         with pool.connection() as conn:
             assert whole_table_reads(conn) == before
     assert len(jobs) == found
+
+
+def test_the_failed_tasks_among_many_are_found_through_their_index(postgres_state, database_url):
+    job, _ = started_stage(postgres_state, 3000)
+    with open_pool(database_url, max_size=1) as pool:
+        with pool.connection() as conn:
+            conn.execute(
+                """UPDATE app.tasks
+                      SET error = '{"code": "WRONG", "message": "wrong"}', status = 'processing',
+                          lease_expires_at = now() WHERE task_index = 2999"""
+            )
+            conn.execute(
+                """UPDATE app.tasks SET status = 'failed', lease_expires_at = NULL,
+                          finished_at = now() WHERE task_index = 2999"""
+            )
+            conn.execute("ANALYZE app.tasks")
+        wanted = TaskFilter(statuses=[TaskStatus.FAILED])
+        [failed] = PostgresState(pool).list_tasks(job.job_id, (0, 0), 9, wanted)
+        with pool.connection() as conn:
+            conn.commit()
+            assert rows_read(conn, "tasks_of_stage") == 0
+            assert rows_read(conn, "tasks_with_error") >= 1
+    assert failed.task_index == 2999
+
+
+def rows_read(conn, index):
+    conn.execute("SELECT pg_stat_force_next_flush()")
+    conn.execute("SELECT pg_stat_clear_snapshot()")
+    query = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = %s"
+    return conn.execute(query, (index,)).fetchone()[0]
 
 
 def whole_table_reads(conn):

@@ -146,6 +146,7 @@ class Task(Body):
     finished_at: datetime | None
     error: Failure | None
     attempts: list[AttemptBody]
+    result: Json | None = absent("What the task returned, with `include=results`.")
 
 
 class TaskList(Body):

@@ -23,12 +23,19 @@ class History(Routes):
         "List the tasks of a job with their failed attempts",
         {200: Reply("A page of tasks", (bodies.TaskList,))},
         problems=(404, 422, 503),
-        parameters=(parameters.JOB_ID, parameters.AFTER_TASK, parameters.LIMIT),
+        parameters=(
+            parameters.JOB_ID,
+            parameters.TASK_STATUS,
+            parameters.INCLUDE_RESULTS,
+            parameters.AFTER_TASK,
+            parameters.LIMIT,
+        ),
     )
     def list_tasks(self, req: func.HttpRequest) -> func.HttpResponse:
         after, limit = parameters.read_task_cursor(req), parameters.read_page_size(req)
+        wanted = parameters.read_task_filter(req)
         job = self.state.get_job(parameters.read_job_id(req))
-        tasks = self.state.list_tasks(job.job_id, after, limit)
+        tasks = self.state.list_tasks(job.job_id, after, limit, wanted)
         attempts = self.state.attempts([task.task_id for task in tasks])
         last = tasks[-1] if len(tasks) == limit else None
         return respond(

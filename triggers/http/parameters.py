@@ -9,8 +9,8 @@ from typing import Literal
 import azure.functions as func
 
 from core.errors import FieldError, InvalidRequest, JobNotFound
-from core.models import JobRecord, JobStatus, Json
-from core.ports import JobCursor, JobFilter
+from core.models import JobRecord, JobStatus, Json, TaskStatus
+from core.ports import JobCursor, JobFilter, TaskFilter
 
 MAX_WAIT_SECONDS = 30.0
 MAX_PAGE_SIZE = 1000
@@ -95,6 +95,12 @@ AFTER_TASK = Parameter(
     {"type": "string", "pattern": "^[0-9]{1,9}-[0-9]{1,9}$"},
     "`next` of the previous page",
 )
+TASK_STATUS = Parameter(
+    "status", "query", enumerate_values(TaskStatus), "Only tasks in these statuses", is_list=True
+)
+INCLUDE_RESULTS = Parameter(
+    "include", "query", enumerate_values(["results"]), "`results`: what each task returned"
+)
 AFTER_EVENT = Parameter(
     "after",
     "query",
@@ -152,6 +158,14 @@ def read_job_filter(req: func.HttpRequest) -> JobFilter:
         job_types=read_names(req, "job_type"),
         created_from=parse_time("created_from", req.params.get("created_from")),
         created_until=parse_time("created_until", req.params.get("created_until")),
+    )
+
+
+def read_task_filter(req: func.HttpRequest) -> TaskFilter:
+    """`status` and `include`."""
+    return TaskFilter(
+        statuses=[TaskStatus(name) for name in read_names(req, "status", list(TaskStatus))],
+        with_results=bool(read_names(req, "include", ["results"])),
     )
 
 
