@@ -53,7 +53,7 @@ def test_every_route_with_replies_is_in_the_document_and_no_other():
     }
     routes = [each for each in DECLARED if each.replies]
     expected = {(each.method, f"/{each.path}") for each in routes if each.name != "submit_job"}
-    expected |= {("POST", f"/jobs/submit/{job_type}") for job_type in ALL_JOBS}
+    expected |= {("POST", f"/jobs/submit/{job.job_type}") for job in ALL_JOBS}
     assert documented == expected
 
 
