@@ -1,13 +1,15 @@
 """Connections to PostgreSQL: one pool per process, a fresh token per connection in Azure."""
 
+import ssl
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+import certifi
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from infrastructure.identity import managed_identity
@@ -22,6 +24,7 @@ SILENCE: dict[str, int] = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
+LOOPBACK = ("", "localhost", "127.0.0.1", "::1")
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 
 TRANSIENT_ERRORS = (
@@ -49,8 +52,44 @@ def open_pool(database_url: str, max_size: int) -> ConnectionPool:
         configure=_configure,
         reset=_used,
         connection_class=_connection_class(database_url),
-        kwargs={"autocommit": True, "application_name": "geolathe", **SILENCE},
+        kwargs=_options(database_url),
     )
+
+
+def connect(database_url: str) -> psycopg.Connection:
+    """One connection outside of the pool, for the migration."""
+    return _connection_class(database_url).connect(database_url, **_options(database_url))
+
+
+def with_credentials(database_url: str) -> str:
+    """The connection string with a token as password where it has none, and with TLS verified."""
+    options = tls_options(database_url)
+    if not conninfo_to_dict(database_url).get("password"):
+        options["password"] = managed_identity().get_token(TOKEN_SCOPE).token
+    return make_conninfo(database_url, **options)
+
+
+def tls_options(database_url: str) -> dict[str, str]:
+    """Verify the server's certificate and name, unless the URL decides or the host is this one.
+
+    libpq's default, `prefer`, sends the access token to whichever server answers:
+    https://www.postgresql.org/docs/current/libpq-ssl.html
+    """
+    known = conninfo_to_dict(database_url)
+    host = str(known.get("host") or "")
+    if "sslmode" in known or host in LOOPBACK or host.startswith("/"):
+        return {}
+    roots = ssl.get_default_verify_paths().cafile or certifi.where()
+    return {"sslmode": "verify-full", "sslrootcert": str(known.get("sslrootcert") or roots)}
+
+
+def _options(database_url: str) -> dict[str, Any]:
+    return {
+        "autocommit": True,
+        "application_name": "geolathe",
+        **SILENCE,
+        **tls_options(database_url),
+    }
 
 
 def _configure(connection: psycopg.Connection) -> None:

@@ -7,19 +7,30 @@ time; pgSTAC is brought to the version of the installed pypgstac.
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 
+from infrastructure.database import connect
 from infrastructure.pgstac_schema import migrate_pgstac
+from infrastructure.roles import grant_app, grant_read
 
 SQL = Path(__file__).parent.parent / "sql"
 LOCK = 7_355_608
 
 
-def migrate(database_url: str, sql: Path = SQL) -> list[str]:
-    """Apply what is missing. Returns the names of the migrations that ran."""
-    with psycopg.connect(database_url, autocommit=True) as conn:
+def migrate(
+    database_url: str,
+    sql: Path = SQL,
+    grant_to: Sequence[str] = (),
+    grant_read_to: Sequence[str] = (),
+) -> list[str]:
+    """Apply what is missing and grant what is named. Returns the names of the migrations that ran.
+
+    Roles in `grant_to` may run the function app, those in `grant_read_to` may read the catalogue.
+    """
+    with connect(database_url) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         conn.execute("CREATE SCHEMA IF NOT EXISTS app")
         conn.execute(
@@ -33,6 +44,11 @@ def migrate(database_url: str, sql: Path = SQL) -> list[str]:
             for path in sorted((sql / "functions").glob("*.sql")):
                 conn.execute(path.read_bytes())
     migrate_pgstac(database_url)
+    with connect(database_url) as conn:
+        for role in grant_to:
+            grant_app(conn, role)
+        for role in grant_read_to:
+            grant_read(conn, role)
     return applied
 
 
@@ -61,7 +77,18 @@ def _number(path: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infrastructure.migrate", description=__doc__)
     parser.add_argument("database_url", help="the database, as postgresql://user@host:port/name")
-    for name in migrate(parser.parse_args().database_url):
+    parser.add_argument(
+        "--grant-to", metavar="ROLE", action="append", default=[],
+        help="let this role run the function app; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--grant-read-to", metavar="ROLE", action="append", default=[],
+        help="let this role read the catalogue: the tile server and the STAC API",
+    )  # fmt: skip
+    options = parser.parse_args()
+    for name in migrate(
+        options.database_url, grant_to=options.grant_to, grant_read_to=options.grant_read_to
+    ):
         print(f"applied {name}")
     print("the database is up to date")
 

@@ -12,9 +12,10 @@ from pypgstac.db import PgstacDB
 from pypgstac.migrate import Migrate
 
 from core.errors import GeolatheError
+from infrastructure.database import connect, with_credentials
+from infrastructure.roles import PGSTAC_ROLES, prepare_pgstac_roles
 
 EXTENSIONS = ("postgis", "btree_gist", "unaccent")
-ROLES = ("pgstac_admin", "pgstac_read", "pgstac_ingest")
 
 
 def migrate_pgstac(dsn: str) -> str:
@@ -22,11 +23,13 @@ def migrate_pgstac(dsn: str) -> str:
 
     Running it again changes nothing. Two at a time: the second waits for the first.
     """
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with connect(dsn) as conn:
         conn.execute("SELECT pg_advisory_lock(hashtextextended('pgstac migration', 0))")
         for name in EXTENSIONS:
             create_extension(conn, name)
-        with explain_missing_rights(conn), PgstacDB(dsn=dsn) as database:
+        with explain_missing_rights(conn):
+            prepare_pgstac_roles(conn)
+        with explain_missing_rights(conn), PgstacDB(dsn=with_credentials(dsn)) as database:
             return str(Migrate(database).run_migration())
 
 
@@ -51,7 +54,7 @@ def explain_missing_rights(conn: psycopg.Connection) -> Iterator[None]:
     try:
         yield
     except errors.InsufficientPrivilege as e:
-        roles = ", ".join(ROLES)
+        roles = ", ".join(PGSTAC_ROLES)
         raise GeolatheError(
             f"pgSTAC cannot be installed with the rights of {conn.info.user!r}"
             f" ({e.diag.message_primary}): let an administrator create the roles {roles} and run"

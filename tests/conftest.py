@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
@@ -11,6 +12,7 @@ from infrastructure.migrate import migrate
 from infrastructure.postgres import PostgresState
 from local.stack.postgres import Cluster
 from tests.fixtures.locks import locked
+from tests.fixtures.roles import APP, DEPLOYER, READER, create_owned_database, sign_in_as
 
 pytest_plugins = [
     "tests.fixtures.services",
@@ -30,17 +32,33 @@ def template(cluster: Cluster, service_folder) -> str:
     with locked(service_folder / "template.lock"):
         if not cluster.has_database(TEMPLATE):
             building = f"{TEMPLATE}_building"
-            migrate(cluster.create_database(building))
+            owned = create_owned_database(cluster, building)
+            migrate(owned, grant_to=[APP], grant_read_to=[READER])
             cluster.create_database(TEMPLATE, template=building)
     return TEMPLATE
 
 
 @pytest.fixture
-def database_url(cluster: Cluster, template: str) -> Iterator[str]:
-    """A migrated database of the test's own."""
+def superuser_url(cluster: Cluster, template: str) -> Iterator[str]:
+    """A migrated database of the test's own, for its superuser."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    yield cluster.create_database(name, template=template)
+    url = cluster.create_database(name, template=template)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(f"ALTER DATABASE {name} OWNER TO {DEPLOYER}".encode())
+    yield url
     cluster.drop_database(name)
+
+
+@pytest.fixture
+def owner_url(superuser_url: str) -> str:
+    """The test's database, for the role that migrates it."""
+    return sign_in_as(DEPLOYER, superuser_url)
+
+
+@pytest.fixture
+def database_url(superuser_url: str) -> str:
+    """The test's database, for the role that the function app signs in as. It owns nothing."""
+    return sign_in_as(APP, superuser_url)
 
 
 @pytest.fixture

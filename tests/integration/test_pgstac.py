@@ -224,9 +224,9 @@ def test_missing_pgstac_is_named(cluster: Cluster):
         cluster.drop_database(name)
 
 
-def test_migrating_again_changes_nothing(database_url: str, catalog: PgstacCatalog):
+def test_migrating_again_changes_nothing(owner_url: str, catalog: PgstacCatalog):
     put(catalog, item(1))
-    assert migrate_pgstac(database_url) == catalog.check_version()
+    assert migrate_pgstac(owner_url) == catalog.check_version()
     assert catalog.get_item("many", "item-1") is not None
 
 

@@ -190,18 +190,18 @@ def test_concurrent_sweeps_share_the_work(postgres_state):
     assert all(len(messages) <= 5 for messages in found)
 
 
-def test_migrating_again_changes_nothing(database_url):
-    assert migrate(database_url) == []
+def test_migrating_again_changes_nothing(owner_url):
+    assert migrate(owner_url) == []
 
 
-def test_a_failed_migration_leaves_nothing(database_url, tmp_path):
+def test_a_failed_migration_leaves_nothing(owner_url, tmp_path):
     for folder in ("migrations", "functions"):
         (tmp_path / folder).mkdir()
     broken = tmp_path / "migrations" / "0099_broken.sql"
     broken.write_text("CREATE TABLE app.half (n int); SELECT 1 / 0;")
     with pytest.raises(psycopg.errors.DivisionByZero):
-        migrate(database_url, tmp_path)
-    with psycopg.connect(database_url) as conn:
+        migrate(owner_url, tmp_path)
+    with psycopg.connect(owner_url) as conn:
         assert conn.execute("SELECT to_regclass('app.half')").fetchone() == (None,)
         assert not conn.execute("SELECT FROM app.migrations WHERE number = 99").fetchone()
 

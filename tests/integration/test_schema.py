@@ -20,8 +20,8 @@ HEADER = f"""\
 """
 
 
-def test_the_schema_is_the_one_that_is_checked_in(database_url):
-    dumped = dump_tables(database_url)
+def test_the_schema_is_the_one_that_is_checked_in(owner_url):
+    dumped = dump_tables(owner_url)
     if os.environ.get("UPDATE_SCHEMA"):
         SCHEMA.write_text(dumped)
     assert SCHEMA.read_text() == dumped
@@ -32,7 +32,8 @@ def dump_tables(database_url: str) -> str:
     postgres = find_postgres()
     assert postgres is not None
     dump = subprocess.run(
-        [postgres.program("pg_dump"), "--schema-only", "--no-owner", "--table=app.*", database_url],
+        [postgres.program("pg_dump"), "--schema-only", "--no-owner", "--no-privileges",
+         "--table=app.*", database_url],
         capture_output=True, text=True, check=True, env={**os.environ, **postgres.env},
     ).stdout  # fmt: skip
     lines = [line for line in dump.splitlines() if not re.match(r"--|SET |SELECT pg_cat|\\", line)]
