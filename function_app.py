@@ -2,6 +2,7 @@
 # ruff: noqa: E402
 
 import gc
+import logging
 import sys
 
 # What imports make is for good. Looking through it for garbage took a tenth of a cold start, and
@@ -42,6 +43,9 @@ from triggers.ogc.processes import Processes
 if TYPE_CHECKING:
     from infrastructure.blob_storage import AzureBlobs
     from infrastructure.service_bus import ServiceBus
+
+# At INFO the SDKs log two lines for each request to storage.
+logging.getLogger("azure").setLevel(logging.WARNING)
 
 settings = read_settings()
 

@@ -25,6 +25,16 @@ class Settings(BaseModel):
         None, validation_alias="servicebus_connection__fullyqualifiednamespace"
     )
     """Host name of the Service Bus namespace, instead of a connection string."""
+    servicebus_credential: str | None = Field(
+        None, validation_alias="servicebus_connection__credential"
+    )
+    """`managedidentity` when the triggers sign in with a user-assigned identity."""
+    servicebus_client_id: str | None = Field(
+        None, validation_alias="servicebus_connection__clientid"
+    )
+    """Client id of a user-assigned identity, for the triggers."""
+    azure_client_id: str | None = None
+    """Client id of the same identity, for storage, PostgreSQL and sending."""
     jobs_queue: str = "geospatial-jobs"
     """Queue of the job messages."""
     tasks_queue: str = "geospatial-tasks"
@@ -67,6 +77,23 @@ class Settings(BaseModel):
         if not self.servicebus_connection and not self.servicebus_host:
             raise ValueError(
                 "set SERVICEBUS_CONNECTION, or SERVICEBUS_CONNECTION__fullyQualifiedNamespace"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> "Settings":
+        """The triggers read a user-assigned identity from other settings than the SDKs."""
+        if self.servicebus_connection or self.servicebus_client_id == self.azure_client_id is None:
+            return self
+        if self.servicebus_client_id != self.azure_client_id:
+            raise ValueError(
+                "AZURE_CLIENT_ID and SERVICEBUS_CONNECTION__clientId must name the same"
+                " user-assigned identity: the SDKs read the first, the triggers the second"
+            )
+        if self.servicebus_credential != "managedidentity":
+            raise ValueError(
+                "set SERVICEBUS_CONNECTION__credential to managedidentity: without it the triggers"
+                " ignore SERVICEBUS_CONNECTION__clientId"
             )
         return self
 

@@ -186,7 +186,10 @@ def render_settings() -> str:
 
 
 def setting_name(name: str) -> str:
-    return name.upper().replace("FULLYQUALIFIEDNAMESPACE", "fullyQualifiedNamespace")
+    upper = name.upper()
+    for part in ("fullyQualifiedNamespace", "credential", "clientId"):
+        upper = upper.replace(f"__{part.upper()}", f"__{part}")
+    return upper
 
 
 def describe_default(model: type[BaseModel], name: str) -> str:

@@ -39,6 +39,39 @@ def test_service_bus_may_be_a_host_for_the_managed_identity(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({}, None),
+        ({"AZURE_CLIENT_ID": "a"}, "SERVICEBUS_CONNECTION__clientId"),
+        ({"SERVICEBUS_CONNECTION__clientId": "a"}, "AZURE_CLIENT_ID"),
+        ({"AZURE_CLIENT_ID": "a", "SERVICEBUS_CONNECTION__clientId": "b"}, "the same"),
+        (
+            {"AZURE_CLIENT_ID": "a", "SERVICEBUS_CONNECTION__clientId": "a"},
+            "SERVICEBUS_CONNECTION__credential",
+        ),
+        (
+            {
+                "AZURE_CLIENT_ID": "a",
+                "SERVICEBUS_CONNECTION__clientId": "a",
+                "SERVICEBUS_CONNECTION__credential": "managedidentity",
+            },
+            None,
+        ),
+    ],
+)
+def test_an_identity_must_be_known_to_the_triggers_and_the_sdks(monkeypatch, settings, refused):
+    monkeypatch.delenv("SERVICEBUS_CONNECTION")
+    monkeypatch.setenv("SERVICEBUS_CONNECTION__fullyQualifiedNamespace", "bus.example.org")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    if refused is None:
+        read_settings()
+        return
+    with pytest.raises(ValidationError, match=refused):
+        read_settings()
+
+
+@pytest.mark.parametrize(
     ("name", "value", "told"),
     [
         ("DATABASE_URL", None, "database_url"),
