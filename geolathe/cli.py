@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     """The exit code of the command; errors are printed."""
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with Client(options.url, options.key) as client:
             run: Callable[..., int] = options.run
             return run(client, options, display.open_console(stderr=options.json))

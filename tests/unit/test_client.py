@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -369,3 +370,19 @@ def test_parameter_values_are_json_where_possible():
 def test_a_parameter_without_a_name_is_an_error(given):
     with pytest.raises(Error, match="key=value"):
         parse_parameters([given])
+
+
+def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path):
+    """The command imports a module named httpx that reports its import and then blocks."""
+    (tmp_path / "httpx.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(600)"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-m", "geolathe", "jobs"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert command.stdout.readline() == "importing\n"
+    command.send_signal(signal.SIGINT)
+    _, error = command.communicate()
+    assert (command.returncode, error) == (-signal.SIGINT, "")
