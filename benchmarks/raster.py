@@ -37,13 +37,13 @@ from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef, Deployment
 from core.ports import BlobStore, Catalog, Ports
 from infrastructure.blob_storage import AzureBlobs
-from infrastructure.memory_outputs import MemoryOutputs
 from infrastructure.scratch import LocalScratch
 from local.emulators.azurite import Azurite
 from services.create_cog import CreateCog, create_cog
 from services.raster import gdal
 from services.raster.model import Tier
 from services.validate_raster import ValidateRaster, validate_raster
+from testing.outputs import MemoryOutputs
 
 DEPLOYMENT = Deployment(
     silver_container="bench-silver",

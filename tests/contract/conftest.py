@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.memory import MemoryState
+from testing.state import MemoryState
 
 
 @pytest.fixture(params=["memory", "postgres"])

@@ -6,9 +6,9 @@ import pytest
 
 from core.models import BlobRef, ItemName, JobStatus, OutputTarget, WrittenBlob
 from core.ports import PublishOutcome, RecordOutcome
-from infrastructure.memory import MemoryState
-from infrastructure.memory_outputs import MemoryOutputs
 from infrastructure.outputs import PostgresOutputs
+from testing.outputs import MemoryOutputs
+from testing.state import MemoryState
 from tests.fixtures.records import MINUTE, NOW, claimed, started_stage
 
 ITEM = ItemName(collection_id="c", item_id="one")

@@ -7,18 +7,14 @@ import subprocess
 import sys
 import types
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core.lease import Leases
-from core.machine import CoreMachine
-from core.ports import Ports
-from core.registry import Registry
 from infrastructure.blob_storage import AzureBlobs
-from infrastructure.memory import MemoryBus, MemoryState
+from testing import memory_ports, run_job
 from tests.fixtures.locks import locked
-from tests.fixtures.toys import DEPLOYMENT, Bench
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -114,15 +110,9 @@ def test_the_job_of_the_guide_runs_as_written(product, monkeypatch):
     sample = ROOT / "samples" / "bahamas_landsat7.tif"
     source = product.upload(sample, "readme/measured.tif")
     with closing(AzureBlobs(product.environment.storage_connection_string)) as blobs:
-        bench = Bench()
-        registry = Registry([job.MeasureBlobs])
-        state, bus = MemoryState(), MemoryBus()
-        ports = Ports(blobs=blobs, catalog=None, scratch=None, outputs=None, deployment=DEPLOYMENT)
-        leases = Leases(state, bench.lease, bench.heartbeat)
-        bench.state, bench.bus = state, bus
-        bench.machine = CoreMachine(registry, state, bus, ports, leases)
+        ports = replace(memory_ports(), blobs=blobs)
         names = {"container_name": source["container_name"], "blob_names": ["readme/measured.tif"]}
-        done = bench.run("measure_blobs", **names)
+        done = run_job(job.MeasureBlobs, names, ports=ports)
     assert done.result == {"bytes": sample.stat().st_size}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from core.errors import JobNotFound
 from core.models import Failure, JobRecord, JobStatus, StageStatus, TaskRecord
 from core.ports import Done, HeldTask, StateRepository
-from infrastructure.memory import MemoryState
+from testing.state import MemoryState
 from tests.fixtures.records import MINUTE, NOW, claim, new_tasks
 
 Act = Callable[[StateRepository], Any]

@@ -14,8 +14,8 @@ from psycopg_pool import ConnectionPool
 
 from core.handler import TaskContext, quick
 from core.models import JobMessage, JobStatus, TaskMessage
-from infrastructure.memory import MemoryBus
 from infrastructure.postgres import PostgresState
+from testing.bus import MemoryBus
 from tests.faults.invariants import DOUBLED, DRIFTED, STUCK, rows
 from tests.fixtures.toys import Bench, Square, Squared, square
 

@@ -20,8 +20,8 @@ from hypothesis.stateful import (
 )
 from psycopg_pool import ConnectionPool
 
-from infrastructure.memory import MemoryState
 from infrastructure.postgres import PostgresState
+from testing.state import MemoryState
 from tests.faults import operations as do
 from tests.faults.invariants import ALWAYS, rows
 from tests.fixtures.records import MINUTE

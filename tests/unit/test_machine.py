@@ -20,7 +20,7 @@ from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.job import JobBase, stage
 from core.models import JobMessage, JobStatus, TaskMessage
 from core.registry import Registry, RegistryError
-from infrastructure.memory import MemoryState
+from testing.state import MemoryState
 from tests.fixtures.toys import (
     Bench,
     Parameters,

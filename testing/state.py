@@ -1,11 +1,7 @@
-"""State and messages in memory, for tests of jobs and of the machine without a server.
-
-The same contract suite runs over MemoryState and PostgresState.
-"""
+"""The state of jobs in memory. It passes the same contract suite as PostgreSQL."""
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -46,13 +42,12 @@ WORKER_LOST = Failure(code="WORKER_LOST", message="the worker vanished: its leas
 SLACK = timedelta(seconds=1)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass
 class MemoryState:
-    """The StateRepository port. One lock stands for the database's transactions."""
+    """The StateRepository port, with a clock that tests can move ahead.
+
+    One lock takes the place of the database's transactions.
+    """
 
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     stages: dict[tuple[str, int], StageRecord] = field(default_factory=dict)
@@ -63,7 +58,16 @@ class MemoryState:
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     redelivered: dict[str, datetime] = field(default_factory=dict)
     swept: tuple[datetime | None, int, int] = (None, 0, 0)
+    ahead: timedelta = timedelta(0)
+    """How far the clock has been moved ahead of the system's."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance_to(self, time: datetime) -> None:
+        """Move the clock ahead to `time`, unless it is later already."""
+        self.ahead += max(time - self.now(), timedelta(0))
 
     def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
         with self._lock:
@@ -87,7 +91,7 @@ class MemoryState:
             found = [
                 job.model_copy(update={"result": None})
                 for job in self.jobs.values()
-                if _is_wanted(job, wanted)
+                if _is_wanted(job, wanted, self.now())
             ]
         found.sort(key=_age, reverse=True)
         return [job for job in found if after is None or _age(job) < after][:limit]
@@ -96,14 +100,14 @@ class MemoryState:
         with self._lock:
             known = self.jobs.get(job.job_id)
             if known is None:
-                stored = job.model_copy(update={"created_at": _now(), "updated_at": _now()})
-                self._tell(job.job_id, "job_submitted")
+                stored = job.model_copy(update={"created_at": self.now(), "updated_at": self.now()})
+                self._log(job.job_id, "job_submitted")
             elif known.status in AGAIN:
                 self._drop_stages(job.job_id, 1)
                 fresh = {"status": JobStatus.QUEUED, "run": known.run + 1, "stage": 0}
                 fresh |= {"total_stages": job.total_stages, "started_at": None}
                 stored = known.model_copy(update=fresh | _OPEN)
-                self._tell(job.job_id, "job_resubmitted")
+                self._log(job.job_id, "job_resubmitted")
             else:
                 return False, known
             self.jobs[job.job_id] = stored
@@ -160,29 +164,29 @@ class MemoryState:
             passed = (StageStatus.COMPLETED, StageStatus.COMPLETED_WITH_ERRORS)
             if known.status.is_final or (before is not None and before.status not in passed):
                 return False
-            closed = {} if tasks else {"finished_at": _now()}
+            closed = {} if tasks else {"finished_at": self.now()}
             self.stages[job.job_id, stage] = StageRecord(
                 job_id=job.job_id, stage=stage, task_type=task_type,
                 status=StageStatus.PROCESSING if tasks else StageStatus.COMPLETED,
                 best_effort=best_effort, total_tasks=len(tasks), open_tasks=len(tasks),
-                created_at=_now(), **closed,
+                created_at=self.now(), **closed,
             )  # fmt: skip
             for task in tasks:
                 self.tasks[task.task_id] = task.model_copy(
-                    update={"created_at": _now(), "scheduled_at": _now()}
+                    update={"created_at": self.now(), "scheduled_at": self.now()}
                 )
             self._set_job(
                 known, status=JobStatus.PROCESSING, stage=stage,
-                started_at=known.started_at or _now(),
+                started_at=known.started_at or self.now(),
             )  # fmt: skip
-            self._tell(job.job_id, "stage_started")
+            self._log(job.job_id, "stage_started")
             return True
 
     def queued_tasks(self, job_id: str, stage: int) -> list[str]:
         return [
             task.task_id
             for task in self._tasks_of(job_id, stage)
-            if task.status is TaskStatus.QUEUED and (task.scheduled_at or _now()) <= _now()
+            if task.status is TaskStatus.QUEUED and (task.scheduled_at or self.now()) <= self.now()
         ]
 
     def results(self, job_id: str, stage: int) -> list[Json]:
@@ -191,7 +195,7 @@ class MemoryState:
 
     def first_failure(self, job_id: str, stage: int) -> Failure | None:
         failed = [t for t in self._tasks_of(job_id, stage) if t.status is TaskStatus.FAILED]
-        failed.sort(key=lambda task: task.finished_at or _now())
+        failed.sort(key=lambda task: task.finished_at or self.now())
         return failed[0].error if failed else None
 
     def claim_tasks(self, task_ids: Sequence[str], lease: timedelta) -> list[Claim]:
@@ -199,16 +203,16 @@ class MemoryState:
             known = [self.tasks[each] for each in sorted(set(task_ids)) if each in self.tasks]
             return [self._claim(task, lease, len(task_ids) > 1) for task in known]
 
-    def _claim(self, task: TaskRecord, lease: timedelta, beside_others: bool) -> Claim:
-        outcome = _claim_outcome(task, beside_others)
+    def _claim(self, task: TaskRecord, lease: timedelta, in_batch: bool) -> Claim:
+        outcome = _claim_outcome(task, in_batch, self.now())
         if task.status is TaskStatus.PROCESSING and outcome is ClaimOutcome.CLAIMED:
             self._keep_attempt(task, WORKER_LOST)
-            self._tell(task.job_id, "attempt_lost", task.task_id)
+            self._log(task.job_id, "attempt_lost", task.task_id)
         if outcome is ClaimOutcome.CLAIMED:
             self.redelivered.pop(task.task_id, None)
             task = self._set_task(
                 task, status=TaskStatus.PROCESSING, attempt=task.attempt + 1,
-                lease_expires_at=_now() + lease, started_at=_now(), progress=0.0,
+                lease_expires_at=self.now() + lease, started_at=self.now(), progress=0.0,
                 progress_message="",
             )  # fmt: skip
         return Claim(outcome, task)
@@ -219,7 +223,7 @@ class MemoryState:
             for each in held:
                 if each.task_id in ours:
                     self._set_task(
-                        self.tasks[each.task_id], lease_expires_at=_now() + lease,
+                        self.tasks[each.task_id], lease_expires_at=self.now() + lease,
                         progress=each.progress, progress_message=each.message,
                     )  # fmt: skip
             return ours
@@ -233,16 +237,16 @@ class MemoryState:
                 return None
             stage = self.stages[task.job_id, task.stage]
             if not self._holds(task_id, attempt):
-                self._tell_late(task, attempt)
+                self._log_stale_write(task, attempt)
                 return Completion(False, stage)
             status = TaskStatus.FAILED if error else TaskStatus.COMPLETED
             self._set_task(
                 task, status=status, result=result, error=error, lease_expires_at=None,
-                finished_at=_now(), progress=task.progress if error else 1.0,
+                finished_at=self.now(), progress=task.progress if error else 1.0,
             )  # fmt: skip
             cancelled = 0
             if error:
-                self._tell(task.job_id, "task_failed", task_id)
+                self._log(task.job_id, "task_failed", task_id)
                 cancelled = 0 if stage.best_effort else self._cancel_open(stage)
             return Completion(True, self._count_down(stage, bool(error), cancelled))
 
@@ -267,17 +271,17 @@ class MemoryState:
             if not self._holds(task_id, attempt):
                 if _was_given_back(task, attempt):
                     return True
-                self._tell_late(task, attempt)
+                self._log_stale_write(task, attempt)
                 return False
             self._set_task(
                 task,
                 status=TaskStatus.QUEUED,
-                scheduled_at=_now() + delay,
+                scheduled_at=self.now() + delay,
                 lease_expires_at=None,
                 error=error,
             )
             self._keep_attempt(task, error)
-            self._tell(task.job_id, "task_retried", task_id)
+            self._log(task.job_id, "task_retried", task_id)
             return True
 
     def finish_job(
@@ -287,8 +291,8 @@ class MemoryState:
             known = self.jobs[job.job_id]
             if (known.run, known.stage) != (job.run, job.stage) or known.status.is_final:
                 return False
-            self._set_job(known, status=status, result=result, error=error, finished_at=_now())
-            self._tell(job.job_id, f"job_{status}")
+            self._set_job(known, status=status, result=result, error=error, finished_at=self.now())
+            self._log(job.job_id, f"job_{status}")
             return True
 
     def cancel_job(self, job_id: str) -> JobRecord:
@@ -301,10 +305,10 @@ class MemoryState:
                 cancelled = stage.cancelled_tasks + self._cancel_open(stage)
                 self.stages[job_id, job.stage] = stage.model_copy(
                     update={"status": StageStatus.CANCELLED, "open_tasks": 0,
-                            "cancelled_tasks": cancelled, "finished_at": _now()}
+                            "cancelled_tasks": cancelled, "finished_at": self.now()}
                 )  # fmt: skip
-            self._tell(job_id, "job_cancelled")
-            return self._set_job(job, status=JobStatus.CANCELLED, finished_at=_now())
+            self._log(job_id, "job_cancelled")
+            return self._set_job(job, status=JobStatus.CANCELLED, finished_at=self.now())
 
     def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
         with self._lock:
@@ -316,7 +320,7 @@ class MemoryState:
                 self._reopen(broken[0])
             stage = broken[0].stage if broken else job.stage
             status = JobStatus.PROCESSING if job.stage else JobStatus.QUEUED
-            self._tell(job_id, "job_retried")
+            self._log(job_id, "job_retried")
             again = {"status": status, "run": job.run + 1, "stage": stage}
             return True, self._set_job(job, **(again | _OPEN))
 
@@ -325,9 +329,9 @@ class MemoryState:
             known = self.jobs[job.job_id]
             if known.run != job.run or known.status is not JobStatus.CANCELLED:
                 return False
-            if known.finished_at is None or known.finished_at > _now() - after:
+            if known.finished_at is None or known.finished_at > self.now() - after:
                 return False
-            self.jobs[job.job_id] = known.model_copy(update={"discarded_at": _now()})
+            self.jobs[job.job_id] = known.model_copy(update={"discarded_at": self.now()})
             return True
 
     def reopen_discard(self, job_id: str) -> JobRecord | None:
@@ -340,8 +344,8 @@ class MemoryState:
 
     def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
         with self._lock:
-            old = [job for job in self.jobs.values() if _is_purgeable(job, age)]
-            old.sort(key=lambda job: job.finished_at or _now())
+            old = [job for job in self.jobs.values() if _is_purgeable(job, age, self.now())]
+            old.sort(key=lambda job: job.finished_at or self.now())
             for job in old[:limit]:
                 self._drop_stages(job.job_id, 1)
                 self.timeline = [e for e in self.timeline if e.job_id != job.job_id]
@@ -354,13 +358,13 @@ class MemoryState:
             late = sorted(self._late_jobs(grace), key=self._waiting_since)[:limit]
             late_tasks = sorted(self._late_tasks(grace), key=self._due_since)[:limit]
             for task in late_tasks:
-                self.redelivered[task.task_id] = _now()
-                self._tell(task.job_id, "repaired")
+                self.redelivered[task.task_id] = self.now()
+                self._log(task.job_id, "repaired")
             for job in late:
-                self.redelivered[job.job_id] = _now()
-                self._tell(job.job_id, "repaired")
+                self.redelivered[job.job_id] = self.now()
+                self._log(job.job_id, "repaired")
             found = len(late) + len(late_tasks)
-            self.swept = (_now(), found, self.swept[2] + found)
+            self.swept = (self.now(), found, self.swept[2] + found)
             return [
                 *(JobMessage(job_id=j.job_id, run=j.run, stage=j.stage + 1) for j in late),
                 *(TaskMessage(task_id=task.task_id) for task in late_tasks),
@@ -373,7 +377,7 @@ class MemoryState:
                 task = self.tasks.get(letter.task_id or "")
                 job_id = letter.job_id or (task.job_id if task else None)
                 if job_id in self.jobs:
-                    self._tell(str(job_id), "dead_lettered", letter.task_id)
+                    self._log(str(job_id), "dead_lettered", letter.task_id)
             alike = (letter.queue, letter.body, letter.reason)
             kept = self.letters.values()
             return [(each.queue, each.body, each.reason) for each in kept].count(alike)
@@ -391,8 +395,8 @@ class MemoryState:
         last, repaired, total = self.swept
         return StateHealth(
             open_jobs=sum(not job.status.is_final for job in self.jobs.values()),
-            oldest_queued_task_age=(_now() - min(due)).total_seconds() if due else None,
-            sweep_age=(_now() - last).total_seconds() if last else None,
+            oldest_queued_task_age=(self.now() - min(due)).total_seconds() if due else None,
+            sweep_age=(self.now() - last).total_seconds() if last else None,
             last_repaired=repaired,
             total_repaired=total,
             dead_letters=len(self.letters),
@@ -404,7 +408,7 @@ class MemoryState:
             self.lost.append(
                 Attempt(
                     task_id=task.task_id, attempt=task.attempt, error=error,
-                    started_at=task.started_at or _now(), finished_at=_now(),
+                    started_at=task.started_at or self.now(), finished_at=self.now(),
                 )
             )  # fmt: skip
 
@@ -419,7 +423,7 @@ class MemoryState:
         return held and task is not None and task.attempt == attempt
 
     def _set_job(self, job: JobRecord, **changes: Any) -> JobRecord:
-        changed = job.model_copy(update={"updated_at": _now()} | changes)
+        changed = job.model_copy(update={"updated_at": self.now()} | changes)
         self.jobs[job.job_id] = changed
         self.redelivered.pop(job.job_id, None)
         return changed
@@ -434,7 +438,7 @@ class MemoryState:
         open_tasks = [task for task in tasks if not task.status.is_final]
         for task in open_tasks:
             self._set_task(
-                task, status=TaskStatus.CANCELLED, lease_expires_at=None, finished_at=_now()
+                task, status=TaskStatus.CANCELLED, lease_expires_at=None, finished_at=self.now()
             )
         return len(open_tasks)
 
@@ -449,8 +453,8 @@ class MemoryState:
         if open_tasks == 0:
             broken = StageStatus.COMPLETED_WITH_ERRORS if stage.best_effort else StageStatus.FAILED
             status = broken if failures else StageStatus.COMPLETED
-            changes |= {"status": status, "finished_at": _now()}
-            self._tell(stage.job_id, f"stage_{status}")
+            changes |= {"status": status, "finished_at": self.now()}
+            self._log(stage.job_id, f"stage_{status}")
         closed = stage.model_copy(update=changes)
         self.stages[stage.job_id, stage.stage] = closed
         return closed
@@ -466,7 +470,8 @@ class MemoryState:
             if task.error is not None and task.status is TaskStatus.FAILED:
                 self._keep_attempt(task, task.error)
             self._set_task(
-                task, status=TaskStatus.QUEUED, spent_attempts=task.attempt, scheduled_at=_now(),
+                task, status=TaskStatus.QUEUED, spent_attempts=task.attempt,
+                scheduled_at=self.now(),
                 error=None, finished_at=None, progress=0.0,
             )  # fmt: skip
         self.stages[stage.job_id, stage.stage] = stage.model_copy(
@@ -481,18 +486,18 @@ class MemoryState:
             del self.tasks[task.task_id]
 
     def _waiting_since(self, job: JobRecord) -> datetime:
-        return self.redelivered.get(job.job_id) or job.updated_at or _now()
+        return self.redelivered.get(job.job_id) or job.updated_at or self.now()
 
     def _due_since(self, task: TaskRecord) -> datetime:
-        return self.redelivered.get(task.task_id) or task.scheduled_at or _now()
+        return self.redelivered.get(task.task_id) or task.scheduled_at or self.now()
 
     def _late_jobs(self, grace: timedelta) -> Iterator[JobRecord]:
         for job in self.jobs.values():
             stage = self.stages.get((job.job_id, job.stage))
             waits = not job.status.is_final and (stage is None or stage.is_closed)
             waits |= job.status is JobStatus.CANCELLED and job.discarded_at is None
-            since = (stage.finished_at if stage else None) or job.updated_at or _now()
-            if waits and self.redelivered.get(job.job_id, since) < _now() - grace:
+            since = (stage.finished_at if stage else None) or job.updated_at or self.now()
+            if waits and self.redelivered.get(job.job_id, since) < self.now() - grace:
                 yield job
 
     def _late_tasks(self, grace: timedelta) -> Iterator[TaskRecord]:
@@ -502,26 +507,28 @@ class MemoryState:
                 continue
             redelivered = self.redelivered.get(task.task_id)
             if task.status is TaskStatus.QUEUED:
-                late = (redelivered or task.scheduled_at or _now()) < _now() - grace
+                late = (redelivered or task.scheduled_at or self.now()) < self.now() - grace
             else:
-                late = task.status is TaskStatus.PROCESSING and _lapsed(task)
-                late = late and (redelivered is None or redelivered < _now() - grace)
+                late = task.status is TaskStatus.PROCESSING and _lapsed(task, self.now())
+                late = late and (redelivered is None or redelivered < self.now() - grace)
             if late:
                 yield task
 
-    def _tell(self, job_id: str, kind: str, task_id: str | None = None) -> None:
+    def _log(self, job_id: str, kind: str, task_id: str | None = None) -> None:
         number = self.timeline[-1].event_id + 1 if self.timeline else 1
         self.timeline.append(
-            Event(event_id=number, job_id=job_id, task_id=task_id, at=_now(), kind=kind, detail={})
+            Event(
+                event_id=number, job_id=job_id, task_id=task_id, at=self.now(), kind=kind, detail={}
+            )
         )
 
-    def _tell_late(self, task: TaskRecord, attempt: int) -> None:
+    def _log_stale_write(self, task: TaskRecord, attempt: int) -> None:
         repeats = task.attempt == attempt and task.status in (
             TaskStatus.COMPLETED,
             TaskStatus.FAILED,
         )
         if not repeats:
-            self._tell(task.job_id, "late_write_refused", task.task_id)
+            self._log(task.job_id, "late_write_refused", task.task_id)
 
 
 _OPEN: dict[str, Any] = {
@@ -530,33 +537,33 @@ _OPEN: dict[str, Any] = {
 
 
 def _age(job: JobRecord) -> JobCursor:
-    return JobCursor(job.created_at or _now(), job.job_id)
+    return JobCursor(job.created_at or datetime.max.replace(tzinfo=UTC), job.job_id)
 
 
-def _is_wanted(job: JobRecord, wanted: JobFilter) -> bool:
-    created = job.created_at or _now()
+def _is_wanted(job: JobRecord, wanted: JobFilter, now: datetime) -> bool:
+    created = job.created_at or now
     return (
         job.status in (wanted.statuses or JobStatus)
         and job.job_type in (wanted.job_types or (job.job_type,))
         and (wanted.created_from is None or created >= wanted.created_from)
         and (wanted.created_until is None or created <= wanted.created_until)
-        and _has_run(job, wanted.least_seconds, wanted.most_seconds)
+        and _has_run(job, wanted.least_seconds, wanted.most_seconds, now)
     )
 
 
-def _has_run(job: JobRecord, least: float | None, most: float | None) -> bool:
-    """Whether it has run for so many seconds, or ran so long until it ended."""
+def _has_run(job: JobRecord, least: float | None, most: float | None, now: datetime) -> bool:
+    """Whether its duration, up to now or to its end, is between `least` and `most` seconds."""
     if least is None and most is None:
         return True
     if job.started_at is None:
         return False
-    seconds = ((job.finished_at or _now()) - job.started_at).total_seconds()
+    seconds = ((job.finished_at or now) - job.started_at).total_seconds()
     return (least or 0.0) <= seconds <= (inf if most is None else most)
 
 
-def _is_purgeable(job: JobRecord, age: timedelta) -> bool:
+def _is_purgeable(job: JobRecord, age: timedelta, now: datetime) -> bool:
     settled = job.status is not JobStatus.CANCELLED or job.discarded_at is not None
-    return settled and job.finished_at is not None and job.finished_at < _now() - age
+    return settled and job.finished_at is not None and job.finished_at < now - age
 
 
 def _was_given_back(task: TaskRecord, attempt: int) -> bool:
@@ -564,69 +571,19 @@ def _was_given_back(task: TaskRecord, attempt: int) -> bool:
     return is_queued and task.spent_attempts < attempt
 
 
-def _lapsed(task: TaskRecord) -> bool:
-    return task.lease_expires_at is not None and task.lease_expires_at <= _now()
+def _lapsed(task: TaskRecord, now: datetime) -> bool:
+    return task.lease_expires_at is not None and task.lease_expires_at <= now
 
 
-def _claim_outcome(task: TaskRecord, beside_others: bool) -> ClaimOutcome:
+def _claim_outcome(task: TaskRecord, in_batch: bool, now: datetime) -> ClaimOutcome:
     if task.status.is_final:
         return ClaimOutcome.FINAL
-    if (
-        task.status is TaskStatus.QUEUED
-        and task.scheduled_at
-        and task.scheduled_at > _now() + SLACK
-    ):
+    scheduled = task.scheduled_at or now
+    if task.status is TaskStatus.QUEUED and scheduled > now + SLACK:
         return ClaimOutcome.EARLY
-    if task.status is TaskStatus.PROCESSING and not _lapsed(task):
+    if task.status is TaskStatus.PROCESSING and not _lapsed(task, now):
         return ClaimOutcome.LEASED
     if task.attempts_left <= 0:
         return ClaimOutcome.EXHAUSTED
-    vanished = task.status is TaskStatus.PROCESSING
-    return ClaimOutcome.RUN_ALONE if vanished and beside_others else ClaimOutcome.CLAIMED
-
-
-class MemoryBus:
-    """The MessageBus port: a list of messages that a test delivers when it likes."""
-
-    def __init__(self) -> None:
-        self.messages: deque[JobMessage | TaskMessage] = deque()
-        self.scheduled: list[tuple[datetime, JobMessage | TaskMessage]] = []
-
-    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> None:
-        if due is None:
-            self.messages.extend(messages)
-        else:
-            self.scheduled.extend((due, message) for message in messages)
-
-    def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
-        if due is None:
-            self.messages.extend(messages)
-        else:
-            self.scheduled.extend((due, message) for message in messages)
-
-    def drain(
-        self,
-        on_job: Callable[[JobMessage], None],
-        on_tasks: Callable[[Sequence[TaskMessage]], None],
-    ) -> int:
-        """Deliver until nothing is left, quick tasks together. Returns how many messages."""
-        delivered = 0
-        while self.messages:
-            message = self.messages.popleft()
-            if isinstance(message, JobMessage):
-                on_job(message)
-                delivered += 1
-            else:
-                batch = [message, *self._more_quick(message)]
-                on_tasks(batch)
-                delivered += len(batch)
-        return delivered
-
-    def _more_quick(self, first: TaskMessage) -> Iterator[TaskMessage]:
-        """What the quick queue hands over beside its first message."""
-        while first.quick and self.messages:
-            message = self.messages[0]
-            if not (isinstance(message, TaskMessage) and message.quick):
-                return
-            self.messages.popleft()
-            yield message
+    expired = task.status is TaskStatus.PROCESSING
+    return ClaimOutcome.RUN_ALONE if expired and in_batch else ClaimOutcome.CLAIMED

@@ -1,7 +1,4 @@
-"""The registry of outputs in memory, for tests without a database.
-
-The same contract suite runs over MemoryOutputs and PostgresOutputs.
-"""
+"""The registry of outputs in memory. It passes the same contract suite as PostgreSQL."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -20,7 +17,7 @@ from core.models import (
     WrittenBlob,
 )
 from core.ports import Published, PublishOutcome, RecordOutcome
-from infrastructure.memory import MemoryState
+from testing.state import MemoryState
 
 
 def _now() -> datetime:

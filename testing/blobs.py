@@ -1,0 +1,104 @@
+"""Blobs in memory."""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from core.errors import BlobChanged, BlobNotFound
+from core.models import BlobProperties, BlobRef
+from core.ports import AccessTier
+
+
+class MemoryBlobs:
+    """The BlobStore port. Its URLs are well-formed, but nothing serves them."""
+
+    def __init__(self, contents: Mapping[str, bytes] | None = None) -> None:
+        """`contents` by name, such as `bronze-rasters/folder/name.tif`."""
+        self.contents: dict[BlobRef, bytes] = {}
+        self._properties: dict[BlobRef, BlobProperties] = {}
+        self._version = 0
+        for name, content in (contents or {}).items():
+            container, _, blob = name.partition("/")
+            self._store(BlobRef(container=container, name=blob), content)
+
+    def properties(self, ref: BlobRef) -> BlobProperties:
+        if ref not in self._properties:
+            raise BlobNotFound(f"blob {ref} not found")
+        return self._properties[ref]
+
+    def list(self, container: str, prefix: str) -> Iterable[BlobProperties]:
+        return [
+            found
+            for ref, found in sorted(self._properties.items(), key=lambda item: item[0].name)
+            if ref.container == container and ref.name.startswith(prefix)
+        ]
+
+    def url(self, ref: BlobRef) -> str:
+        return f"https://storage.test/{ref}"
+
+    def signed_url(self, ref: BlobRef, lifetime: timedelta) -> str:
+        return f"{self.url(ref)}?sig=read"
+
+    def upload_url(self, ref: BlobRef, lifetime: timedelta) -> str:
+        return f"{self.url(ref)}?sig=write"
+
+    def download(self, ref: BlobRef, path: Path) -> None:
+        self.properties(ref)
+        path.write_bytes(self.contents[ref])
+
+    def upload(
+        self,
+        ref: BlobRef,
+        path: Path,
+        *,
+        content_type: str,
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
+        return self._store(ref, path.read_bytes(), content_type, access_tier, metadata or {})
+
+    def replace(
+        self,
+        ref: BlobRef,
+        path: Path,
+        etag: str | None,
+        *,
+        content_type: str,
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
+        found = self._properties.get(ref)
+        if (found.etag if found else None) != etag:
+            raise BlobChanged(f"blob {ref} has changed")
+        return self._store(ref, path.read_bytes(), content_type, access_tier, metadata or {})
+
+    def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
+        found = self._properties.get(ref)
+        if found is None or etag not in (None, found.etag):
+            return False
+        del self._properties[ref], self.contents[ref]
+        return True
+
+    def _store(
+        self,
+        ref: BlobRef,
+        content: bytes,
+        content_type: str = "application/octet-stream",
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
+        self._version += 1
+        self.contents[ref] = content
+        self._properties[ref] = BlobProperties(
+            ref=ref,
+            etag=f'"{self._version}"',
+            size=len(content),
+            last_modified=datetime.now(UTC),
+            content_type=content_type,
+            content_md5=b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode(),
+            access_tier=access_tier or "Hot",
+            metadata=metadata or {},
+        )
+        return self._properties[ref]
