@@ -11,6 +11,7 @@ from core.models import BlobName, BlobRef, ContainerName, Json, Record
 from core.ports import Ports
 from services.create_cog import CreateCog, create_cog
 from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_metadata
+from services.raster.crs_text import check_crs_text
 from services.raster.model import (
     Cog,
     RasterFacts,
@@ -46,8 +47,11 @@ class Parameters(BaseModel):
 
     blob_name: BlobName = Field(description="the raster's blob, with its folder")
     container_name: ContainerName = Field(description="the container the blob lies in")
-    input_crs: str | None = Field(
-        None, min_length=1, description="the raster's CRS, if the file does not tell it"
+    input_crs: Annotated[str, AfterValidator(check_crs_text)] | None = Field(
+        None,
+        min_length=1,
+        description="the CRS of a raster that declares none: an authority's code such as "
+        "EPSG:32618, WKT, PROJJSON or a PROJ string",
     )
     raster_type: RasterTypeChoice = Field("auto", description="what the pixels mean")
     output_tier: TierChoice = Field("analysis", description="what the COG is for")

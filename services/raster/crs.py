@@ -12,6 +12,7 @@ from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
+from services.raster.crs_text import ACCEPTED, check_crs_text
 
 Points = NDArray[np.float64]
 
@@ -23,27 +24,40 @@ _EARTH_RADIUS = (6_300_000.0, 6_450_000.0)
 
 
 def parse_crs(text: str, field: str) -> CRS:
-    """The CRS that a user named. Raises TaskFailed with the field's name."""
+    """Parse the CRS given in a parameter, without its heights.
+
+    Raises TaskFailed CRS_UNKNOWN, naming the field, for a text that is not in the grammar of
+    crs_text.py, that PROJ does not know, or that is not a CRS of places.
+    """
     try:
-        crs = CRS.from_user_input(text)
-    except CRSError:
+        crs = CRS.from_user_input(check_crs_text(text))
+    except ValueError as error:  # CRSError is one
+        reason = "is not known to PROJ" if isinstance(error, CRSError) else error
         raise TaskFailed(
-            "CRS_UNKNOWN",
-            f"{field} {text!r} is not a known CRS: give an EPSG code such as EPSG:32618",
+            "CRS_UNKNOWN", f"{field} {text[:200]!r} {reason}; use {ACCEPTED}"
         ) from None
     if not locates(crs):
-        raise TaskFailed("CRS_UNKNOWN", f"{field} {text!r} is not a CRS of places on Earth")
+        raise TaskFailed("CRS_UNKNOWN", f"{field} {text[:200]!r} is a local grid, not a CRS")
     return to_horizontal(crs)
 
 
 def dataset_crs(dataset: DatasetReader) -> CRS | None:
-    """The CRS of an open raster. None for a local grid, which says nothing of the globe."""
+    """The CRS of an open raster; None for a local grid.
+
+    Raises TaskFailed EXTERNAL_REFERENCE for a definition that names files by path or address.
+    """
     found = dataset.crs or dataset.gcps[1]
-    return found if locates(found) else None
+    if not locates(found):
+        return None
+    try:
+        check_crs_text(found.to_wkt())
+    except ValueError as error:
+        raise TaskFailed("EXTERNAL_REFERENCE", f"the CRS in the file {error}") from None
+    return found
 
 
 def locates(crs: CRS | None) -> bool:
-    """Whether the CRS says where on a globe things are: a local grid does not."""
+    """Whether the CRS relates coordinates to a globe, which a local grid does not."""
     return bool(crs and (crs.is_geographic or crs.is_projected))
 
 

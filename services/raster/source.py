@@ -1,7 +1,9 @@
 """A source raster, opened only after its content and its size were looked at."""
 
 import glob
+import html
 import math
+import re
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
 from services.raster import subdatasets
+from services.raster.crs_text import check_crs_text
 from services.raster.gdal import MAX_BANDS, failing_as
 
 MAX_SIDE = 2_000_000
@@ -68,6 +71,9 @@ _SIDECAR_SIGNATURES: dict[str, tuple[bytes, ...]] = {
     ".rrd": _HFA,
     ".ige": (b"ERDAS_IMG_EXTERNAL_RASTER",),
 }
+_PAM_CRS = re.compile(
+    r"""<SRS\b[^>]*>(.*?)</SRS|<GCPList\b[^>]*?\bProjection\s*=\s*["']([^"']*)""", re.S | re.I
+)
 _MAX_TEXT_BYTES = 16 * 2**20
 FORMATS = "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE (.img) and NetCDF"
 
@@ -253,7 +259,29 @@ def _check_sidecars(path: str, name: str) -> None:
                 "SIDECAR_INVALID",
                 f"{name}: the {beside.suffix} file beside it is not what its name says",
             )
-        if not wanted and beside != Path(path) and beside.stat().st_size > _MAX_TEXT_BYTES:
+        if not wanted and beside != Path(path):
+            _check_text_sidecar(beside, name)
+
+
+def _check_text_sidecar(sidecar: Path, name: str) -> None:
+    """Raises TaskFailed for a text that is too large or whose CRS GDAL would have to fetch."""
+    if sidecar.stat().st_size > _MAX_TEXT_BYTES:
+        raise TaskFailed("SIDECAR_INVALID", f"{name}: its {sidecar.suffix} file is too large")
+    for text in _crs_texts(sidecar):
+        try:
+            check_crs_text(text)
+        except ValueError as error:
             raise TaskFailed(
-                "SIDECAR_INVALID", f"{name}: the {beside.suffix} file beside it is too large"
-            )
+                "SIDECAR_INVALID", f"{name}: the CRS in its {sidecar.suffix} file {error}"
+            ) from None
+
+
+def _crs_texts(sidecar: Path) -> list[str]:
+    """The CRSs in a .prj or .aux.xml file, https://gdal.org/en/stable/drivers/raster/pam.html."""
+    text = sidecar.read_text(encoding="utf-8-sig", errors="replace")
+    if sidecar.suffix.lower() == ".prj":
+        return [text] if text.strip() else []
+    if sidecar.suffix.lower() != ".xml":
+        return []
+    found = [html.unescape(a or b) for a, b in _PAM_CRS.findall(text)]
+    return [crs for crs in found if crs.strip()]
