@@ -1,4 +1,4 @@
-"""Where a benchmark's figures are kept, with the machine that they were measured on."""
+"""Stores the figures of a benchmark with the machine that they were measured on."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def keep(
     part: str = "rows",
     **conditions: Any,
 ) -> None:
-    """Write rows to results/NAME.json beside its other parts; a quick run's stand apart."""
+    """Write rows to one part of results/NAME.json, or below results/quick for a quick run."""
     folder = RESULTS / "quick" if quick else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
@@ -33,7 +33,7 @@ def keep(
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Properties of the machine that the figures depend on."""
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": platform.platform(),

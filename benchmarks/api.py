@@ -1,10 +1,10 @@
-"""What the API bears: `./dev bench api [--pollers 200] [--tasks 10000] [--large 100000]`.
+"""Load on the API: `./dev bench api [--pollers 200] [--tasks 10000] [--large 100000]`.
 
-First statuses, of a job of 10 tasks and of a large one, and submissions by 1, 16 and 200 clients
-that ask again as soon as they are answered. Then, in a stack of its own, a crowd that watches one
-job while it runs: as curl in a loop does (a status every two seconds, as Retry-After says), and by
-long poll with an ETag; `alone` is the job with nobody watching. Clients, stack and database share
-the machine's processors.
+First, 1, 16 and 200 clients request the status of a job of 10 tasks and of a large job, and submit
+jobs, each as soon as it has the previous response. Then, in a stack of its own, many clients follow
+one job while it runs: by polling, as curl in a loop does (every two seconds, as Retry-After says),
+and by long polling with an ETag; `alone` is the job without clients. Clients, stack and database
+share the machine's processors.
 """
 
 import argparse
@@ -59,7 +59,7 @@ async def measure_throughput(
 
             what = f"status of {size:,} tasks, {count} clients"
             rows.append(await press(what, ask, count, seconds))
-        # Last: what was submitted runs on for a while.
+        # Last, because the submitted jobs keep running for a while.
         for count in clients:
             rows.append(await press(f"submit, {count} clients", submit, count, seconds))
     return rows
@@ -74,7 +74,7 @@ async def finished_job(api: httpx.AsyncClient, size: int, name: str) -> str:
 
 
 async def press(what: str, request: Request, clients: int, seconds: float) -> Row:
-    """Ask again as soon as answered, for so long."""
+    """Send requests without a pause for so many seconds."""
     latencies: list[float] = []
     until = time.perf_counter() + seconds
 
@@ -96,7 +96,7 @@ def cuts(latencies: list[float]) -> dict[str, float]:
 
 
 async def measure_watching(environment: Environment, how: str, pollers: int, tasks: int) -> Row:
-    """One job, watched by many to its end."""
+    """One job, followed by many clients to its end."""
     latencies: list[float] = []
     async with connect(environment, pollers) as api:
         body = {"n": tasks, "message": uuid.uuid4().hex}
@@ -108,7 +108,7 @@ async def measure_watching(environment: Environment, how: str, pollers: int, tas
         )
         seconds = time.perf_counter() - started
         cpu = host_cpu(environment) - cpu
-    watchers = "nobody watches" if how == "alone" else f"{pollers} {how}"
+    watchers = "no clients" if how == "alone" else f"{pollers} {how}"
     row: Row = {
         "what": f"{tasks:,} tasks, {watchers}",
         "requests": len(latencies),
@@ -154,7 +154,7 @@ async def is_over(
 
 
 def host_cpu(environment: Environment) -> float:
-    """Processor seconds that the functions host has used."""
+    """CPU seconds that the Functions host has used."""
     record = Services(environment.folder).read("host")
     assert record is not None
     stat = process_stat(record.identity.pid)
@@ -164,9 +164,11 @@ def host_cpu(environment: Environment) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench api", description=__doc__)
     parser.add_argument("--pollers", type=int, default=200)
-    parser.add_argument("--tasks", type=int, default=10_000, help="of the job that is watched")
+    parser.add_argument(
+        "--tasks", type=int, default=10_000, help="tasks of the job that clients follow"
+    )
     parser.add_argument("--large", type=int, default=100_000, help="tasks of the large job")
-    parser.add_argument("--quick", action="store_true", help="only whether it works")
+    parser.add_argument("--quick", action="store_true", help="only check that it works")
     options = parser.parse_args()
     clients, seconds = [1, 16, 200], 5.0
     if options.quick:
@@ -185,7 +187,7 @@ def main() -> None:
 
 
 def _print(rows: list[Row]) -> None:
-    table = Table("what", "requests", "a second", "p50 ms", "p99 ms", "job s", "host CPU s")
+    table = Table("case", "requests", "requests/s", "p50 ms", "p99 ms", "job s", "host CPU s")
     for row in rows:
         figures = ("requests", "per_second", "p50_ms", "p99_ms", "seconds", "host_cpu")
         table.add_row(str(row["what"]), *(f"{row[f]:,.0f}" if f in row else "" for f in figures))

@@ -1,7 +1,7 @@
-"""How fast the local broker is, asked by the real SDK: `./dev bench broker [MESSAGES]`.
+"""Throughput of the local broker with the real SDK: `./dev bench broker [MESSAGES]`.
 
 The broker runs as a process of its own, as `./dev up` starts it, without and with a store. Client
-and broker share the machine's cores, so the figures are those of both together.
+and broker share the machine's cores, so the figures include both.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def measure(connection_string: str, count: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench broker", description=__doc__)
     parser.add_argument("messages", nargs="?", type=int, default=2_000)
-    parser.add_argument("--quick", action="store_true", help="only whether it works")
+    parser.add_argument("--quick", action="store_true", help="only check that it works")
     options = parser.parse_args()
     count = 50 if options.quick else options.messages
     rows: list[Row] = []
@@ -102,7 +102,7 @@ def main() -> None:
             rows.append(
                 {"store": "with" if store else "without", **measure(connection_string, count)}
             )
-    table = Table("what", "without a store", "with one", title=f"messages a second, of {count:,}")
+    table = Table("case", "without a store", "with one", title=f"messages/s, of {count:,}")
     for what in list(rows[0])[1:]:
         table.add_row(what, *(f"{row[what]:,.0f}" for row in rows))
     Console().print(table)

@@ -1,11 +1,11 @@
-"""How fast the engine completes tasks, beside others: `./dev bench engine [SIZES]`.
+"""Throughput of the engine, compared with other engines: `./dev bench engine [SIZES]`.
 
-Everybody fans out no-op tasks and joins them, eight at a time and one job after the other, on one
-PostgreSQL server. Ours is hello_world through everything: HTTP, Service Bus, the functions host. It
-is stopped while the others run, each in its own way: see benchmarks/peers/. Tasks per second count
-from the job's first task being stored to its last one's end; the hop is from there to the start of
-the step that waited for all. `state` is eight threads that claim and complete on PostgreSQL alone,
-pgbench what the server allows. Rates of one run on one machine; compare within a table.
+Every engine fans out no-op tasks and joins them, eight at a time and one job after another, on one
+PostgreSQL server. Geolathe runs hello_world through the whole stack: HTTP, Service Bus, the
+Functions host. It is stopped while the other engines run, each in its own way (benchmarks/peers/).
+Tasks per second count from storing the job's first task to the end of its last one; the hop is the
+time from there to the start of the step that waits for all. `state` is eight threads that claim and
+complete on PostgreSQL alone; pgbench is the limit of the server. Compare figures of one run only.
 """
 
 import argparse
@@ -61,7 +61,7 @@ Row = dict[str, Any]
 
 @contextmanager
 def running_stack() -> Iterator[Environment]:
-    """A stack of its own, gone afterwards."""
+    """A temporary stack."""
     folder = Path(tempfile.mkdtemp(prefix="geolathe-bench-"))
     folder.chmod(0o711)
     stack = Stack(folder / "stack")
@@ -75,19 +75,19 @@ def running_stack() -> Iterator[Environment]:
 
 
 def measure_chain(environment: Environment, size: int, jobs: int = 1) -> dict[str, float]:
-    """Jobs of so many greetings, one after the other."""
+    """Run jobs of `size` greetings, one after another."""
     with database_cost(environment.database_url) as cost:
         fans, starts = zip(*(_greet(environment, size) for _ in range(jobs)), strict=True)
     return {**summarize(fans, size, cost), "stage_start_ms": statistics.median(starts) * 1000}
 
 
 def measure_hops(environment: Environment, jobs: int) -> dict[str, float]:
-    """From one stage to the next, p50 and p99 of small jobs."""
+    """The hop from one stage to the next in small jobs, p50 and p99."""
     return measure_chain(environment, SMALL, jobs)
 
 
 def _greet(environment: Environment, size: int) -> tuple[Fan, float]:
-    """The fan, and the seconds from its last task's end to the next stage being stored."""
+    """The fan, and the seconds from the end of its last task until the next stage is stored."""
     headers = {"x-functions-key": environment.keys.function_key}
     with httpx.Client(base_url=environment.api, headers=headers, timeout=120) as api:
         body = {"n": size, "message": uuid.uuid4().hex}
@@ -105,7 +105,7 @@ def _greet(environment: Environment, size: int) -> tuple[Fan, float]:
 
 
 def measure_state(database_url: str, size: int) -> dict[str, float]:
-    """Claims and completions per second by eight threads on one stage."""
+    """Claims and completions per second of eight threads on one stage."""
     with open_pool(database_url, max_size=WORKERS) as pool:
         state = PostgresState(pool)
         job_id = (uuid.uuid4().hex * 2)[:64]
@@ -144,7 +144,7 @@ def _task(job: JobRecord, index: int) -> TaskRecord:
 
 
 class Bench:
-    """The rows of one run, told as they come."""
+    """The rows of one run, printed as they are measured."""
 
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         self._options = options
@@ -154,12 +154,12 @@ class Bench:
         self.has_failed = False
 
     def run(self) -> None:
-        """Ours first, then the limit, then the others while ours is stopped."""
+        """Geolathe first, then pgbench, then the other engines while Geolathe is stopped."""
         with running_stack() as environment:
             cluster = Cluster(environment.folder / "postgres", environment.ports.postgres)
             _prepare(cluster)
             self.server = _server_settings(environment.database_url)
-            self._run_ours(environment)
+            self._run_geolathe(environment)
             limit = cluster.create_database("bench_limit")
             seconds = 1 if self._options.quick else 5
             self._add(
@@ -171,7 +171,7 @@ class Bench:
                 Services(environment.folder).stop(name, 10.0)
             self._run_peers(cluster)
 
-    def _run_ours(self, environment: Environment) -> None:
+    def _run_geolathe(self, environment: Environment) -> None:
         measure_chain(environment, WORKERS)
         url, jobs = environment.database_url, self._options.hops
         self._add(OURS, {"tasks": SMALL, "jobs": jobs}, lambda: measure_hops(environment, jobs))
@@ -182,10 +182,12 @@ class Bench:
 
     def _run_peers(self, cluster: Cluster) -> None:
         if self._options.quick and not are_installed():
-            self._console.print("the others are not installed: a run without --quick does that")
+            self._console.print(
+                "the other engines are not installed; run without --quick to install them"
+            )
             return
         if not are_installed():
-            self._console.print("installing the others ...")
+            self._console.print("installing the other engines ...")
             install()
         with running_redis() as redis:
             for peer in PEERS:
@@ -194,28 +196,28 @@ class Bench:
                     self._add(peer.name, load, partial(measure_peer, peer, cluster, redis, **load))
 
     def _peer_loads(self) -> list[tuple[int, int]]:
-        """How many tasks a job, and how many jobs."""
+        """Numbers of tasks per job and of jobs."""
         if self._options.quick:
             return [(50, 1)]
         sizes = [size for size in self._options.sizes if size <= self._options.peers_up_to]
         return [(SMALL, self._options.hops), *((size, 1) for size in sizes)]
 
     def _add(self, what: str, asked: Row, measure: Callable[[], Row]) -> None:
-        """A row; how busy others keep the machine is seen first."""
+        """One row, with how busy other programs kept the machine before it."""
         busy = busy_share(0.1 if self._options.quick else 1.0)
         row: Row = {"what": what, "jobs": 1, **asked, "busy_before": round(busy, 2)}
         try:
             row |= measure()
-            told = f"{row['tasks_per_second']:,.0f} tasks/s"
+            text = f"{row['tasks_per_second']:,.0f} tasks/s"
         except PeerFailed as failure:
-            row["error"] = told = str(failure)
+            row["error"] = text = str(failure)
             self.has_failed = True
         self.rows.append(row)
-        self._console.print(f"  {what}, {_amount(row)}: {told}", markup=False, highlight=False)
+        self._console.print(f"  {what}, {_amount(row)}: {text}", markup=False, highlight=False)
 
 
 def _prepare(cluster: Cluster) -> None:
-    """Durable as in production, where what was committed survives a power cut, and counting."""
+    """Make the server durable, as in production, and let it count statements."""
     settings = dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "on")
     settings["shared_preload_libraries"] = "pg_stat_statements"
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
@@ -254,10 +256,12 @@ def _parse_options() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sizes", nargs="*", type=int, help="tasks a job: 1,000, 10,000, 100,000")
-    parser.add_argument("--peers-up-to", type=int, default=10_000, help="tasks a job of the others")
-    parser.add_argument("--hops", type=int, help=f"jobs of {SMALL} tasks for p50 and p99: 30")
-    parser.add_argument("--quick", action="store_true", help="only whether it works")
+    parser.add_argument("sizes", nargs="*", type=int, help="tasks per job (1000 10000 100000)")
+    parser.add_argument(
+        "--peers-up-to", type=int, default=10_000, help="largest job of the other engines"
+    )
+    parser.add_argument("--hops", type=int, help=f"jobs of {SMALL} tasks for p50 and p99 (30)")
+    parser.add_argument("--quick", action="store_true", help="only check that it works")
     options = parser.parse_args()
     options.sizes = options.sizes or ([SMALL] if options.quick else [1_000, 10_000, 100_000])
     options.hops = options.hops or (3 if options.quick else 30)
@@ -279,15 +283,14 @@ def _print(rows: Sequence[Row], console: Console) -> None:
     for head in ("tasks", *(head for head, _ in figures.values())):
         table.add_column(head, justify="right")
     for row in rows:
-        told = (format(row[name], f) if name in row else "" for name, (_, f) in figures.items())
+        text = (format(row[name], f) if name in row else "" for name, (_, f) in figures.items())
         version = f" {row['version']}" if "version" in row else ""
-        table.add_row(f"{row['what']}{version}", _amount(row), *told)
+        table.add_row(f"{row['what']}{version}", _amount(row), *text)
     console.print(table)
     console.print(
-        "hop: to the start of the step that waited; stage: to its being stored\n"
-        "db ms, commits, statements: a task's share of the server's CPU, of the transactions that\n"
-        "wrote, and of what clients sent\n"
-        "busy: the machine's processors just before; rates of a busy machine say nothing"
+        "hop: until the next step starts; stage: until it is stored\n"
+        "db ms, commits, statements: CPU, writing transactions and client statements per task\n"
+        "busy: other load just before; rates of a busy machine are not comparable"
     )
 
 

@@ -1,11 +1,11 @@
-"""process_raster from submit to completed, beside a shell script: `./dev bench job [--large]`.
+"""process_raster from submission to result, compared with a script: `./dev bench job [--large]`.
 
-Ours is what the client package does: submit, then long polls until the job is completed, in a
-stack of its own. The script (job_script.sh, run as a process) downloads the same blob with curl,
-runs `gdalwarp -of COG` (Debian's gdal-bin) with our cache, threads and compression, uploads with
-curl and loads a minimal STAC item with pypgstac: no validation, no mask outside the footprint, no
-statistics, no outline. Many at once are that many jobs at once for us, and for the script as many
-at a time as there are cores. Single runs are medians; both sides are warmed up by a tiny raster.
+Geolathe is used through the client package: submit, then long polls until the job is completed, in
+a stack of its own. The script (job_script.sh, in a process of its own) downloads the same blob with
+curl, runs `gdalwarp -of COG` (Debian's gdal-bin) with the same cache, threads and compression,
+uploads with curl and loads a minimal STAC item with pypgstac, without validation, mask, statistics
+and footprint. Concurrent runs are as many jobs at once, and as many scripts at a time as there are
+cores. Single runs are medians; both programs are warmed up with a small raster.
 """
 
 import argparse
@@ -41,66 +41,66 @@ from services.raster import gdal
 
 SCRIPT = Path(__file__).with_name("job_script.sh")
 COLLECTION = "bench"
-LONGEST = 1800.0  # seconds that one job or script may take
+TIMEOUT = 1800.0  # seconds that one job or script may take
 TEXTURE = 6.0  # standard deviation of the grey levels added to the JPEG, which make it 27 MB
 JPEG_QUALITY = 95
-SEED_NOTE = "the seed's own figure for its 27 MB file, on Azure Functions: 22 s"
+NOTE = "the predecessor took 22 s for its 27 MB file on Azure Functions"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One RGB raster, and how often it is processed."""
+    """One RGB raster, and how many times it is processed."""
 
     name: str
     size: int
-    """Pixels on a side."""
+    """Width and height in pixels."""
     is_jpeg: bool = False
     repeats: int = 3
     is_for_many: bool = True
 
 
 TINY = Case("tiny", 256, repeats=1, is_for_many=False)
-CASES = (Case("small", 840), Case("seed-like", 8_192, is_jpeg=True))
+CASES = (Case("small", 840), Case("medium", 8_192, is_jpeg=True))
 LARGE = Case("large", 26_755, repeats=1, is_for_many=False)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one side needed for one or many."""
+    """What one program needed for one run or for several concurrent ones."""
 
     seconds: float
     cores_busy_percent: float
-    """Of all cores of the machine, by whomever."""
+    """Share of all cores of the machine, for all processes."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Both sides of one case."""
+    """Both programs in one case."""
 
     case: str
     at_once: int
     source_mb: float
-    ours: Measured
+    geolathe: Measured
     script: Measured
     retries: int
-    """Attempts of our tasks beyond the first."""
+    """Attempts of Geolathe's tasks beyond the first."""
 
     @property
     def ratio(self) -> float:
-        return self.ours.seconds / self.script.seconds
+        return self.geolathe.seconds / self.script.seconds
 
 
 class Side(Protocol):
-    """Something that turns a blob into a COG and a STAC item."""
+    """A program that turns a blob into a COG and a STAC item."""
 
     def workers(self, count: int) -> int:
-        """How many of `count` runs go on at once."""
+        """How many of `count` runs are concurrent."""
 
     def run(self, blob: str, item: str) -> None:
-        """Raises when the item does not come to be."""
+        """Raises if no item is created."""
 
 
-class Ours:
+class Geolathe:
     """process_raster through the API."""
 
     def __init__(self, client: Client) -> None:
@@ -112,14 +112,14 @@ class Ours:
 
     def run(self, blob: str, item: str) -> None:
         source = {"blob_name": blob, "container_name": BRONZE}
-        target = {"collection_id": COLLECTION, "item_id": item, "output_folder": f"ours/{item}"}
-        job = self._client.submit("process_raster", source | target).wait(LONGEST)
+        target = {"collection_id": COLLECTION, "item_id": item, "output_folder": f"geolathe/{item}"}
+        job = self._client.submit("process_raster", source | target).wait(TIMEOUT)
         if job.status != "completed":
             raise SystemExit(f"{item}: {job.reason}")
         self._jobs.append(job)
 
     def take_retries(self) -> int:
-        """Attempts beyond the first that tasks took since this was asked last."""
+        """Attempts beyond the first since the last call."""
         tasks = (task for job in self._jobs for task in job.tasks())
         retries = sum(int(task["attempt"]) - 1 for task in tasks)
         self._jobs.clear()
@@ -152,16 +152,16 @@ class Script:
             "SOURCE_URL": self._signed(BRONZE, blob),
             "TARGET_URL": self._signed(SILVER, f"script/{item}.tif"),
         }
-        told = subprocess.run(
+        text = subprocess.run(
             [SCRIPT],
             env={**self._settings, **addresses, "ITEM": item},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=LONGEST,
+            timeout=TIMEOUT,
         )
-        if told.returncode:
-            raise SystemExit(f"{item}: the script ended with {told.returncode}: {told.stdout}")
+        if text.returncode:
+            raise SystemExit(f"{item}: the script ended with {text.returncode}: {text.stdout}")
 
     def _signed(self, container: str, name: str) -> str:
         rights = ContainerSasPermissions(read=True, create=True, write=True)
@@ -173,7 +173,7 @@ class Script:
 
 
 def measure(side: Side, blob: str, count: int, stac: str) -> Measured:
-    """That many at once, all of which are in the catalogue afterwards."""
+    """Run `count` at once, and check that all are in the catalogue afterwards."""
     items = [f"{Path(blob).stem}-{uuid.uuid4().hex[:12]}" for _ in range(count)]
     idle, whole = processor_ticks()
     started = time.perf_counter()
@@ -189,13 +189,13 @@ def measure(side: Side, blob: str, count: int, stac: str) -> Measured:
 
 
 def median(side: Side, blob: str, repeats: int, stac: str) -> Measured:
-    """The run in the middle of several single ones."""
+    """The median of several single runs."""
     runs = [measure(side, blob, 1, stac) for _ in range(repeats)]
     return sorted(runs, key=lambda run: run.seconds)[repeats // 2]
 
 
 def make_case(case: Case, folder: Path) -> Path:
-    """The source of a case: DEFLATE, or JPEG as orthophotos come."""
+    """The source of a case: DEFLATE, or JPEG like most orthophotos."""
     path = folder / f"{case.name}.tif"
     if not case.is_jpeg:
         make_source(path, case.size, 3, "uint8")
@@ -217,40 +217,40 @@ def make_case(case: Case, folder: Path) -> Path:
 
 
 class Bench:
-    """Both sides over one stack."""
+    """Both programs with one stack."""
 
     def __init__(self, environment: Environment, client: Client, folder: Path) -> None:
         self._client = client
         self._folder = folder
         self._stac = environment.stac
-        self._ours = Ours(client)
+        self._geolathe = Geolathe(client)
         self._script = Script(environment, folder)
 
     def warm_up(self) -> None:
-        """The programs are in memory, and the collection is there for the script."""
+        """Load the programs into memory and create the collection for the script."""
         blob, _ = self._upload(TINY)
-        for side in (self._ours, self._script):
+        for side in (self._geolathe, self._script):
             measure(side, blob, 1, self._stac)
 
     def compare(self, case: Case, at_once: int) -> list[Row]:
-        """One at a time, and `at_once` where the case is for that and there are as many."""
+        """The rows for one run and, if the case allows it, for `at_once` concurrent runs."""
         blob, size = self._upload(case)
         counts = [1, at_once] if case.is_for_many and at_once > 1 else [1]
         return [self._row(case, blob, size, count) for count in counts]
 
     def _row(self, case: Case, blob: str, size: int, count: int) -> Row:
-        self._ours.take_retries()
+        self._geolathe.take_retries()
         if count == 1:
-            ours = median(self._ours, blob, case.repeats, self._stac)
+            geolathe = median(self._geolathe, blob, case.repeats, self._stac)
             script = median(self._script, blob, case.repeats, self._stac)
         else:
-            ours = measure(self._ours, blob, count, self._stac)
+            geolathe = measure(self._geolathe, blob, count, self._stac)
             script = measure(self._script, blob, count, self._stac)
-        retries = self._ours.take_retries()
-        return Row(case.name, count, round(size / 1e6, 2), ours, script, retries)
+        retries = self._geolathe.take_retries()
+        return Row(case.name, count, round(size / 1e6, 2), geolathe, script, retries)
 
     def _upload(self, case: Case) -> tuple[str, int]:
-        """The source's blob and its bytes."""
+        """The blob of the source and its size."""
         path = make_case(case, self._folder)
         size = path.stat().st_size
         blob = self._client.upload(path)["blob_name"]
@@ -259,39 +259,41 @@ class Bench:
 
 
 def print_table(rows: list[Row], console: Console) -> None:
-    heads = ("case", "MB", "at once", "ours s", "script s", "ratio", "cores busy %", "script's %")
+    heads = ("case", "MB", "at once", "Geolathe s", "script s", "ratio", "cores busy %", "script %")
     table = Table(*heads, "retries", box=None)
     for row in rows:
         table.add_row(
             row.case,
             f"{row.source_mb:.1f}",
             str(row.at_once),
-            f"{row.ours.seconds:.2f}",
+            f"{row.geolathe.seconds:.2f}",
             f"{row.script.seconds:.2f}",
             f"{row.ratio:.2f}",
-            f"{row.ours.cores_busy_percent:.0f}",
+            f"{row.geolathe.cores_busy_percent:.0f}",
             f"{row.script.cores_busy_percent:.0f}",
             str(row.retries),
         )
     console.print(table)
-    console.print(SEED_NOTE)
+    console.print(NOTE)
 
 
 def keep_each(rows: list[Row], *, quick: bool) -> None:
-    """Beside what earlier runs found for other cases."""
-    told = subprocess.run(["gdalwarp", "--version"], check=True, capture_output=True, text=True)
+    """Store the rows and keep those of other cases from earlier runs."""
+    text = subprocess.run(["gdalwarp", "--version"], check=True, capture_output=True, text=True)
     for row in rows:
         found = {**asdict(row), "ratio": round(row.ratio, 2)}
         part = f"{row.case}, {row.at_once} at once"
-        keep("job", [found], quick=quick, part=part, gdalwarp=told.stdout.split(",")[0])
+        keep("job", [found], quick=quick, part=part, gdalwarp=text.stdout.split(",")[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench job", description=__doc__)
-    parser.add_argument("--large", action="store_true", help="2 GB of pixels, too: minutes")
-    parser.add_argument("--at-once", type=int, default=20, help="jobs at once; 1 for none")
-    parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument("--quick", action="store_true", help="only whether it works")
+    parser.add_argument(
+        "--large", action="store_true", help="also 2 GB of pixels, which takes minutes"
+    )
+    parser.add_argument("--at-once", type=int, default=20, help="concurrent jobs; 1 for none")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--quick", action="store_true", help="only check that it works")
     options = parser.parse_args()
     console = Console()
     cases = [TINY] if options.quick else [*CASES, LARGE] if options.large else [*CASES]

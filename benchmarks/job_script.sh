@@ -1,9 +1,9 @@
 #!/bin/sh
-# process_raster as a user would write it: download, gdalwarp, upload, catalogue.
+# process_raster as a script: download, gdalwarp, upload, load a STAC item.
 #
 # From the environment: SOURCE_URL and TARGET_URL (signed), COLLECTION, ITEM, PYTHON, PYPGSTAC,
-# THREADS, CACHE_MB, WARP_MB, and the database as PGHOST and its kin name it. PREDICTOR 2 is for
-# integers. The collection exists already.
+# THREADS, CACHE_MB, WARP_MB, and PGHOST, PGPORT and so on for the database. PREDICTOR=2 is for
+# integers. The collection must exist.
 set -eu
 
 folder=$(mktemp -d)

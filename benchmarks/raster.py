@@ -1,10 +1,10 @@
-"""COGs side by side with other makers, and the memory they take: `./dev bench raster [--size N]`.
+"""Time and memory for COGs, compared with other programs: `./dev bench raster [--size N]`.
 
-Ours is the create_cog handler as a worker runs it, with download and upload, over Azurite: how
-long those took is told beside it. The others are `gdalwarp -of COG` (Debian's gdal-bin) and
+Geolathe is the create_cog handler as a worker runs it, with download and upload over Azurite, whose
+time is also given separately. The other programs are `gdalwarp -of COG` (Debian's gdal-bin) and
 rio-cogeo over a WarpedVRT, on local files and without a mask outside the footprint, which is less
-work than ours. All have the same cache, threads, compression and resampling. `--memory` makes COGs
-of 30 MB, 300 MB and 3 GB of pixels.
+work. All use the same cache, threads, compression and resampling. `--memory` makes COGs of 30 MB,
+300 MB and 3 GB of pixels.
 """
 
 import argparse
@@ -58,7 +58,7 @@ NOISE = 0.012
 
 @dataclass(frozen=True)
 class Case:
-    """One raster and what becomes of it."""
+    """One raster and how it is processed."""
 
     name: str
     bands: int
@@ -78,20 +78,20 @@ CASES = (
 
 @dataclass(frozen=True)
 class Run:
-    """What one maker needed for one case."""
+    """What one program needed for one case."""
 
     case: str
     maker: str
     wall_seconds: float
     cpu_seconds: float
     transfer_seconds: float
-    """Download and upload; part of the wall."""
+    """Download and upload; part of the wall time."""
     peak_mb: int
     output_mb: float
 
 
 class ClockedBlobs(AzureBlobs):
-    """Knows how long it was waited for."""
+    """Counts the seconds that callers waited for it."""
 
     seconds = 0.0
 
@@ -107,20 +107,20 @@ class ClockedBlobs(AzureBlobs):
         return stored
 
 
-class Bystander:
-    """Progress that nobody looks at."""
+class IgnoredProgress:
+    """Progress that is not stored."""
 
     def report(self, fraction: float, message: str = "") -> None:
-        """Nothing is kept."""
+        """Ignore the progress."""
 
     def confirm(self) -> None:
-        """The task is always ours."""
+        """The benchmark never loses its task."""
 
 
 def make_source(path: Path, size: int, bands: int, dtype: str) -> None:
-    """A landscape with a noise of its own in each band.
+    """A landscape with different noise in each band.
 
-    So much that 8 bits compress by two, as aerial pictures do (1.5 to 2.4 in those we have).
+    The noise makes 8-bit images compress by two, as aerial images do (1.5 to 2.4 in a sample).
     """
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -159,7 +159,7 @@ def make_source(path: Path, size: int, bands: int, dtype: str) -> None:
 
 @contextmanager
 def peak_memory() -> Iterator[Callable[[], tuple[int, float]]]:
-    """The peak of any process below this one, in MB, and the CPU seconds that looking took."""
+    """The largest peak of any child process in MB, and the CPU seconds that watching took."""
     peaks: dict[int, int] = {}
     watching = [0.0]
     done = Event()
@@ -192,7 +192,7 @@ def _descendants(parent: int) -> list[int]:
 
 
 def _is_node(pid: int) -> bool:
-    """Azurite is not part of what is measured."""
+    """Whether a process is Azurite, which is not measured."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().startswith("node")
     except OSError:
@@ -200,7 +200,7 @@ def _is_node(pid: int) -> bool:
 
 
 def _high_water(pid: int) -> int:
-    """See proc(5), VmHWM; in kB."""
+    """Peak resident memory in kB; see VmHWM in proc(5)."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -208,8 +208,8 @@ def _high_water(pid: int) -> int:
     return int(status.split("VmHWM:")[1].split()[0]) if "VmHWM:" in status else 0
 
 
-class Ours:
-    """Our handler, over a blob server of its own."""
+class Geolathe:
+    """The create_cog handler, with Azurite."""
 
     name = "geolathe"
 
@@ -225,7 +225,7 @@ class Ours:
             outputs=MemoryOutputs(),
             deployment=DEPLOYMENT,
         )
-        self._context = TaskContext("bench", 1, ports, Bystander())
+        self._context = TaskContext("bench", 1, ports, IgnoredProgress())
 
     @property
     def transferring(self) -> float:
@@ -309,7 +309,7 @@ class RioCogeo:
         return output.stat().st_size
 
 
-Maker = Ours | GdalWarp | RioCogeo
+Maker = Geolathe | GdalWarp | RioCogeo
 
 
 def measure(case: Case, maker: Maker, source: Path, folder: Path) -> Run:
@@ -351,7 +351,7 @@ def _cpu_seconds() -> float:
 
 def compare(folder: Path, azurite: Azurite, size: int, only: str, console: Console) -> list[Run]:
     runs = []
-    makers: list[Maker] = [Ours(folder, azurite), GdalWarp(), RioCogeo()]
+    makers: list[Maker] = [Geolathe(folder, azurite), GdalWarp(), RioCogeo()]
     for case in (case for case in CASES if only in case.name):
         source = folder / f"{case.bands}-{case.dtype}.tif"
         if not source.exists():
@@ -359,8 +359,8 @@ def compare(folder: Path, azurite: Azurite, size: int, only: str, console: Conso
         for maker in makers:
             runs.append(measure(case, maker, source, folder))
             run = runs[-1]
-            told = f"{run.wall_seconds} s, cpu {run.cpu_seconds} s, {run.peak_mb} MB"
-            console.print(f"  {case.name}, {maker.name}: {told}")
+            text = f"{run.wall_seconds} s, cpu {run.cpu_seconds} s, {run.peak_mb} MB"
+            console.print(f"  {case.name}, {maker.name}: {text}")
     return runs
 
 
@@ -371,7 +371,7 @@ def memory(folder: Path, azurite: Azurite, console: Console) -> list[Run]:
         source = folder / "memory.tif"
         make_source(source, size, 3, "uint8")
         case = Case(f"{label} of pixels", 3, "uint8", "EPSG:4326", "cubic", 2)
-        runs.append(measure(case, Ours(folder, azurite), source, folder))
+        runs.append(measure(case, Geolathe(folder, azurite), source, folder))
         console.print(f"  {label}: {runs[-1].peak_mb} MB")
     return runs
 
@@ -393,10 +393,10 @@ def print_table(runs: list[Run], console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=8_192, help="pixels on a side")
-    parser.add_argument("--memory", action="store_true", help="the memory table instead")
-    parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument("--quick", action="store_true", help="only whether it works")
+    parser.add_argument("--size", type=int, default=8_192, help="width and height in pixels")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--quick", action="store_true", help="only check that it works")
     options = parser.parse_args()
     if options.quick:
         options.size = 600

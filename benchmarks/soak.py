@@ -1,10 +1,10 @@
-"""Whether anything creeps up under steady load: `./dev bench soak --hours H [--quick]`.
+"""Growth under steady load: `./dev bench soak --hours H [--quick]`.
 
-Every second a hello_world of 50 tasks and every ten a process_raster of a raster of 1 MB, on a
-stack of its own. What must stay level is sampled all the while, and the median of the samples' last
-third stands beside that of their first, with the slope over all. Rows stay by design (no
-RETENTION_DAYS is set): what one finished job adds is told instead, in each third. A warm-up of a
-tenth of the time is not sampled.
+Every second a hello_world of 50 tasks and every ten seconds a process_raster of a raster of 1 MB,
+on a stack of its own. What must not grow is sampled all the time; the table compares the medians of
+the first and last third of the samples and gives the slope. Rows grow by design (RETENTION_DAYS is
+not set), so for them the table has what one finished job adds, in each third. A warm-up of a tenth
+of the time is not sampled.
 """
 
 import argparse
@@ -35,13 +35,13 @@ from local.stack.stack import Stack
 TASKS = 50
 GREETING_SECONDS = 1.0
 RASTER_SECONDS = 10.0
-RASTER_PIXELS = 840  # on a side: 1 MB of DEFLATE
+RASTER_PIXELS = 840  # width and height; 1 MB of DEFLATE
 QUICK_SECONDS = 15.0
 DRAIN_SECONDS = 60.0
 MB = 2**20
-# A rise below a tenth, or below this, is noise: the allocator's, the vacuum's, the next page's.
+# A rise below a tenth, or below this, is noise of allocator, vacuum and page sizes.
 NOISE = {"MB": 5.0, "files": 5.0, "%": 5.0, "jobs": 5.0, "": 3.0, "kB a job": 2.0,
-         "rows a job": 0.5}  # fmt: skip
+         "rows per job": 0.5}  # fmt: skip
 SHARE = 0.1
 
 JOBS = """
@@ -68,14 +68,14 @@ class Sample:
     finished: int
     failed: int
     levels: dict[tuple[str, str], float]
-    """What must stay level, by name and unit."""
+    """What must not grow, by name and unit."""
     stock: dict[tuple[str, str], float]
-    """What every job adds to, by name and unit for one job."""
+    """What every job adds to, by name and unit per job."""
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The first third of the samples beside the last."""
+    """The first third of the samples compared with the last."""
 
     name: str
     unit: str
@@ -86,7 +86,7 @@ class Trend:
 
 
 class Observer:
-    """Looks at a running stack from outside."""
+    """Observes a running stack from outside."""
 
     def __init__(self, environment: Environment, connection: psycopg.Connection) -> None:
         self._stack = Stack(environment.folder)
@@ -95,7 +95,7 @@ class Observer:
         self._started = time.monotonic()
 
     def look(self) -> Sample:
-        """Raises SystemExit when a part has died."""
+        """Raises SystemExit when a service has died."""
         pids = self._pids()
         still_open, finished, failed = self._rows(JOBS)[0]
         tables = self._rows(TABLES)
@@ -106,20 +106,20 @@ class Observer:
         levels["database connections", ""] = self._rows(CONNECTIONS)[0][0]
         levels["scratch folder", "MB"] = _bytes_below(self._scratch) / MB
         dead, living = (sum(table[place] for table in tables) for place in (4, 3))
-        # A vacuum comes when a fifth of a table is dead.
+        # Autovacuum runs when a fifth of a table is dead.
         levels["dead rows beside living", "%"] = 100 * dead / living
         levels["open jobs", "jobs"] = still_open
         stock: dict[tuple[str, str], float] = {}
         for name, table_bytes, index_bytes, live, _ in tables:
             stock[f"{name}, table", "kB a job"] = table_bytes / 1024
             stock[f"{name}, indexes", "kB a job"] = index_bytes / 1024
-            stock[name, "rows a job"] = live
+            stock[name, "rows per job"] = live
         hours = (time.monotonic() - self._started) / 3600
         return Sample(hours, finished, failed, levels, stock)
 
-    def finishes(self, patience: float) -> bool:
-        """Wait until no job is open; False when that takes longer."""
-        until = time.monotonic() + patience
+    def finishes(self, seconds: float) -> bool:
+        """Wait until no job is open. Returns False after `seconds`."""
+        until = time.monotonic() + seconds
         while self._rows(JOBS)[0][0]:
             if time.monotonic() > until:
                 return False
@@ -142,7 +142,7 @@ def _open_files(pid: int) -> int:
 
 
 def _bytes_below(folder: Path) -> int:
-    """Of all files; those that vanish meanwhile do not count."""
+    """The size of all files, except those deleted meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         try:
@@ -154,9 +154,9 @@ def _bytes_below(folder: Path) -> int:
 
 @contextmanager
 def steady_load(environment: Environment, source: dict[str, str]) -> Iterator[list[str]]:
-    """Submits at fixed times, whether or not what was submitted before is done.
+    """Submit at fixed times, whether or not earlier jobs have ended.
 
-    Yields what went wrong so far.
+    Yields a list of errors, which grows.
     """
     done, errors = Event(), list[str]()
 
@@ -200,7 +200,7 @@ def prepare(environment: Environment) -> dict[str, str]:
 
 
 def soak(seconds: float, every: float, console: Console) -> tuple[list[Sample], list[str]]:
-    """Samples under load, and what went wrong."""
+    """Samples under load, and errors."""
     samples = []
     with (
         running_stack() as environment,
@@ -225,12 +225,12 @@ def soak(seconds: float, every: float, console: Console) -> tuple[list[Sample], 
 def _tell(sample: Sample, console: Console) -> None:
     memory = sample.levels["host, memory", "MB"]
     still_open = sample.levels["open jobs", "jobs"]
-    told = f"{sample.finished} jobs done, {still_open:.0f} open, host {memory:.0f} MB"
-    console.print(f"  {sample.hours * 60:.1f} min: {told}", highlight=False)
+    text = f"{sample.finished} jobs done, {still_open:.0f} open, host {memory:.0f} MB"
+    console.print(f"  {sample.hours * 60:.1f} min: {text}", highlight=False)
 
 
 def find_trends(samples: Sequence[Sample]) -> list[Trend]:
-    """First what must stay level, then what one job adds to what grows."""
+    """The trends of what must not grow, then of what one job adds."""
     third = max(2, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
     hours = [sample.hours for sample in samples]
@@ -259,14 +259,14 @@ def _trend(name: str, unit: str, first: float, last: float, slope: float) -> Tre
 
 
 def show(trends: Sequence[Trend], errors: Sequence[str], console: Console) -> None:
-    table = Table("what", "unit", "first third", "last third", "an hour", "", box=None)
+    table = Table("what", "unit", "first third", "last third", "per hour", "", box=None)
     for trend in trends:
         figures = (f"{value:,.1f}" for value in (trend.first, trend.last, trend.slope_per_hour))
         table.add_row(trend.name, trend.unit, *figures, "" if trend.is_flat else "rises")
     console.print(table)
     rising = [f"{trend.name} ({trend.unit})" for trend in trends if not trend.is_flat]
-    console.print(f"not flat: {', '.join(rising) or 'nothing'}")
-    console.print(f"went wrong: {'; '.join(errors[:10]) or 'nothing'}")
+    console.print(f"growing: {', '.join(rising) or 'nothing'}")
+    console.print(f"errors: {'; '.join(errors[:10]) or 'nothing'}")
 
 
 def main() -> None:
@@ -281,7 +281,7 @@ def main() -> None:
     if options.quick:
         seconds, every = QUICK_SECONDS, 1.0
     if not seconds:
-        parser.error("how long? --hours, --minutes or --quick")
+        parser.error("give --hours, --minutes or --quick")
     console = Console()
     samples, errors = soak(seconds, every, console)
     trends = find_trends(samples)

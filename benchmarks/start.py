@@ -1,10 +1,10 @@
-"""How long a cold start imports, beside what it cannot do without: `./dev bench start [--quick]`.
+"""Import time of a cold start: `./dev bench start [--quick]`.
 
-`app` imports function_app with a deployment's settings, as Azure does to learn which functions
-there are; nothing listens at the addresses, for the pool opens in the background. `floor` imports
+`app` imports function_app with the settings of a deployment, as Azure does to find its functions.
+Nothing listens at the addresses: the connection pool opens in the background. `baseline` imports
 azure.functions, psycopg with its pool, and pydantic's BaseModel; `bare` leaves out the last, as
-`import pydantic` loads next to nothing until a name is asked for. Each run is a fresh interpreter,
-in turns, its bytecode compiled before.
+`import pydantic` alone loads almost nothing. Each run is a fresh interpreter with compiled
+bytecode, and the kinds take turns.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from local.stack.environment import ROOT, Environment, Keys, Ports, inherited
 TARGET = 1.3
 FLOOR = "import azure.functions, psycopg, psycopg_pool"
 STARTS = {
-    "floor": f"{FLOOR}\nfrom pydantic import BaseModel",
+    "baseline": f"{FLOOR}\nfrom pydantic import BaseModel",
     "bare": f"{FLOOR}, pydantic",
     "app": "import function_app",
 }
 HEAVY = ("rasterio", "numpy", "shapely", "pystac", "rio_cogeo", "azure.storage", "azure.servicebus")
-# Ends without goodbye: how long the pool takes to close is not asked.
+# os._exit: closing the pool is not measured.
 PROBE = """
 import json, os, sys, time
 started = time.perf_counter()
@@ -54,11 +54,11 @@ class Start:
     milliseconds: float
     resident_mb: float
     heavy: tuple[str, ...]
-    """Which of the libraries that only work needs were loaded."""
+    """Libraries that were loaded although only tasks need them."""
 
 
 def settings(folder: Path) -> dict[str, str]:
-    """A deployment's environment; nobody listens on ports that low."""
+    """The environment of a deployment; nothing listens on such low ports."""
     deployment = Environment(folder, Ports(1, 2, 3, 4, 5, 6), Keys("", "", "a2V5"))
     env = inherited() | deployment.app_settings()
     env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -66,17 +66,17 @@ def settings(folder: Path) -> dict[str, str]:
 
 
 def start(kind: str, env: dict[str, str]) -> Start:
-    """Raises CalledProcessError when it does not start."""
+    """Run one interpreter. Raises CalledProcessError when it fails."""
     probe = PROBE.format(imports=STARTS[kind], heavy=HEAVY)
     seconds, resident, loaded = json.loads(_python(["-c", probe], env).stdout)
     return Start(seconds * 1000, resident / 1024, tuple(loaded))
 
 
 def slowest_imports(env: dict[str, str], count: int) -> list[dict[str, Any]]:
-    """The modules whose own code took longest, without what they import, in milliseconds."""
+    """The modules whose own code took longest, in milliseconds, without their imports."""
     code = f"{STARTS['app']}\nimport os; os._exit(0)"
-    told = _python(["-X", "importtime", "-c", code], env).stderr
-    spent = [(int(own) / 1000, name) for own, _, name in IMPORT.findall(told)]
+    text = _python(["-X", "importtime", "-c", code], env).stderr
+    spent = [(int(own) / 1000, name) for own, _, name in IMPORT.findall(text)]
     return [{"module": name, "own_ms": own} for own, name in sorted(spent, reverse=True)[:count]]
 
 
@@ -86,7 +86,7 @@ def _python(arguments: list[str], env: dict[str, str]) -> subprocess.CompletedPr
 
 
 def measure(runs: int, env: dict[str, str]) -> dict[str, list[Start]]:
-    """All kinds in turns, so that what else the machine does hits all alike."""
+    """All kinds in turn, so that other load affects all of them equally."""
     for kind in STARTS:
         start(kind, env)
     found: dict[str, list[Start]] = {kind: [] for kind in STARTS}
@@ -97,7 +97,7 @@ def measure(runs: int, env: dict[str, str]) -> dict[str, list[Start]]:
 
 
 def summarize(found: dict[str, list[Start]]) -> dict[str, Any]:
-    """Medians, and the app's as a multiple of each floor; the least is what others' work spared."""
+    """Medians and minimums, and the app's as a multiple of each baseline."""
     kinds = {
         kind: {
             "median_ms": round(statistics.median(one.milliseconds for one in starts), 1),
@@ -106,24 +106,24 @@ def summarize(found: dict[str, list[Start]]) -> dict[str, Any]:
         }
         for kind, starts in found.items()
     }
-    app, floor = kinds["app"], kinds["floor"]
+    app, baseline = kinds["app"], kinds["baseline"]
     return {
         "kinds": kinds,
-        "ratio": round(app["median_ms"] / floor["median_ms"], 2),
-        "ratio_of_least": round(app["least_ms"] / floor["least_ms"], 2),
+        "ratio": round(app["median_ms"] / baseline["median_ms"], 2),
+        "ratio_of_least": round(app["least_ms"] / baseline["least_ms"], 2),
         "ratio_to_bare": round(app["median_ms"] / kinds["bare"]["median_ms"], 2),
         "heavy_loaded": sorted({name for one in found["app"] for name in one.heavy}),
     }
 
 
 def show(summary: dict[str, Any], imports: list[dict[str, Any]], console: Console) -> None:
-    table = Table("import", "median ms", "least ms", "resident MB", box=None)
+    table = Table("import", "median ms", "minimum ms", "resident MB", box=None)
     for kind, figures in summary["kinds"].items():
         table.add_row(kind, *(f"{figure:.1f}" for figure in figures.values()))
     console.print(table)
     verdict = "reached" if summary["ratio"] <= TARGET else "missed"
-    console.print(f"app / floor: {summary['ratio']} (target {TARGET}: {verdict})")
-    console.print(f"app / floor, least of each: {summary['ratio_of_least']}")
+    console.print(f"app / baseline: {summary['ratio']} (target {TARGET}: {verdict})")
+    console.print(f"app / baseline, minimum of each: {summary['ratio_of_least']}")
     console.print(f"app / bare: {summary['ratio_to_bare']}")
     console.print(f"loaded of {', '.join(HEAVY)}: {', '.join(summary['heavy_loaded']) or 'none'}")
     slowest = Table("slowest modules", "own ms", box=None)
@@ -134,7 +134,7 @@ def show(summary: dict[str, Any], imports: list[dict[str, Any]], console: Consol
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench start", description=__doc__)
-    parser.add_argument("--runs", type=int, default=15, help="of each kind")
+    parser.add_argument("--runs", type=int, default=15, help="runs of each kind")
     parser.add_argument("--quick", action="store_true", help="two runs of each kind")
     options = parser.parse_args()
     runs = 2 if options.quick else options.runs

@@ -1,4 +1,4 @@
-"""What a stretch of work costs the PostgreSQL server of this machine, and who else is at work."""
+"""What work costs the PostgreSQL server of this machine, and how busy the machine is."""
 
 import time
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from _machine import CSTIME, CUTIME, PARENT, STIME, TICKS, UTIME, process_stat, 
 
 @dataclass
 class Cost:
-    """Known once the block has ended."""
+    """Filled in when the block has ended."""
 
     cpu_ms: float = 0.0
-    """Of every process of the server, those that ended meanwhile among them."""
+    """Of all processes of the server, including those that have ended."""
     commits: int = 0
-    """Transactions that wrote, savepoints among them, in all databases."""
+    """Transactions that wrote, including savepoints, in all databases."""
     statements: int = 0
-    """That clients sent, BEGIN and COMMIT among them, in all databases."""
+    """Statements of clients, including BEGIN and COMMIT, in all databases."""
 
     def per_task(self, tasks: int) -> dict[str, float]:
-        """A task's share."""
+        """The cost of one task."""
         return {
             "database_cpu_ms_per_task": self.cpu_ms / tasks,
             "commits_per_task": self.commits / tasks,
@@ -32,7 +32,7 @@ class Cost:
 
 @contextmanager
 def database_cost(database_url: str) -> Iterator[Cost]:
-    """Measure what the server, which has pg_stat_statements, does while the block runs."""
+    """Measure the server while the block runs. It needs pg_stat_statements."""
     cost = Cost()
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
@@ -46,7 +46,7 @@ def database_cost(database_url: str) -> Iterator[Cost]:
 
 
 def busy_share(seconds: float) -> float:
-    """How much of all processors is in use, 0 to 1, while the caller sleeps."""
+    """The share of all processors that is in use, 0 to 1, measured while sleeping."""
     idle, total = processor_ticks()
     time.sleep(seconds)
     idle_after, total_after = processor_ticks()
@@ -54,7 +54,7 @@ def busy_share(seconds: float) -> float:
 
 
 def _cpu_seconds(postmaster: int) -> float:
-    """Who has ended is counted by the postmaster, which waited for it."""
+    """CPU time of the server; the postmaster counts its children that have ended."""
     ticks = 0
     for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
         try:
@@ -67,14 +67,14 @@ def _cpu_seconds(postmaster: int) -> float:
 
 
 def _statements(connection: psycopg.Connection) -> int:
-    """See pg_stat_statements: what functions do inside is not counted."""
+    """Statements so far, without those inside functions (pg_stat_statements)."""
     row = connection.execute("SELECT sum(calls)::bigint FROM pg_stat_statements").fetchone()
     assert row is not None
     return int(row[0] or 0)
 
 
 def _next_transaction(connection: psycopg.Connection) -> int:
-    """Known at once and exactly, which pg_stat_database is not; reading takes no number."""
+    """The next transaction id, which is exact at once, unlike pg_stat_database."""
     query = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
     row = connection.execute(query).fetchone()
     assert row is not None

@@ -1,4 +1,4 @@
-"""The moments of a fan-out and its fan-in, the figures made of them, and a peer's command line."""
+"""The times of a fan-out and its fan-in, their figures, and the command line of a peer."""
 
 import argparse
 import json
@@ -14,16 +14,16 @@ class Fan:
     """One job, in seconds since the epoch."""
 
     started: float
-    """Before the first task was stored or sent."""
+    """Before the first task is stored or sent."""
     last_ended: float
     """The end of the last task."""
     joined: float
-    """The start of the step that waited for all."""
+    """The start of the step that waits for all tasks."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a peer is asked for."""
+    """The arguments of a peer."""
 
     database_url: str
     tasks: int
@@ -32,7 +32,7 @@ class Options:
 
 
 def summarize(fans: Sequence[Fan], tasks: int, cost: Cost) -> dict[str, float]:
-    """Figures of jobs of so many tasks each; the hop's p99 when there was more than one."""
+    """Figures of jobs with `tasks` tasks each; with p99 of the hop for more than one job."""
     spent = sum(fan.last_ended - fan.started for fan in fans)
     hops = [(fan.joined - fan.last_ended) * 1000 for fan in fans]
     done = tasks * len(fans)
@@ -47,7 +47,7 @@ def summarize(fans: Sequence[Fan], tasks: int, cost: Cost) -> dict[str, float]:
 
 
 def parse_options() -> Options:
-    """A peer's command line."""
+    """Parse the command line of a peer."""
     parser = argparse.ArgumentParser()
     parser.add_argument("database_url")
     parser.add_argument("tasks", type=int)
@@ -57,7 +57,7 @@ def parse_options() -> Options:
 
 
 def report(options: Options, version: str, run: Callable[[int], Fan]) -> None:
-    """Run the jobs one after the other, behind one that warms up, and print the figures."""
+    """Run one job to warm up, then the jobs one after another, and print the figures."""
     run(options.workers)
     with database_cost(options.database_url) as cost:
         fans = [run(options.tasks) for _ in range(options.jobs)]

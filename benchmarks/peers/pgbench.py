@@ -1,4 +1,4 @@
-"""The limit: one UPDATE of one row a transaction, by PostgreSQL's own pgbench."""
+"""The limit of the server: transactions of one UPDATE of one row, by PostgreSQL's pgbench."""
 
 import os
 import re
@@ -20,17 +20,17 @@ UPDATE rows SET n = n + 1 WHERE id = :id;
 
 
 def measure_pgbench(database_url: str, clients: int, seconds: int) -> dict[str, float]:
-    """Transactions per second, as `tasks_per_second`, in a database that is empty as yet."""
+    """Transactions per second, as `tasks_per_second`. The database must be empty."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE rows (id int PRIMARY KEY, n int NOT NULL DEFAULT 0)")
         connection.execute("INSERT INTO rows SELECT generate_series(1, %s)", (ROWS,))
         connection.execute("VACUUM ANALYZE rows")
     with database_cost(database_url) as cost:
-        told = _run_pgbench(database_url, clients, seconds)
-    done = int(_find(r"transactions actually processed: (\d+)", told))
+        text = _run_pgbench(database_url, clients, seconds)
+    done = int(_find(r"transactions actually processed: (\d+)", text))
     return {
         "tasks": done,
-        "tasks_per_second": float(_find(r"tps = ([\d.]+)", told)),
+        "tasks_per_second": float(_find(r"tps = ([\d.]+)", text)),
         **cost.per_task(done),
     }
 
@@ -55,8 +55,8 @@ def _run_pgbench(database_url: str, clients: int, seconds: int) -> str:
         ).stdout
 
 
-def _find(pattern: str, told: str) -> str:
-    found = re.search(pattern, told)
+def _find(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
     if found is None:
-        raise ValueError(f"pgbench said nothing like {pattern}: {told}")
+        raise ValueError(f"pgbench said nothing like {pattern}: {text}")
     return found[1]

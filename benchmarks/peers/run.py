@@ -1,4 +1,4 @@
-"""Installs the peers into an environment of their own, and runs one of them in its own process."""
+"""Installs the peers into an environment of their own and runs each in its own process."""
 
 import hashlib
 import json
@@ -23,12 +23,12 @@ FOLDER = Path(__file__).parent
 REQUIREMENTS = FOLDER / "requirements.txt"
 VENV = ROOT / ".local" / "bench-peers"
 STAMP = VENV / "installed"
-PATIENCE = 1_200.0  # seconds for all jobs of one run
+TIMEOUT = 1_200.0  # seconds for all jobs of one run
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A maker; `settings` are environment variables, in which {database} and {redis} stand."""
+    """An engine; `settings` are environment variables with placeholders {database}, {redis}."""
 
     name: str
     module: str
@@ -52,16 +52,16 @@ PEERS = (
 
 
 class PeerFailed(Exception):
-    """A peer ended with an error, or did not end in time; the end of what it said."""
+    """A peer failed or did not end in time; the message is the end of its output."""
 
 
 def are_installed() -> bool:
-    """True when exactly these requirements were installed."""
+    """Whether exactly these requirements are installed."""
     return STAMP.exists() and STAMP.read_text() == _fingerprint()
 
 
 def install() -> None:
-    """Make the environment anew. Raises CalledProcessError."""
+    """Create the environment again. Raises CalledProcessError."""
     uv = Path(sys.executable).with_name("uv")
     env = {**os.environ, **uv_settings(read_pip_settings([sys.executable, "-m", "pip"]))}
     make: list[str | Path] = [uv, "venv", "-q", "--clear", "--python", sys.executable, VENV]
@@ -98,7 +98,7 @@ def running_redis() -> Iterator[str]:
 def measure_peer(
     peer: Peer, cluster: Cluster, redis: str, tasks: int, workers: int, jobs: int
 ) -> dict[str, Any]:
-    """A peer's figures, in a database of its own. Raises PeerFailed."""
+    """The figures of a peer in a database of its own. Raises PeerFailed."""
     database = f"bench_{peer.module}"
     cluster.drop_database(database)
     url = cluster.create_database(database)
@@ -124,9 +124,9 @@ def _run(command: list[str], settings: Mapping[str, str]) -> dict[str, Any]:
         start_new_session=True,
     )
     try:
-        output, complaints = process.communicate(timeout=PATIENCE)
+        output, complaints = process.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
-        raise PeerFailed(f"did not end in {PATIENCE:.0f} s") from None
+        raise PeerFailed(f"did not end in {TIMEOUT:.0f} s") from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Celery: a chord, by a worker with a process for each task at a time.
+"""Celery: a chord, with one worker process per concurrent task.
 
 Broker and results come from CELERY_BROKER_URL and CELERY_RESULT_BACKEND, which Celery reads.
 """
@@ -24,24 +24,24 @@ app.conf.broker_connection_retry_on_startup = True
 
 @app.task(name="greet")
 def greet(number: int) -> float:
-    """Nothing, and when."""
+    """Do nothing and return the time."""
     return time.time()
 
 
 @app.task(name="join")
 def join(ended: list[float]) -> tuple[float, float]:
-    """The step that waited for all: the end of the last task, and now."""
+    """The step that waits for all tasks. Returns the end of the last one and the time."""
     joined = time.time()
     return max(ended), joined
 
 
 @contextmanager
 def running_worker(workers: int) -> Iterator[None]:
-    """A worker that answers."""
+    """A running worker."""
     command = [sys.executable, "-m", "celery", "-A", "peers.with_celery", "worker"]
     options = ["--pool", "prefork", "--concurrency", str(workers), "--loglevel", "ERROR"]
-    lonely = ["--without-gossip", "--without-mingle"]
-    worker = subprocess.Popen([*command, *options, *lonely], stdout=sys.stderr)
+    isolated = ["--without-gossip", "--without-mingle"]
+    worker = subprocess.Popen([*command, *options, *isolated], stdout=sys.stderr)
     try:
         while not app.control.ping(timeout=0.2):
             assert worker.poll() is None, "the worker has ended"
@@ -52,10 +52,10 @@ def running_worker(workers: int) -> Iterator[None]:
 
 
 def fan(tasks: int) -> Fan:
-    """Send the tasks, and wait for what the last step says."""
+    """Send the tasks and wait for the result of the last step."""
     started = time.time()
     result = chord([greet.s(number) for number in range(tasks)])(join.s())
-    # By its id alone: a result that knows its parent asks for each of the parent's first.
+    # By id: a result that knows its parent first fetches each result of the parent.
     last_ended, joined = app.AsyncResult(result.id).get()
     return Fan(started, last_ended, joined)
 

@@ -1,4 +1,4 @@
-"""DBOS: a workflow that enqueues a child for each task and then asks each for its result."""
+"""DBOS: a workflow that enqueues a child for each task and then waits for each result."""
 
 # mypy: disable-error-code="import-not-found,untyped-decorator"
 
@@ -17,19 +17,19 @@ POLLING_SECONDS = 0.01
 
 @DBOS.workflow()
 def greet(number: int) -> float:
-    """Nothing, and when."""
+    """Do nothing and return the time."""
     return time.time()
 
 
 @DBOS.step()
 def join(tasks: int) -> float:
-    """The step that waited for all."""
+    """The step that waits for all tasks."""
     return time.time()
 
 
 @DBOS.workflow()
 def fan(tasks: int) -> tuple[float, float, float]:
-    """Every child is stored and so is every answer: after a crash it goes on where it stood."""
+    """Every child and every result is stored; after a crash the workflow resumes."""
     started = time.time()
     handles = [DBOS.enqueue_workflow(QUEUE, greet, number) for number in range(tasks)]
     ended = [handle.get_result(polling_interval_sec=POLLING_SECONDS) for handle in handles]

@@ -1,4 +1,4 @@
-"""procrastinate has no fan-in: each task counts down in a transaction that defers the last step."""
+"""procrastinate: without fan-in, each task counts down and the last one defers the next step."""
 
 # mypy: disable-error-code="import-not-found,untyped-decorator"
 
@@ -16,7 +16,7 @@ COUNT_DOWN = "UPDATE countdowns SET open = open - 1 WHERE job = %s RETURNING ope
 
 
 class Bench:
-    """A worker and what it is asked to do, in one process and one event loop."""
+    """A worker and the jobs for it, in one process and one event loop."""
 
     def __init__(self, options: Options, pool: AsyncConnectionPool) -> None:
         self._workers = options.workers
@@ -31,7 +31,7 @@ class Bench:
         self._joined: asyncio.Queue[float] = asyncio.Queue()
 
     async def greet(self, job: int) -> None:
-        """Nothing, then one less to wait for."""
+        """Do nothing, then decrease the counter."""
         ended = time.time()
         async with self._pool.connection() as connection:
             row = await (await connection.execute(COUNT_DOWN, (job,))).fetchone()
@@ -41,11 +41,11 @@ class Bench:
                 await self._join.configure(connection=connection).defer_async()
 
     async def join(self) -> None:
-        """The step that waited for all."""
+        """The step that waits for all tasks."""
         self._joined.put_nowait(time.time())
 
     async def prepare(self) -> "asyncio.Task[None]":
-        """Make the tables and start the worker."""
+        """Create the tables and start the worker."""
         await self._pool.open()
         await self.app.open_async()
         await self.app.schema_manager.apply_schema_async()
@@ -55,7 +55,7 @@ class Bench:
         return asyncio.create_task(work)
 
     async def fan(self, job: int, tasks: int) -> Fan:
-        """Store all tasks with one statement, and wait for the last step."""
+        """Store all tasks with one statement and wait for the last step."""
         started = time.time()
         async with self._pool.connection() as connection:
             await connection.execute("INSERT INTO countdowns VALUES (%s, %s)", (job, tasks))
