@@ -1,10 +1,18 @@
 """process_raster: one raster in; a COG for each tier, one STAC item and a map link out."""
 
 import re
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
 
 from core.job import JobBase, stage
 from core.models import BlobName, BlobRef, ContainerName, Json, Record
@@ -33,6 +41,22 @@ def _target_crs(value: str) -> str:
     if not re.fullmatch(r"EPSG:\d{4,6}", value.upper()):
         raise ValueError("target_crs must be 'native' or 'EPSG:' and a code, such as 'EPSG:4326'")
     return value.upper()
+
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _timestamp(value: object) -> object:
+    """Pydantic would take a number, or a text of digits, for seconds since 1970."""
+    if value is None or isinstance(value, datetime):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if not _DATE.match(text):
+        raise ValueError(
+            "write an ISO 8601 date such as '2024-01-02', or a date and time with a time zone "
+            "such as '2024-01-02T10:30:00Z'"
+        )
+    return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
 
 
 def _folder(value: str) -> str:
@@ -73,8 +97,10 @@ class Parameters(BaseModel):
     subdataset: str | None = Field(
         None, min_length=1, description="the variable of a NetCDF file that has several"
     )
-    datetime: AwareDatetime | None = Field(
-        None, description="when the raster was taken, if the file does not tell it"
+    datetime: Annotated[AwareDatetime | None, BeforeValidator(_timestamp)] = Field(
+        None,
+        description="acquisition time, before every date in the file: an ISO 8601 date, "
+        "or a date and time with a time zone",
     )
 
 
@@ -161,6 +187,20 @@ class StacSummary(Record):
     bbox: list[float]
     inserted_to_pgstac: bool
     ready_for_titiler: bool = True
+    datetime: str | None = Field(None, description="date of the item; null for an interval")
+    start_datetime: str | None = None
+    end_datetime: str | None = None
+    datetime_origin: str | None = Field(
+        None,
+        description="parameter, source_metadata, file_name, folder_name or last_modified",
+    )
+
+    @classmethod
+    def of(cls, item: StacItem) -> "StacSummary":
+        properties = item.stac_item["properties"]
+        dates = {key: properties.get(key) for key in ("datetime", "start_datetime", "end_datetime")}
+        origin = {"datetime_origin": properties.get("geolathe:datetime_origin")}
+        return cls.model_validate(dict(item) | dates | origin)
 
 
 class TaskCounts(Record):
@@ -280,7 +320,7 @@ class ProcessRaster(JobBase):
             validation=ValidationSummary.of(facts),
             cog=CogSummary.of(shown),
             cogs=[CogSummary.of(cog) for cog in create_cog],
-            stac=StacSummary.model_validate(dict(item)),
+            stac=StacSummary.of(item),
             share_url=item.share_url,
             titiler_urls=item.titiler_urls,
             stages_completed=len(self.stages),

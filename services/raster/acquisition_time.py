@@ -1,4 +1,4 @@
-"""When a raster's pixels were taken, as far as its file says."""
+"""The acquisition time in the metadata of a raster."""
 
 import re
 from collections.abc import Mapping
@@ -14,29 +14,29 @@ _SINCE = re.compile(
     r" ?(?:Z|UTC|(?P<zone>[+-]\d{1,2}(?::?\d{2})?))?",
     re.IGNORECASE,
 )
-# Where days are counted as we count them. 360-day years have no dates of ours.
+# Calendars with the days of the Gregorian one; 360_day and noleap have others.
 _CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
-# Before, the standard calendar is the Julian one.
+# Before this year, the standard calendar is the Julian one.
 _FIRST_YEAR = 1583
 
 
-def acquired(dataset: DatasetReader) -> datetime | None:
-    """The time that the file's tags tell."""
-    return told(dataset.tags())
+def read_acquisition_time(dataset: DatasetReader) -> datetime | None:
+    """The acquisition time of an open raster. None where its metadata has none."""
+    return find_acquisition_time(dataset.tags())
 
 
-def told(tags: Mapping[str, str]) -> datetime | None:
-    """TIFFTAG_DATETIME (TIFF 6.0, page 31), the first NetCDF time (CF conventions, 4.4) or
-    time_coverage_start (ACDD 1.3)."""
+def find_acquisition_time(tags: Mapping[str, str]) -> datetime | None:
+    """The first of TIFFTAG_DATETIME (TIFF 6.0, page 31), the first value of a NetCDF time axis (CF
+    conventions, 4.4) and time_coverage_start (ACDD 1.3)."""
     return (
-        _moment(tags.get("TIFFTAG_DATETIME", ""))
+        _parse_time(tags.get("TIFFTAG_DATETIME", ""))
         or _netcdf_time(tags)
-        or _moment(tags.get("NC_GLOBAL#time_coverage_start", ""))
+        or _parse_time(tags.get("NC_GLOBAL#time_coverage_start", ""))
     )
 
 
-def _moment(text: str) -> datetime | None:
-    """A time as TIFF writes it, or as ISO 8601 does. Without a zone it is UTC."""
+def _parse_time(text: str) -> datetime | None:
+    """A time in TIFF's format or in ISO 8601. Without a zone it is UTC."""
     for read in (lambda word: datetime.strptime(word, _TIFF), datetime.fromisoformat):
         try:
             at = read(text.strip())
@@ -47,18 +47,18 @@ def _moment(text: str) -> datetime | None:
 
 
 def _netcdf_time(tags: Mapping[str, str]) -> datetime | None:
-    """The first value of the first dimension that counts time, whatever its name."""
+    """The first value of the first dimension with a time unit, whatever its name."""
     for key, unit in tags.items():
         name = key.removesuffix("#units")
         since = _SINCE.fullmatch(unit.strip()) if name != key else None
         values = tags.get(f"NETCDF_DIM_{name}_VALUES") or tags.get(f"NETCDF_DIM_{name}")
         if since and values:
             calendar = tags.get(f"{name}#calendar", "standard").lower()
-            return _counted(since, values.strip("{} ").split(",")[0], calendar)
+            return _add_to_epoch(since, values.strip("{} ").split(",")[0], calendar)
     return None
 
 
-def _counted(since: re.Match[str], value: str, calendar: str) -> datetime | None:
+def _add_to_epoch(since: re.Match[str], value: str, calendar: str) -> datetime | None:
     year, month, day = map(int, since["date"].split("-"))
     hour, minute, second, *_ = [*map(int, (since["clock"] or "0:0").split(":")), 0]
     if calendar not in _CALENDARS or (year < _FIRST_YEAR and calendar != _CALENDARS[-1]):

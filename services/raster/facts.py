@@ -13,7 +13,7 @@ from services.raster import (
     raster_type,
     samples,
 )
-from services.raster.acquisition_time import acquired
+from services.raster.acquisition_time import read_acquisition_time
 from services.raster.crs import describe_crs, is_earth, parse_crs
 from services.raster.findings import Findings
 from services.raster.model import (
@@ -115,7 +115,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         cog_tiers=tiers,
         tiers_not_applicable=refused,
         bit_depth_check=depth,
-        acquired=acquired(source.dataset),
+        acquired=read_acquisition_time(source.dataset),
         tags=kept_tags(source),
         warnings=tuple(findings.warnings),
     )

@@ -11,7 +11,7 @@ import rasterio
 
 from core.models import Json
 from services.raster.model import BandFacts, Cog, RasterFacts, RasterType, Tier
-from services.stac.dates import Dated, iso, item_datetime
+from services.stac.dates import ItemDate, choose_date
 from services.stac.map_links import Rendering, cog_links, titiler_urls, vsiaz_path, wmts_url
 from services.stac.model import OWNER, DescribeRaster
 from services.stac.scan import BandScan, CogScan
@@ -35,7 +35,7 @@ COMMON_NAMES = ("red", "green", "blue", "nir")
 def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, Rendering]) -> Json:
     """The item of the COGs, the first of `request.cogs` being the one that maps show."""
     main = scans[0]
-    dated = item_datetime(
+    dated = choose_date(
         request.datetime,
         request.facts.acquired,
         request.facts.source.name,
@@ -45,7 +45,7 @@ def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, R
         id=item_id(request),
         geometry=main.geometry,
         bbox=main.bbox,
-        datetime=dated.at,
+        datetime=dated.at or request.facts.source_last_modified,
         properties=properties(request, main, dated, looks),
         collection=request.collection_id,
     )
@@ -57,7 +57,7 @@ def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, R
         item.add_link(link)
     item.stac_extensions = extensions(item)
     written: Json = item.to_dict(include_self_link=True, transform_hrefs=False)
-    written["properties"]["datetime"] = iso(dated.at)
+    written["properties"] |= dated.properties()
     return written
 
 
@@ -84,7 +84,7 @@ def source_path(facts: RasterFacts) -> str:
 
 
 def properties(
-    request: DescribeRaster, main: CogScan, dated: Dated, looks: dict[str, Rendering]
+    request: DescribeRaster, main: CogScan, dated: ItemDate, looks: dict[str, Rendering]
 ) -> Json:
     facts = request.facts
     return {

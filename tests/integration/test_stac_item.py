@@ -164,6 +164,16 @@ def test_datetime_comes_from_the_best_source(publish, changes, expected, origin)
     assert item["properties"]["geolathe:datetime_origin"] == origin
 
 
+def test_a_year_in_the_name_becomes_an_interval(publish):
+    source = BlobRef(container="bronze-rasters", name="in/landcover_2019_v2.tif")
+    stored = publish("rgb", facts=facts("rgb", source=source))
+    properties = stored.stac_item["properties"]
+    assert properties.get("datetime") is None
+    assert properties["start_datetime"] == "2019-01-01T00:00:00Z"
+    assert properties["end_datetime"] == "2019-12-31T23:59:59Z"
+    assert properties["geolathe:datetime_origin"] == "file_name"
+
+
 def test_given_datetime_goes_before_all(publish):
     known = facts(
         "rgb",

@@ -1,8 +1,8 @@
-"""When pixels were taken, as files tell it."""
+"""The acquisition time in the metadata of a file."""
 
 import pytest
 
-from services.raster.acquisition_time import told
+from services.raster.acquisition_time import find_acquisition_time
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from services.raster.acquisition_time import told
     ],
 )
 def test_tiff_time(text, expected):
-    at = told({"TIFFTAG_DATETIME": text})
+    at = find_acquisition_time({"TIFFTAG_DATETIME": text})
     assert (at and at.isoformat()) == (expected and f"{expected}+00:00")
 
 
@@ -40,21 +40,23 @@ def test_tiff_time(text, expected):
     ],
 )
 def test_netcdf_time(units, value, expected):
-    at = told({"time#units": units, "NETCDF_DIM_time_VALUES": f"{{{value},99999}}"})
+    at = find_acquisition_time(
+        {"time#units": units, "NETCDF_DIM_time_VALUES": f"{{{value},99999}}"}
+    )
     assert (at and at.isoformat()) == (expected and f"{expected}+00:00")
 
 
 def test_a_time_dimension_may_have_any_name():
     tags = {"valid_time#units": "seconds since 1970-01-01", "NETCDF_DIM_valid_time": "1.6e9"}
-    assert told(tags).isoformat() == "2020-09-13T12:26:40+00:00"
+    assert find_acquisition_time(tags).isoformat() == "2020-09-13T12:26:40+00:00"
 
 
 @pytest.mark.parametrize(("calendar", "known"), [("proleptic_gregorian", True), ("360_day", False)])
-def test_years_of_models_have_no_dates_of_ours(calendar, known):
+def test_only_gregorian_calendars_give_a_date(calendar, known):
     units = {"time#units": "days since 1850-01-01", "time#calendar": calendar}
-    assert (told(units | {"NETCDF_DIM_time": "36000"}) is not None) is known
+    assert (find_acquisition_time(units | {"NETCDF_DIM_time": "36000"}) is not None) is known
 
 
 def test_coverage_of_the_whole_file_comes_last():
     tags = {"NC_GLOBAL#time_coverage_start": "2018-07-01T00:00:00Z"}
-    assert told(tags).isoformat() == "2018-07-01T00:00:00+00:00"
+    assert find_acquisition_time(tags).isoformat() == "2018-07-01T00:00:00+00:00"

@@ -4,6 +4,7 @@ import { address, bandName, cogs, config, degrees, element, json, make } from ".
 
 const ORIGINS = {
   parameter: "as given", source_metadata: "from the file", file_name: "from its name",
+  folder_name: "from its folder",
   last_modified: "date of upload",
 };
 
@@ -50,11 +51,17 @@ export function tellPlace(bounds) {
   tell([["Centre", `${degrees(round(lat), "NS")}, ${degrees(round(lng), "EW")}`]]);
 }
 
+function date({ datetime, start_datetime: start, end_datetime: end }) {
+  const days = (datetime ? [datetime] : [start, end]).map((at) =>
+    new Date(at).toLocaleDateString(undefined, { dateStyle: "long", timeZone: "UTC" }));
+  return days.join(" – ");
+}
+
 export function tellItem(item) {
   const { properties } = item;
   const [main] = cogs(item);
   const [height, width] = properties["proj:shape"] ?? [];
-  const day = new Date(properties.datetime).toLocaleDateString(undefined, { dateStyle: "long", timeZone: "UTC" });
+  const day = date(properties);
   const origin = ORIGINS[properties["geolathe:datetime_origin"]];
   tell([
     ["Date", origin ? `${day} (${origin})` : day],
