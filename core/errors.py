@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 class GeolatheError(Exception):
     """An error with a stable code and a message for people."""
 
-    code = "ERROR"
+    code = "INTERNAL_ERROR"
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -77,7 +77,7 @@ class InvalidRequest(RequestError):
 class UnknownJobType(RequestError):
     """No job type of that name is registered."""
 
-    code = "UNKNOWN_JOB_TYPE"
+    code = "JOB_TYPE_NOT_FOUND"
 
 
 class JobNotFound(RequestError):
@@ -150,16 +150,16 @@ class TaskFailed(GeolatheError):
 class TaskLost(GeolatheError):
     """This attempt no longer holds the task."""
 
-    code = "TASK_LOST"
+    code = "LEASE_LOST"
 
 
 class Unavailable(GeolatheError):
     """An external service is unreachable."""
 
-    code = "UNAVAILABLE"
+    code = "SERVICE_UNAVAILABLE"
 
 
 class ScratchFull(GeolatheError):
     """Not enough free space on the local disk."""
 
-    code = "SCRATCH_FULL"
+    code = "DISK_FULL"

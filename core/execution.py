@@ -72,7 +72,7 @@ class TaskRunner:
         handler = self._registry.handlers.get(task.task_type)
         if handler is None:
             message = f"this release has no handler {task.task_type!r}: submit the job again"
-            return Transient(Failure(code="UNKNOWN_TASK_TYPE", message=message))
+            return Transient(Failure(code="TASK_TYPE_NOT_FOUND", message=message))
         context = TaskContext(task.task_id, task.attempt, self._ports, lease)
         return call_plugin(lambda: handler(task.parameters, context))
 

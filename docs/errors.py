@@ -1,4 +1,4 @@
-"""Makes docs/errors.md of docs/errors.toml: `python docs/errors.py`."""
+"""Generates docs/errors.md from docs/errors.toml: `python docs/errors.py`."""
 
 import sys
 import tomllib
@@ -15,45 +15,46 @@ PAGE = ROOT / "docs" / "errors.md"
 TITLES = {
     "request": "Requests: `code` and HTTP status of a problem",
     "raster": "Rasters: `error.code` of a failed job or task, and warnings of a result",
-    "service": "The service itself",
+    "service": "Service",
 }
 INTRODUCTION = """# Errors
 
-<!-- Made of errors.toml by `python docs/errors.py`. -->
+<!-- Generated from errors.toml by `python docs/errors.py`. Do not edit. -->
 
-A wrong request is answered with `application/problem+json`; a failed job or task shows the same
-kind of `code` and a sentence that names what, where and what to do. Codes are stable, sentences
-are not.
+The response to an invalid request is `application/problem+json` (RFC 9457). A failed job or task
+has an `error` with a `code` from the same list and a message that names the cause, the value and
+the remedy. Codes are stable; messages are not.
 """
 
 
-def advice() -> dict[str, dict[str, list[str]]]:
-    """Cause and cure of every code, by group."""
+def read_advice() -> dict[str, dict[str, list[str]]]:
+    """Cause and remedy of every code, by group."""
     return tomllib.loads(PAGE.with_suffix(".toml").read_text())
 
 
 def render() -> str:
     """The page."""
-    return INTRODUCTION + "".join(_table(TITLES[group], codes) for group, codes in advice().items())
+    tables = (_render_table(TITLES[group], codes) for group, codes in read_advice().items())
+    return INTRODUCTION + "".join(tables)
 
 
-def _table(title: str, codes: dict[str, list[str]]) -> str:
-    statuses = {kind.code: _status(kind) for kind in _kinds(GeolatheError)}
+def _render_table(title: str, codes: dict[str, list[str]]) -> str:
+    statuses = {kind.code: _find_status(kind) for kind in _list_kinds(GeolatheError)}
     rows = [
-        f"| `{code}`{statuses.get(code, '')} | {cause} | {cure} |"
-        for code, (cause, cure) in codes.items()
+        f"| `{code}`{statuses.get(code, '')} | {cause} | {remedy} |"
+        for code, (cause, remedy) in codes.items()
     ]
-    head = ["", f"## {title}", "", "| code | why | what to do |", "| --- | --- | --- |"]
+    head = ["", f"## {title}", "", "| Code | Cause | Remedy |", "| --- | --- | --- |"]
     return "\n".join([*head, *rows, ""])
 
 
-def _kinds(kind: type[GeolatheError]) -> Iterator[type[GeolatheError]]:
+def _list_kinds(kind: type[GeolatheError]) -> Iterator[type[GeolatheError]]:
     for child in kind.__subclasses__():
         yield child
-        yield from _kinds(child)
+        yield from _list_kinds(child)
 
 
-def _status(kind: type[GeolatheError]) -> str:
+def _find_status(kind: type[GeolatheError]) -> str:
     return next((f" {STATUS[each][0]}" for each in kind.__mro__ if each in STATUS), "")
 
 

@@ -38,7 +38,7 @@ NOT_RASTERS = (".md", ".csv", ".txt", ".xml", ".wld", ".prj", ".msk", ".ovr", ".
               ".tfw", ".tifw", ".pgw", ".jgw", ".j2w", ".aux", ".ige", ".json")  # fmt: skip
 AT_ONCE = 4
 # Error codes that point to a fault of the product, not of the raster.
-PRODUCT_FAULTS = ("WORKER_LOST", "RASTER_CRASHED", "RASTER_TIMEOUT", "COG_INVALID")
+PRODUCT_FAULTS = ("WORKER_LOST", "GDAL_CRASHED", "RASTER_TIMEOUT", "COG_INVALID")
 
 
 @dataclass(frozen=True)

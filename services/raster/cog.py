@@ -289,7 +289,7 @@ def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarnin
     with rasterio.open(output, driver="GTiff") as cog:
         if dataset_crs(cog) is None:
             raise TaskFailed(
-                "REPROJECTION_IMPOSSIBLE",
+                "REPROJECTION_FAILED",
                 f"a GeoTIFF cannot store the CRS of {plan.name} "
                 f"({describe_crs(plan.grid.crs)[:60]}): choose a target_crs, for example EPSG:4326",
             )

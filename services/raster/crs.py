@@ -26,7 +26,7 @@ _EARTH_RADIUS = (6_300_000.0, 6_450_000.0)
 def parse_crs(text: str, field: str) -> CRS:
     """Parse the CRS given in a parameter, without its heights.
 
-    Raises TaskFailed CRS_UNKNOWN, naming the field, for a text that is not in the grammar of
+    Raises TaskFailed CRS_INVALID, naming the field, for a text that is not in the grammar of
     crs_text.py, that PROJ does not know, or that is not a CRS of places.
     """
     try:
@@ -34,10 +34,10 @@ def parse_crs(text: str, field: str) -> CRS:
     except ValueError as error:  # CRSError is one
         reason = "is not known to PROJ" if isinstance(error, CRSError) else error
         raise TaskFailed(
-            "CRS_UNKNOWN", f"{field} {text[:200]!r} {reason}; use {ACCEPTED}"
+            "CRS_INVALID", f"{field} {text[:200]!r} {reason}; use {ACCEPTED}"
         ) from None
     if not locates(crs):
-        raise TaskFailed("CRS_UNKNOWN", f"{field} {text[:200]!r} is a local grid, not a CRS")
+        raise TaskFailed("CRS_INVALID", f"{field} {text[:200]!r} is a local grid, not a CRS")
     return to_horizontal(crs)
 
 

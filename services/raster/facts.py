@@ -211,7 +211,7 @@ def _bands(source: Source, found: Detection, findings: Findings) -> tuple[BandFa
             )
     if len({str(value) for value in dataset.nodatavals}) > 1:
         findings.warn(
-            "NODATA_DIFFERS",
+            "NODATA_INCONSISTENT",
             f"{source.name} has a nodata value for each band: the COG has one for all",
         )
     return tuple(_band(source, found, index) for index in range(1, dataset.count + 1))

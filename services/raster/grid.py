@@ -54,7 +54,7 @@ def grid_for(georeference: Georeference, target: CRS | None, name: str) -> Grid:
         return _own_grid(georeference, crs)
     globe = geographic_extent(georeference)
     if globe is None:
-        raise TaskFailed("REPROJECTION_IMPOSSIBLE", f"{name} does not lie on the globe")
+        raise TaskFailed("REPROJECTION_FAILED", f"{name} does not lie on the globe")
     transform, width, height = _suggested(georeference, crs, globe, name)
     _check_growth(georeference, width, height, crs, name)
     return Grid(crs, transform, width, height, resampled=True, warped=True)
@@ -83,7 +83,7 @@ def _suggested(
     _, south, _, north = globe.bounds
     if crs == WEB_MERCATOR and (south > _MERCATOR_LATITUDE or north < -_MERCATOR_LATITUDE):
         raise TaskFailed(
-            "REPROJECTION_IMPOSSIBLE",
+            "REPROJECTION_FAILED",
             f"{name} lies nearer to a pole than Web Mercator reaches: choose a polar CRS",
         )
     turned, shift = _turned(crs) if globe.crosses else (crs, 0.0)
@@ -94,7 +94,7 @@ def _suggested(
         )
     except (CRSError, CPLE_BaseError, RasterioError) as error:
         raise TaskFailed(
-            "REPROJECTION_IMPOSSIBLE",
+            "REPROJECTION_FAILED",
             f"{name} cannot be mapped to {describe_crs(crs)[:80]}: GDAL: {error}",
         ) from None
     transform = Affine.translation(shift, 0.0) @ transform
@@ -223,7 +223,7 @@ def _check_growth(georeference: Georeference, width: int, height: int, crs: CRS,
     after = width * height
     if after > max(before * _MOST_GROWTH, 4_000_000):
         raise TaskFailed(
-            "REPROJECTION_IMPOSSIBLE",
+            "REPROJECTION_FAILED",
             f"{name} is {georeference.width} x {georeference.height} pixels and would become "
             f"{width} x {height} in {describe_crs(crs)[:80]}: choose a CRS that fits the place",
         )

@@ -242,7 +242,7 @@ def _check_blocks(source: Source, size: str) -> None:
     if block > MAX_BLOCK_BYTES:
         rows, columns = max(source.dataset.block_shapes, key=math.prod)
         raise TaskFailed(
-            "RASTER_TOO_HEAVY",
+            "RASTER_OUT_OF_MEMORY",
             f"{size}, stored in blocks of {columns} x {rows}, {block / 2**20:.0f} MB each: "
             f"at most {MAX_BLOCK_BYTES // 2**20} MB fit in memory. Store it tiled",
         )

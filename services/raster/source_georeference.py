@@ -118,7 +118,7 @@ def read_extent(where: Georeference, source: Source, findings: Findings) -> Geog
     found = geographic_extent(where)
     if found is None:
         raise TaskFailed(
-            "BOUNDS_IMPOSSIBLE",
+            "BOUNDS_INVALID",
             f"{source.name}: no part of {where.bounds} lies on the globe in "
             f"{describe_crs(where.crs)[:80]}: check the CRS",
         )
@@ -127,12 +127,12 @@ def read_extent(where: Georeference, source: Source, findings: Findings) -> Geog
     reach = 90 + max(0.1, 0.51 * abs(where.transform.e))
     if where.crs.is_geographic and (south < -reach or north > reach):
         raise TaskFailed(
-            "BOUNDS_IMPOSSIBLE",
+            "BOUNDS_INVALID",
             f"{source.name} has latitudes from {south:g} to {north:g} in a geographic CRS: "
             "its CRS or geotransform is wrong",
         )
     if where.crs.is_geographic and (west < -360 or east > 540):
         findings.warn_or_fail(
-            "SUSPICIOUS_BOUNDS", f"{source.name} has longitudes far outside -180..360"
+            "BOUNDS_SUSPICIOUS", f"{source.name} has longitudes far outside -180..360"
         )
     return found

@@ -31,7 +31,7 @@ def _name(path: str) -> str:
 def pick(choices: Mapping[str, str], wanted: str | None, name: str, driver: str) -> str:
     """The wanted raster. Without a wish the only one, or the only one that lies on the globe.
 
-    Raises TaskFailed SUBDATASET_REQUIRED or SUBDATASET_UNKNOWN.
+    Raises TaskFailed SUBDATASET_REQUIRED or SUBDATASET_NOT_FOUND.
     """
     if not choices:
         raise TaskFailed("NOT_A_RASTER", f"{name} holds no raster band")
@@ -66,7 +66,7 @@ def _placed(choices: Mapping[str, str], driver: str) -> list[str]:
 def refuse_unknown(wanted: str | None, choices: Mapping[str, str], name: str) -> None:
     if wanted is not None and wanted not in choices:
         raise TaskFailed(
-            "SUBDATASET_UNKNOWN",
+            "SUBDATASET_NOT_FOUND",
             f"{name} has no raster {wanted!r}. "
             f"It has {_list(choices) or 'none: leave subdataset out'}",
         )

@@ -53,7 +53,7 @@ class ChildError(RuntimeError):
 class ChildKilled(ChildError):
     """Somebody killed it. If that was for its own hunger, the next attempts die too."""
 
-    code = "RASTER_TOO_HEAVY"
+    code = "RASTER_OUT_OF_MEMORY"
 
 
 def run(
@@ -161,7 +161,7 @@ class _Conversation:
             )
         if self._resident() > self._memory_bytes:
             raise TaskFailed(
-                "RASTER_TOO_HEAVY",
+                "RASTER_OUT_OF_MEMORY",
                 f"the work needs more than {self._memory_bytes >> 20} MB of memory",
             )
 
@@ -210,7 +210,7 @@ def _death(code: int, memory_bytes: int) -> Exception:
         return ChildError("the raster process was told to stop")
     if code < 0:
         name = signal.Signals(-code).name
-        return TaskFailed("RASTER_CRASHED", f"reading this raster crashes GDAL ({name})")
+        return TaskFailed("GDAL_CRASHED", f"reading this raster crashes GDAL ({name})")
     return ChildError(f"the raster process ended with code {code}")
 
 

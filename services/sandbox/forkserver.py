@@ -130,7 +130,9 @@ def _answer(conversation: socket.socket) -> None:
     except TaskFailed as error:
         send("failed", error.code, error.message)
     except MemoryError:
-        send("failed", "RASTER_TOO_HEAVY", f"the work needs more than {limit >> 20} MB of memory")
+        send(
+            "failed", "RASTER_OUT_OF_MEMORY", f"the work needs more than {limit >> 20} MB of memory"
+        )
     except Exception as error:  # noqa: BLE001 - the other end raises it again
         send("error", type(error).__name__, str(error), traceback.format_exc())
 

@@ -80,7 +80,7 @@ def test_a_job_whose_stages_changed_ends_and_says_why(state, newer, delivered):
     bench.drain()
     ended = state.get_job(job.job_id)
     assert ended.status is JobStatus.FAILED
-    assert ended.error.code in ("UNKNOWN_JOB_TYPE", "UNKNOWN_TASK_TYPE")
+    assert ended.error.code in ("JOB_TYPE_NOT_FOUND", "TASK_TYPE_NOT_FOUND")
     assert ended.error.message.endswith(": submit the job again")
     again = bench.run(n=1)
     assert (again.status, again.run, again.result) == (JobStatus.COMPLETED, 2, {"total": 0})

@@ -15,7 +15,7 @@ def problem(answer):
 
 
 WRONG = [
-    ("circles", {}, 404, "UNKNOWN_JOB_TYPE", "circles"),
+    ("circles", {}, 404, "JOB_TYPE_NOT_FOUND", "circles"),
     ("process_raster", {}, 422, "INVALID_PARAMETER", "blob_name: is required"),
     ("process_raster", [1], 422, "INVALID_PARAMETER", "must be a JSON object"),
     (

@@ -88,8 +88,8 @@ def test_other_errors_tell_what_happened():
 @pytest.mark.parametrize(
     ("number", "code"),
     [
-        (signal.SIGSEGV, "RASTER_CRASHED"),
-        (signal.SIGABRT, "RASTER_CRASHED"),
+        (signal.SIGSEGV, "GDAL_CRASHED"),
+        (signal.SIGABRT, "GDAL_CRASHED"),
     ],
 )
 def test_death_by_signal_is_a_clear_failure(number, code):
@@ -103,7 +103,7 @@ def test_a_child_that_was_killed_may_be_tried_again():
     """A neighbour's hunger is a passing fault; its own kills every attempt, with this code."""
     with pytest.raises(ChildKilled) as killed:
         run("die", number=int(signal.SIGKILL))
-    assert killed.value.code == "RASTER_TOO_HEAVY"
+    assert killed.value.code == "RASTER_OUT_OF_MEMORY"
 
 
 def test_no_more_processes_run_than_there_are_processors():
@@ -142,7 +142,7 @@ def test_deadline_ends_a_hang():
 def test_memory_is_capped(function, number):
     with pytest.raises(TaskFailed) as heavy:
         run(function, number=number, memory_bytes=200 * MB)
-    assert heavy.value.code == "RASTER_TOO_HEAVY"
+    assert heavy.value.code == "RASTER_OUT_OF_MEMORY"
 
 
 def test_lost_task_ends_its_child():

@@ -104,7 +104,7 @@ def test_nodata_of_each_band_becomes_one(handlers, tmp_path):
     path = write(tmp_path / "two.tif", pixels)
     write_aux(path, nodata=(-1, -2))
     facts = handlers.validate(handlers.put(path))
-    assert "NODATA_DIFFERS" in {warning.code for warning in facts.warnings}
+    assert "NODATA_INCONSISTENT" in {warning.code for warning in facts.warnings}
     cog = handlers.make_from(facts, tier="analysis", target_crs="native")
     pixels[1, 20:30] = -1
     with handlers.opened(cog) as made:

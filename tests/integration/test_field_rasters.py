@@ -101,7 +101,7 @@ def test_a_crs_that_no_geotiff_holds_asks_for_another(handlers, tmp_path):
     grid = Affine(0.1, 0, -5, 0, -0.1, 5)
     path = write(tmp_path / "turned.tif", hills(100), crs=turned, transform=grid)
     refused = refusal(handlers, path, target_crs="native")
-    assert refused.code == "REPROJECTION_IMPOSSIBLE" and "target_crs" in refused.message
+    assert refused.code == "REPROJECTION_FAILED" and "target_crs" in refused.message
     assert handlers.make(path).target_crs == "EPSG:4326"
 
 

@@ -73,7 +73,7 @@ def test_parameters_of_the_handlers(handlers, listener, tmp_path, field, form):
     path = write(tmp_path / "plain.tif", hills(), **({"crs": None} if field == "input_crs" else {}))
     with pytest.raises(TaskFailed) as refused:
         handlers.make(path, **{field: form.format(listener.address)})
-    assert refused.value.code in ("CRS_UNKNOWN", "SUBDATASET_UNKNOWN")
+    assert refused.value.code in ("CRS_INVALID", "SUBDATASET_NOT_FOUND")
 
 
 @pytest.mark.parametrize(
