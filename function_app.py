@@ -19,6 +19,7 @@ import azure.functions as func
 
 from config import read_settings
 from core.lease import Leases
+from core.log_context import install_log_context
 from core.machine import CoreMachine
 from core.models import Deployment
 from core.ports import Ports
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 # At INFO the SDKs log two lines for each request to storage.
 logging.getLogger("azure").setLevel(logging.WARNING)
 
+install_log_context()
 settings = read_settings()
 
 

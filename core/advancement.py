@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from core.errors import JobNotFound, UnknownJobType
 from core.handler import BoundHandler
 from core.job import JobBase, Stage, needs
+from core.log_context import log_context
 from core.models import (
     DeadLetter,
     Failure,
@@ -61,14 +62,8 @@ class JobAdvancer:
         job = self._find_job(message)
         if job is None:
             return
-        if job.status is JobStatus.CANCELLED:
-            self._discard(job, message)
-        elif job.status.is_final:
-            return
-        elif message.stage == job.stage + 1:
-            self._advance(job, message)
-        elif message.stage == job.stage:
-            self._send_current_stage(job)
+        with log_context(correlation_id=job.correlation_id, job_id=job.job_id):
+            self._handle(job, message)
 
     def record_dead_letter(self, letter: DeadLetter) -> None:
         """Keep a dead letter. The sweep sends its message again, unless the limit is reached.
@@ -80,6 +75,16 @@ class JobAdvancer:
         exceeded = letter.reason == MAX_DELIVERY_REASON and count >= DEAD_LETTER_LIMIT
         if letter.job_id and exceeded:
             self._give_up(JobMessage.model_validate_json(letter.body), count)
+
+    def _handle(self, job: JobRecord, message: JobMessage) -> None:
+        if job.status is JobStatus.CANCELLED:
+            self._discard(job, message)
+        elif job.status.is_final:
+            return
+        elif message.stage == job.stage + 1:
+            self._advance(job, message)
+        elif message.stage == job.stage:
+            self._send_current_stage(job)
 
     def _find_job(self, message: JobMessage) -> JobRecord | None:
         """None when the job was purged, or when the message is from an earlier run."""
@@ -125,7 +130,7 @@ class JobAdvancer:
             return
         logger.info("job %s: stage %d started, %d tasks", job.job_id, stage.number, len(tasks))
         if tasks:
-            self._send_tasks([task.task_id for task in tasks], handler)
+            self._send_tasks(job, [task.task_id for task in tasks], handler)
         else:
             self._bus.send_jobs([job.stage_message(stage.number + 1)])
 
@@ -138,11 +143,16 @@ class JobAdvancer:
             self._bus.send_jobs([job.stage_message(job.stage + 1)])
             return
         queued = self._state.queued_tasks(job.job_id, job.stage)
-        self._send_tasks(queued, self._registry.handlers.get(stage.task_type))
+        self._send_tasks(job, queued, self._registry.handlers.get(stage.task_type))
 
-    def _send_tasks(self, task_ids: Sequence[str], handler: BoundHandler | None) -> None:
+    def _send_tasks(
+        self, job: JobRecord, task_ids: Sequence[str], handler: BoundHandler | None
+    ) -> None:
         quick = handler is not None and handler.is_quick
-        self._bus.send_tasks(TaskMessage(task_id=task_id, quick=quick) for task_id in task_ids)
+        self._bus.send_tasks(
+            TaskMessage(task_id=task_id, quick=quick, correlation_id=job.correlation_id)
+            for task_id in task_ids
+        )
 
     def _finish(self, job: JobRecord, definition: JobBase) -> None:
         """Make the job's result and complete the job."""

@@ -6,11 +6,13 @@ settle   complete, fail or retry the task; if that closed its stage, request the
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from core.handler import RetryPolicy, TaskContext
 from core.lease import HeldLease, Leases
+from core.log_context import log_context
 from core.models import Failure, Json, StageRecord, TaskMessage, TaskRecord
 from core.outcome import Lost, Outcome, Permanent, Success, Transient, call_plugin
 from core.ports import Claim, ClaimOutcome, Done, MessageBus, Ports, StateRepository
@@ -20,6 +22,14 @@ logger = logging.getLogger(__name__)
 
 UNKNOWN_HANDLER_RETRY = RetryPolicy(base=timedelta(minutes=1))
 """Retries of a task whose handler this release does not have: another host may have it."""
+
+
+class _Attempt(NamedTuple):
+    """An attempt of a task that has ended, and the message that started it."""
+
+    task: TaskRecord
+    message: TaskMessage
+    outcome: Outcome[Json]
 
 
 class TaskRunner:
@@ -44,70 +54,88 @@ class TaskRunner:
 
         All messages of a call share one claim and one completion; each task has its own attempt.
         """
-        claims = self._state.claim_tasks([each.task_id for each in messages], self._leases.lease)
-        if len(claims) < len(messages):
-            logger.info("%d task messages dropped: no such task", len(messages) - len(claims))
+        by_task = {message.task_id: message for message in messages}
+        claims = self._state.claim_tasks(list(by_task), self._leases.lease)
+        if len(claims) < len(by_task):
+            logger.info("%d task messages dropped: no such task", len(by_task) - len(claims))
         claimed = [task for outcome, task in claims if outcome is ClaimOutcome.CLAIMED]
         if claimed:
             with self._leases.hold(claimed) as leases:
-                held = zip(claimed, leases, strict=True)
-                attempts = [(task, self._run(task, lease)) for task, lease in held]
+                attempts = [
+                    _Attempt(task, by_task[task.task_id], self._run(task, by_task, lease))
+                    for task, lease in zip(claimed, leases, strict=True)
+                ]
             self._settle_all(attempts)
-        self._handle_unclaimed(claims)
+        self._handle_unclaimed(claims, by_task)
 
-    def _handle_unclaimed(self, claims: Sequence[Claim]) -> None:
+    def _handle_unclaimed(
+        self, claims: Sequence[Claim], by_task: Mapping[str, TaskMessage]
+    ) -> None:
         """Fail exhausted tasks, send early ones again, and repeat the message after a last task."""
         for outcome, task in claims:
             if outcome is ClaimOutcome.EXHAUSTED:
                 self._complete(task, None, _worker_lost(task))
             elif outcome is ClaimOutcome.EARLY:
-                self._bus.send_tasks([TaskMessage(task_id=task.task_id)], due=task.scheduled_at)
+                self._send_again(by_task[task.task_id], task.scheduled_at)
             elif outcome is ClaimOutcome.RUN_ALONE:
-                self._bus.send_tasks([TaskMessage(task_id=task.task_id)])
+                self._send_again(by_task[task.task_id])
         ended = [task for outcome, task in claims if outcome is ClaimOutcome.FINAL]
         for job_id, number in dict.fromkeys((task.job_id, task.stage) for task in ended):
             self._advance_if_closed(self._state.get_stage(job_id, number))
 
-    def _run(self, task: TaskRecord, lease: HeldLease) -> Outcome[Json]:
+    def _send_again(self, message: TaskMessage, due: datetime | None = None) -> None:
+        """To the queue that delivers messages one by one."""
+        self._bus.send_tasks([message.model_copy(update={"quick": False})], due=due)
+
+    def _run(
+        self, task: TaskRecord, by_task: Mapping[str, TaskMessage], lease: HeldLease
+    ) -> Outcome[Json]:
         handler = self._registry.handlers.get(task.task_type)
         if handler is None:
             message = f"this release has no handler {task.task_type!r}: submit the job again"
             return Transient(Failure(code="TASK_TYPE_NOT_FOUND", message=message))
         context = TaskContext(task.task_id, task.attempt, self._ports, lease)
-        return call_plugin(lambda: handler(task.parameters, context))
+        correlation_id = by_task[task.task_id].correlation_id
+        with log_context(correlation_id=correlation_id, job_id=task.job_id, task_id=task.task_id):
+            return call_plugin(lambda: handler(task.parameters, context))
 
-    def _settle_all(self, attempts: list[tuple[TaskRecord, Outcome[Json]]]) -> None:
+    def _settle_all(self, attempts: Sequence[_Attempt]) -> None:
         """Record the outcomes: several successes in one write, everything else one by one."""
-        done = [(task, found.value) for task, found in attempts if isinstance(found, Success)]
+        done = [
+            (each.task, each.outcome.value)
+            for each in attempts
+            if isinstance(each.outcome, Success)
+        ]
         batched = len(done) > 1
         if batched:
             self._complete_all(done)
-        for task, outcome in attempts:
-            if not (batched and isinstance(outcome, Success)):
-                self._settle(task, outcome)
+        for each in attempts:
+            if not (batched and isinstance(each.outcome, Success)):
+                self._settle(each)
 
-    def _settle(self, task: TaskRecord, outcome: Outcome[Json]) -> None:
+    def _settle(self, attempt: _Attempt) -> None:
         """Record the outcome of an attempt."""
-        match outcome:
+        task = attempt.task
+        match attempt.outcome:
             case Success(result):
                 self._complete(task, result, None)
             case Permanent(failure):
                 self._complete(task, None, failure)
             case Transient(failure) if task.attempts_left > 0:
-                self._retry_later(task, failure)
+                self._retry_later(attempt, failure)
             case Transient(failure):
                 self._complete(task, None, failure)
             case Lost():
                 logger.info("task %s: attempt %d lost its claim", task.task_id, task.attempt)
                 self._handle_stale_write(task)
 
-    def _retry_later(self, task: TaskRecord, failure: Failure) -> None:
+    def _retry_later(self, attempt: _Attempt, failure: Failure) -> None:
+        task = attempt.task
         handler = self._registry.handlers.get(task.task_type)
         policy = handler.retry if handler else UNKNOWN_HANDLER_RETRY
         delay = policy.delay(task.attempt - task.spent_attempts)
         if self._state.retry_task_later(task.task_id, task.attempt, failure, delay):
-            due = datetime.now(UTC) + delay
-            self._bus.send_tasks([TaskMessage(task_id=task.task_id)], due=due)
+            self._send_again(attempt.message, datetime.now(UTC) + delay)
         else:
             self._handle_stale_write(task)
 

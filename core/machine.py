@@ -55,11 +55,18 @@ class CoreMachine:
         self._jobs = JobAdvancer(registry, state, bus, ports, leases.lease)
         self._tasks = TaskRunner(registry, state, bus, ports, leases)
 
-    def submit(self, job_type: str, body: Any, key: str | None = None) -> Submission:
+    def submit(
+        self,
+        job_type: str,
+        body: Any,
+        key: str | None = None,
+        correlation_id: str | None = None,
+    ) -> Submission:
         """Store a job and request its first stage, or find an equal one. Raises RequestError.
 
         A request repeated with the same `key` always finds the job of the first request, even if
-        that job failed or its source has changed since.
+        that job failed or its source has changed since. Messages, events and log records of the run
+        that this call starts carry the `correlation_id`.
         """
         job = self._registry.job(job_type)
         request = RequestKey(key, _fingerprint(job_type, body)) if key else None
@@ -74,6 +81,7 @@ class CoreMachine:
                 version=job.version,
                 parameters=prepared.model_dump(mode="json"),
                 total_stages=len(job.stages),
+                correlation_id=correlation_id,
             ),
             request,
         )

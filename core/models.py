@@ -147,10 +147,14 @@ class JobRecord(Record):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     discarded_at: datetime | None = None
+    correlation_id: str | None = None
+    """Of the request that started the current run."""
 
     def stage_message(self, stage: int) -> "JobMessage":
         """The message that requests a stage of this run."""
-        return JobMessage(job_id=self.job_id, run=self.run, stage=stage)
+        return JobMessage(
+            job_id=self.job_id, run=self.run, stage=stage, correlation_id=self.correlation_id
+        )
 
 
 class Attempt(Record):
@@ -224,6 +228,7 @@ class Event(Record):
     at: datetime
     kind: str
     detail: Json
+    correlation_id: str | None = None
 
 
 class JobMessage(Record):
@@ -234,6 +239,7 @@ class JobMessage(Record):
     stage: int = Field(ge=1)
     handoffs: int = 0
     """How often hosts that do not know the job type have handed the message off."""
+    correlation_id: str | None = None
 
 
 class TaskMessage(Record):
@@ -241,7 +247,9 @@ class TaskMessage(Record):
 
     task_id: str = Field(pattern="^[0-9a-f]{32}(-[0-9]+){3}$")
     quick: bool = False
-    """Which queue carries it: those of quick tasks are handed over many at a time."""
+    """Which queue carries it: messages of quick tasks are delivered in batches."""
+    correlation_id: str | None = None
+    """Missing in messages that the sweep sends."""
 
 
 class OutputTarget(Record):

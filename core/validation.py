@@ -23,7 +23,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validate_body(model: type[Model], body: Any) -> Model:
-    """Raises InvalidRequest with one entry for each wrong field."""
+    """The validated body. `null` selects the default of an optional field.
+
+    Raises InvalidRequest with one entry for each invalid field.
+    """
     if not isinstance(body, dict):
         message = f"the body must be a JSON object with parameters, not {KINDS[type(body)]}"
         raise InvalidRequest([FieldError("body", _shown(body), message)])
@@ -34,10 +37,17 @@ def validate_body(model: type[Model], body: Any) -> Model:
     ]
     if wrong:
         raise InvalidRequest(wrong[:MOST_ERRORS])
+    given = {name: value for name, value in body.items() if not _is_default(model, name, value)}
     try:
-        return model.model_validate(body)
+        return model.model_validate(given)
     except ValidationError as error:
         raise InvalidRequest(_field_errors(model, error)) from None
+
+
+def _is_default(model: type[BaseModel], name: str, value: Any) -> bool:
+    """Whether the value is null for an optional field, which selects its default."""
+    field = model.model_fields.get(name)
+    return value is None and field is not None and not field.is_required()
 
 
 def _field_errors(model: type[BaseModel], error: ValidationError) -> list[FieldError]:

@@ -42,7 +42,8 @@ from infrastructure.database import retried
 
 # A list shows no results: they may be large.
 JOB_HEAD = """job_id, job_type, version, parameters, status, run, stage, total_stages, error,
-              created_at, updated_at, started_at, finished_at, discarded_at"""
+              created_at, updated_at, started_at, finished_at, discarded_at,
+              correlation_id"""
 TASK_HEAD = """task_id, job_id, stage, task_index, task_type, parameters, status, attempt,
                spent_attempts, attempt_limit, scheduled_at, lease_expires_at, progress,
                progress_message, error, created_at, started_at, finished_at"""
@@ -64,13 +65,14 @@ class PostgresState:
             job.version,
             Jsonb(job.parameters),
             job.total_stages,
+            job.correlation_id,
         )
         if key is None:
-            query = "SELECT is_new, (job_row).* FROM app.submit_job(%s, %s, %s, %s, %s)"
+            query = "SELECT is_new, (job_row).* FROM app.accept_job(%s, %s, %s, %s, %s, %s)"
             [row] = self._rows(query, *columns)
         else:
             query = """SELECT fingerprint, is_new, (job_row).*
-                         FROM app.submit_job_once(%s, %s, %s, %s, %s, %s, %s)"""
+                         FROM app.accept_job_once(%s, %s, %s, %s, %s, %s, %s, %s)"""
             [row] = self._rows(query, *key, *columns)
             key.must_match(row["fingerprint"])
         return row["is_new"], JobRecord.model_validate(row)

@@ -101,16 +101,18 @@ class MemoryState:
             known = self.jobs.get(job.job_id)
             if known is None:
                 stored = job.model_copy(update={"created_at": self.now(), "updated_at": self.now()})
-                self._log(job.job_id, "job_submitted")
+                kind = "job_submitted"
             elif known.status in AGAIN:
                 self._drop_stages(job.job_id, 1)
                 fresh = {"status": JobStatus.QUEUED, "run": known.run + 1, "stage": 0}
                 fresh |= {"total_stages": job.total_stages, "started_at": None}
+                fresh |= {"correlation_id": job.correlation_id}
                 stored = known.model_copy(update=fresh | _OPEN)
-                self._log(job.job_id, "job_resubmitted")
+                kind = "job_resubmitted"
             else:
                 return False, known
             self.jobs[job.job_id] = stored
+            self._log(job.job_id, kind)
             return True, stored
 
     def get_job(self, job_id: str) -> JobRecord:
@@ -518,7 +520,13 @@ class MemoryState:
         number = self.timeline[-1].event_id + 1 if self.timeline else 1
         self.timeline.append(
             Event(
-                event_id=number, job_id=job_id, task_id=task_id, at=self.now(), kind=kind, detail={}
+                event_id=number,
+                job_id=job_id,
+                task_id=task_id,
+                at=self.now(),
+                kind=kind,
+                detail={},
+                correlation_id=self.jobs[job_id].correlation_id,
             )
         )
 

@@ -19,6 +19,7 @@ CREATE TABLE app.jobs (
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
     retry_id uuid,
+    correlation_id text,
     CONSTRAINT jobs_check CHECK (((stage >= 0) AND (stage <= total_stages))),
     CONSTRAINT jobs_check1 CHECK (((finished_at IS NOT NULL) = (status <> ALL (ARRAY['queued'::text, 'processing'::text])))),
     CONSTRAINT jobs_job_id_check CHECK ((job_id ~ '^[0-9a-f]{64}$'::text)),
@@ -115,7 +116,8 @@ CREATE TABLE app.events (
     task_id text,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     kind text NOT NULL,
-    detail jsonb DEFAULT '{}'::jsonb NOT NULL
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    correlation_id text
 );
 
 ALTER TABLE app.events ALTER COLUMN event_id ADD GENERATED ALWAYS AS IDENTITY (

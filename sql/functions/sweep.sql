@@ -38,10 +38,11 @@ RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
     ), overdue AS (
         SELECT * FROM redelivered_jobs UNION ALL SELECT * FROM redelivered_tasks
     ), told AS (
-        INSERT INTO app.events (job_id, kind, detail)
+        INSERT INTO app.events (job_id, kind, detail, correlation_id)
         SELECT o.job_id, 'repaired', jsonb_strip_nulls(jsonb_build_object(
-                   'stage', o.stage, 'tasks', nullif(count(o.task_id), 0)))
-          FROM overdue o GROUP BY o.job_id, o.stage
+                   'stage', o.stage, 'tasks', nullif(count(o.task_id), 0))), j.correlation_id
+          FROM overdue o JOIN app.jobs j USING (job_id)
+         GROUP BY o.job_id, o.stage, j.correlation_id
     ), counted AS (
         UPDATE app.sweeps w
            SET last_run_at = now(), last_repaired = o.found,

@@ -34,6 +34,18 @@ def test_a_job_is_stored_once_and_found_again(state):
     assert kinds(state, job) == ["job_submitted"]
 
 
+def test_the_events_of_a_run_have_the_correlation_id_of_its_request(state):
+    first = new_job().model_copy(update={"correlation_id": "first"})
+    _, job = state.submit_job(first)
+    state.cancel_job(job.job_id)
+    again = first.model_copy(update={"correlation_id": "second"})
+    _, job = state.submit_job(again)
+    state.submit_job(first)
+    assert job.correlation_id == state.get_job(job.job_id).correlation_id == "second"
+    ids = [event.correlation_id for event in state.events(job.job_id, 0, 1000)]
+    assert ids == ["first", "first", "second"]
+
+
 def test_an_unknown_job_is_not_found(state):
     with pytest.raises(JobNotFound):
         state.get_job("0" * 64)

@@ -1,5 +1,6 @@
 """The machine over memory: four entry points, each safe to repeat."""
 
+import logging
 import random
 import threading
 from datetime import timedelta
@@ -18,8 +19,10 @@ from core.errors import (
 )
 from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.job import JobBase, stage
+from core.log_context import ContextRecord
 from core.models import JobMessage, JobStatus, TaskMessage
 from core.registry import Registry, RegistryError
+from testing.bus import MemoryBus
 from testing.state import MemoryState
 from tests.fixtures.toys import (
     Bench,
@@ -494,6 +497,41 @@ def test_wrong_requests_name_field_value_and_cure():
     assert errors["fial_at"].message == "is not a parameter; did you mean 'fail_at'?"
     with pytest.raises(InvalidRequest, match="must be a JSON object"):
         machine.submit("squares", ["n"])
+
+
+def test_messages_and_log_records_carry_the_correlation_id(caplog, monkeypatch):
+    monkeypatch.setattr(logging, "_logRecordFactory", ContextRecord)
+    seen, attempts = [], []
+
+    @retry(AT_ONCE)
+    def logging_square(params: Square, ctx: TaskContext) -> Squared:
+        attempts.append(ctx.attempt)
+        logging.getLogger("handler").warning("squaring")
+        if ctx.attempt == 1:
+            raise OSError("disk full")
+        return square(params, ctx)
+
+    class SeenBus(MemoryBus):
+        def send_jobs(self, messages, due=None):
+            super().send_jobs(seen.extend(messages := list(messages)) or messages, due)
+
+        def send_tasks(self, messages, due=None):
+            super().send_tasks(seen.extend(messages := list(messages)) or messages, due)
+
+    bench = Bench(handler=logging_square, bus=SeenBus())
+    job = bench.machine.submit("squares", {"n": 1}, correlation_id="abc").job
+    bench.drain()
+    assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED and attempts == [1, 2]
+    assert {message.correlation_id for message in seen} == {"abc"}
+    records = [record for record in caplog.records if record.name == "handler"]
+    assert {(each.correlation_id, each.job_id) for each in records} == {("abc", job.job_id)}
+    assert {each.task_id for each in records} == {f"{job.job_id[:32]}-1-1-0"}
+
+
+def test_null_selects_the_default_of_an_optional_parameter():
+    machine = Bench().machine
+    default = machine.submit("squares", {}).job
+    assert machine.submit("squares", {"n": None, "fail_at": None}).job.job_id == default.job_id
 
 
 def test_start_up_rejects_jobs_that_do_not_fit_their_handlers():

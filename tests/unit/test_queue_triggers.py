@@ -134,6 +134,7 @@ def test_messages_carry_ids_only_and_are_small():
             "run",
             "stage",
             "handoffs",
+            "correlation_id",
             "task_id",
             "quick",
         }

@@ -67,6 +67,7 @@ class JobSummary(Body):
     updated_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    correlation_id: str | None = Field(description="Of the request that started this run.")
     error: Failure | None = absent()
 
 
@@ -165,6 +166,7 @@ class EventBody(Body):
     at: datetime
     kind: str
     detail: Json
+    correlation_id: str | None = Field(description="Of the request that started the run.")
 
 
 class EventList(Body):

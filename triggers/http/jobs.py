@@ -11,6 +11,7 @@ from core.machine import CoreMachine, Submission
 from core.models import JobRecord
 from triggers.http import bodies, parameters
 from triggers.http.bodies import Job, SubmitStatus, describe_job, select_job_fields
+from triggers.http.correlation import get_correlation_id
 from triggers.http.payloads import read_json, respond
 from triggers.http.route import Reply, RequestBody, Routes, route
 from triggers.http.single_flight import SingleFlight
@@ -57,7 +58,8 @@ class Jobs(Routes):
     )
     def submit_job(self, req: func.HttpRequest) -> func.HttpResponse:
         key, body = parameters.read_idempotency_key(req), read_json(req)
-        return _respond_to_submission(self.machine.submit(req.route_params["job_type"], body, key))
+        job_type, correlation_id = req.route_params["job_type"], get_correlation_id()
+        return _respond_to_submission(self.machine.submit(job_type, body, key, correlation_id))
 
     @route(
         "GET",

@@ -18,6 +18,7 @@ from core.ports import JobFilter, StateRepository
 from core.registry import Registry
 from core.validation import validate_body
 from triggers.http import parameters
+from triggers.http.correlation import get_correlation_id
 from triggers.http.media_types import HTML, OPENAPI_JSON
 from triggers.http.parameters import TEXT, Parameter, enumerate_values
 from triggers.http.payloads import read_json, respond
@@ -150,7 +151,9 @@ class Processes(Routes):
     def ogc_execute_process(self, req: func.HttpRequest) -> func.HttpResponse:
         process = self.registry.job(req.route_params["process"])
         wanted = validate_body(bodies.Execute, read_json(req))
-        job = self.machine.submit(process.job_type, wanted.unqualify()).job
+        job = self.machine.submit(
+            process.job_type, wanted.unqualify(), correlation_id=get_correlation_id()
+        ).job
         execution = Execution(job.job_id, wanted.response)
         headers = {"Location": f"{ROOT}/jobs/{bodies.build_execution_id(*execution)}"}
         if _prefers_async(req):
