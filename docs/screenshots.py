@@ -1,6 +1,6 @@
-"""Photograph share pages: `./dev up`, then `python docs/screenshots.py rgb=FILE dem=FILE ...`.
+"""Take screenshots of map pages: `./dev up`, then `python docs/screenshots.py rgb=FILE dem=FILE`.
 
-Each raster is published, its share link opened in the browser of the tests, and what it shows
+Each raster is published, its share link opened in the browser of the tests, and the screenshot
 written to docs/images/NAME.webp.
 """
 
@@ -21,14 +21,14 @@ from local.install.chromium import find_chromium  # noqa: E402
 from local.stack.stack import Stack  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-WHOLE = "!document.querySelector('.leaflet-tile:not(.leaflet-tile-loaded)')"
+ALL_TILES_LOADED = "!document.querySelector('.leaflet-tile:not(.leaflet-tile-loaded)')"
 
 
 def main() -> None:
     stack = Stack()
     found = find_chromium()
     if found is None:
-        raise SystemExit("there is no browser: ./dev test gets one")
+        raise SystemExit("no browser found; ./dev test installs one")
     IMAGES.mkdir(exist_ok=True)
     with sync_playwright() as started:
         browser = started.chromium.launch(
@@ -38,16 +38,18 @@ def main() -> None:
         for argument in sys.argv[1:]:
             name, _, file = argument.partition("=")
             job = process_file(stack.environment(), Path(file), Console(stderr=True))
-            photograph(page, job.result["share_url"], IMAGES / f"{name}.webp")
+            result = job.wait().result
+            assert result is not None
+            take_screenshot(page, result["share_url"], IMAGES / f"{name}.webp")
         browser.close()
 
 
-def photograph(page: Page, url: str, target: Path) -> None:
-    """Wait for every tile, then keep what a visitor sees."""
+def take_screenshot(page: Page, url: str, target: Path) -> None:
+    """Wait for every tile, then save what a visitor sees."""
     page.goto(url)
     page.wait_for_selector(".leaflet-tile-loaded")
     page.wait_for_load_state("networkidle")
-    page.wait_for_function(WHOLE)
+    page.wait_for_function(ALL_TILES_LOADED)
     page.wait_for_function(
         "[...document.querySelectorAll('.leaflet-tile')]"
         ".every(tile => getComputedStyle(tile).opacity === '1')"
