@@ -13,8 +13,9 @@ from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
 from services.raster import decode_once, gdal, nodata, profiles, writer
+from services.raster.antimeridian import normalize_longitudes
 from services.raster.crs import dataset_crs, describe_crs, parse_crs
-from services.raster.georeference import geographic_extent, read_georeference, unroll
+from services.raster.georeference import geographic_extent, read_georeference
 from services.raster.grid import Grid, grid_for
 from services.raster.model import (
     CogSettings,
@@ -100,7 +101,7 @@ def plan(source: Source, request: MakeCog) -> Plan:
     target = None
     if request.target_crs != "native":
         target = parse_crs(request.target_crs, "target_crs")
-    where, roll = unroll(read_georeference(source.dataset, own))
+    where, roll = normalize_longitudes(read_georeference(source.dataset, own))
     grid = grid_for(where, target, source.name)
     dtype = stored_dtype(source.dtype, palette=known.has_palette)
     settings = profiles.settings(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -217,28 +217,3 @@ def _longitudes(lons: Points) -> tuple[float, float]:
     if gaps.size == 0 or gaps[widest] <= 360 - (wrapped[-1] - wrapped[0]):
         return float(wrapped[0]), float(wrapped[-1])
     return float(wrapped[widest + 1]), float(wrapped[widest])
-
-
-def unroll(georeference: Georeference) -> tuple[Georeference, int]:
-    """A place on a geographic CRS moved to -180..180, and how many columns to roll it by.
-
-    Climate models count longitudes from 0 to 360. A raster that crosses 180 stays as it is.
-    """
-    west, _, east, _ = georeference.bounds
-    if not (georeference.crs.is_geographic and georeference.is_north_up):
-        return georeference, 0
-    step = georeference.transform.a
-    if east <= 180 + step and west >= -180 - step:
-        return georeference, 0
-    if abs(georeference.width * step - 360) <= step:
-        columns = round((180 - west) / step) % georeference.width
-        start = west + columns * step
-        return _moved(georeference, start - 360 * round((start + 180) / 360)), columns
-    if west >= 180 or east <= -180:
-        return _moved(georeference, west - 360 * math.copysign(1, west)), 0
-    return georeference, 0
-
-
-def _moved(georeference: Georeference, west: float) -> Georeference:
-    t = georeference.transform
-    return replace(georeference, transform=Affine(t.a, t.b, west, t.d, t.e, t.f))

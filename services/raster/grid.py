@@ -1,6 +1,7 @@
 """The grid that a raster is warped onto."""
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from affine import Affine
@@ -10,6 +11,7 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import calculate_default_transform
 
 from core.errors import TaskFailed
+from services.raster.antimeridian import is_in_degrees, turn_geographic
 from services.raster.crs import WEB_MERCATOR, describe_crs, is_same_crs
 from services.raster.georeference import (
     GeographicExtent,
@@ -21,7 +23,7 @@ from services.raster.georeference import (
 from services.raster.model import Bounds
 
 # Half the Earth's circumference on the web map's sphere.
-_MERCATOR_EDGE = 20_037_508.342789244
+MERCATOR_EDGE = 20_037_508.342789244
 _MERCATOR_LATITUDE = 85.051128779806589
 # A warp may not blow a raster up to more than this many times its pixels.
 _MOST_GROWTH = 30
@@ -86,8 +88,8 @@ def _suggested(
             "REPROJECTION_FAILED",
             f"{name} lies nearer to a pole than Web Mercator reaches: choose a polar CRS",
         )
-    turned, shift = _turned(crs) if globe.crosses else (crs, 0.0)
-    cut = _cut_for_mercator(georeference, globe) if crs == WEB_MERCATOR else georeference
+    turned, shift = _turn(crs) if globe.crosses else (crs, 0.0)
+    cut = _cut_for_mercator(georeference) if crs == WEB_MERCATOR else georeference
     try:
         transform, width, height = calculate_default_transform(
             cut.crs, turned, cut.width, cut.height, **_transform_options(cut)
@@ -104,7 +106,7 @@ def _suggested(
         )
         return _within(*grid, _world(globe, (-180.0, -90.0, 180.0, 90.0)))
     if crs == WEB_MERCATOR:
-        edge = _MERCATOR_EDGE
+        edge = MERCATOR_EDGE
         return _within(transform, width, height, _world(globe, (-edge, -edge, edge, edge)))
     return transform, width, height
 
@@ -157,40 +159,37 @@ def _transform_options(georeference: Georeference) -> dict[str, object]:
     return {"gcps": list(georeference.corners), **method}
 
 
-def _turned(crs: CRS) -> tuple[CRS, float]:
+def _turn(crs: CRS) -> tuple[CRS, float]:
     """A CRS whose seam is at Greenwich, and what to add to its eastings."""
-    if crs.is_geographic:
-        spec = crs.to_dict(projjson=True)
-        if "prime_meridian" not in spec and _is_degrees(crs):
-            return CRS.from_proj4(_proj4_pm180(crs)), 180.0
+    if crs.is_geographic and is_in_degrees(crs):
+        return turn_geographic(crs), 180.0
     if crs == WEB_MERCATOR:
         text = "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=180 +units=m +nadgrids=@null"
-        return CRS.from_proj4(text), _MERCATOR_EDGE
+        return CRS.from_proj4(text), MERCATOR_EDGE
     return crs, 0.0
 
 
-def _is_degrees(crs: CRS) -> bool:
-    return bool(abs(crs.units_factor[1] - np.pi / 180) < 1e-12)
+def _cut_for_mercator(georeference: Georeference) -> Georeference:
+    """Web Mercator ends at 85.06 degrees: geographic rasters beyond are cut there.
 
-
-def _proj4_pm180(crs: CRS) -> str:
-    """The same datum counted from 180 degrees east."""
-    parts = [part for part in crs.to_proj4().split() if not part.startswith("+pm=")]
-    return " ".join([*parts, "+pm=180"])
-
-
-def _cut_for_mercator(georeference: Georeference, globe: GeographicExtent) -> Georeference:
-    """Web Mercator ends at 85.06 degrees: a geographic raster is cut there."""
-    limit = _MERCATOR_LATITUDE
+    GDAL would make pixels as large as the stretched poles.
+    """
+    limit, (west, south, east, north) = _MERCATOR_LATITUDE, georeference.bounds
+    if not georeference.crs.is_geographic or georeference.gcps:
+        return georeference
+    if south >= -limit and north <= limit:
+        return georeference
     t = georeference.transform
-    if not (georeference.crs.is_geographic and georeference.kind == "affine" and t.e < 0):
+    across, down = t.a, -t.e
+    if not georeference.is_north_up:
+        across = down = math.sqrt(abs(t.determinant))
+    first = max(0, math.ceil((north - limit) / down))
+    last = min(round((north - south) / down), math.floor((north + limit) / down))
+    if last <= first:
         return georeference
-    first = max(0, int(np.ceil((limit - t.f) / t.e)))
-    last = min(georeference.height, int(np.floor((-limit - t.f) / t.e)))
-    if (first == 0 and last == georeference.height) or last <= first:
-        return georeference
-    moved = Affine(t.a, t.b, t.c, t.d, t.e, t.f + first * t.e)
-    return replace(georeference, transform=moved, height=last - first)
+    moved = Affine(across, 0.0, west, 0.0, -down, north - first * down)
+    width = round((east - west) / across)
+    return Georeference(georeference.crs, width, last - first, moved)
 
 
 def _world(globe: GeographicExtent, world: Bounds) -> Bounds:

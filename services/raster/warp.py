@@ -1,6 +1,6 @@
-"""The warp: many threads, onto a tiled scratch file, nothing invented outside the footprint."""
+"""The warp: multi-threaded, onto a tiled scratch file, with pixels outside the outline empty."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import rasterio
@@ -8,6 +8,8 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import reproject
 
 from services.raster import gdal
+from services.raster.antimeridian import turn_source
+from services.raster.coverage import check_coverage
 from services.raster.grid import Grid
 from services.raster.profiles import BLOCK
 from services.raster.vrt import View
@@ -62,12 +64,13 @@ class Warp:
 
 
 def warp(job: Warp) -> None:
-    """Warp the view's bands to the file."""
+    """Warp the view's bands to the file. Raises TaskFailed where pixels are unreadable or lost."""
+    view = replace(job.view, georeference=turn_source(job.view.georeference))
     bands = len(job.view.bands)
     indexes = list(range(1, bands + 1))
     with (
         gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} cannot be warped"),
-        rasterio.open(job.view.xml, driver="VRT") as source,
+        rasterio.open(view.xml, driver="VRT") as source,
         rasterio.open(job.path, "w", **job.profile) as target,
     ):
         if job.alpha:
@@ -86,3 +89,5 @@ def warp(job: Warp) -> None:
                 init_dest_nodata=True,
                 **job.options,
             )
+    with gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} has pixels that cannot be decoded"):
+        check_coverage(view.xml, job.view.georeference, job.path, job.grid.georeference, job.name)

@@ -2,14 +2,17 @@
 
 import math
 
+import pyproj
 import pytest
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
 from core.errors import TaskFailed
 from services.raster import gdal
+from services.raster.antimeridian import normalize_longitudes, turn_source
 from services.raster.crs import describe_crs, is_earth, parse_crs
-from services.raster.georeference import Georeference, geographic_extent, unroll
+from services.raster.georeference import Georeference, geographic_extent
 from services.raster.grid import grid_for
 
 WGS84 = CRS.from_epsg(4326)
@@ -63,7 +66,7 @@ def test_bounds_on_the_globe_count_from_greenwich(west, width, bounds):
     ],
 )
 def test_longitudes_are_moved_to_where_maps_look(west, width, expected, rolled):
-    moved, columns = unroll(at(4326, west, 45, 1, width, 30))
+    moved, columns = normalize_longitudes(at(4326, west, 45, 1, width, 30))
     assert moved.transform.c == expected
     assert columns % width == rolled % width
 
@@ -186,3 +189,35 @@ def test_a_full_disk_is_seen_to_its_edge():
     assert north > 75 and south < -75 and east - west > 155
     made = grid_for(disk, WGS84, "x.tif").georeference.bounds
     assert made[1] < -75 and made[3] > 75
+
+
+@pytest.mark.parametrize(
+    "place",
+    [Affine(1, 0, 0, 0, 1, -90), Affine(1, 0, -180, 0, -1, 90), Affine(0, 1, -180, -1, 0, 90)],
+)
+def test_a_world_in_mercator_keeps_its_resolution(place):
+    sides = (180, 360) if place.a == 0 else (360, 180)
+    grid = grid_for(Georeference(WGS84, *sides, place), MERCATOR, "x.tif")
+    assert grid.width > 250 and grid.height > 250
+
+
+@pytest.mark.parametrize("west", [200, -160, 560, -520])
+def test_longitudes_of_rotated_rasters_and_control_points_are_moved(west):
+    turned = Affine.translation(west, 20) @ Affine.rotation(10) @ Affine.scale(0.01, -0.01)
+    rotated = Georeference(WGS84, 400, 400, turned)
+    for place in (rotated, Georeference(WGS84, 400, 400, Affine.identity(), rotated.corners)):
+        moved, columns = normalize_longitudes(place)
+        assert columns == 0 and moved.bounds[0] == pytest.approx(-160)
+
+
+def test_a_turned_crs_has_the_same_datum():
+    """By pyproj: NAD27 differs from WGS 84 by about 170 m on the Aleutian Islands."""
+    corners = [(0, 0, 179, 52), (0, 100, 181, 52), (100, 100, 181, 51), (100, 0, 179, 51)]
+    points = tuple(GroundControlPoint(row=r, col=c, x=x, y=y) for r, c, x, y in corners)
+    nad27 = Georeference(CRS.from_epsg(4267), 100, 100, Affine.identity(), points)
+    turned = turn_source(nad27)
+    assert [point.x for point in turned.gcps] == [-1, 1, 1, -1]
+    judge = pyproj.CRS.from_wkt(turned.crs.to_wkt(version="WKT2_2019"))
+    transformer = pyproj.Transformer.from_crs(judge, "EPSG:4267", always_xy=True)
+    assert transformer.transform(1, 52) == pytest.approx((-179, 52), abs=1e-9)
+    assert judge.datum.name == "North American Datum 1927"
