@@ -1,12 +1,14 @@
 """The STAC API: `python -m uvicorn local.stac.app:app`.
 
-Settings: PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE of the database with pgSTAC. It never
-writes: items come from jobs alone. `/_mgmt/ping` and `/_mgmt/health` tell how it is.
+Settings: PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE of the database with pgSTAC. The API is
+read-only: only jobs write items. `/_mgmt/ping` and `/_mgmt/health` report its state.
 """
 
 from stac_fastapi.pgstac.app import instantiate_api
 from stac_fastapi.pgstac.config import Settings
 from stac_fastapi.pgstac.models.extensions import Extensions
+
+from local.stac.antimeridian import CatalogueClient
 
 settings = Settings(
     stac_fastapi_title="Geolathe catalogue",
@@ -14,4 +16,6 @@ settings = Settings(
     stac_fastapi_landing_id="geolathe",
     enable_transactions_extensions=False,
 )
-app = instantiate_api(settings=settings, extensions=Extensions(settings=settings)).app
+app = instantiate_api(
+    client=CatalogueClient, settings=settings, extensions=Extensions(settings=settings)
+).app

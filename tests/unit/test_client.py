@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -247,20 +248,31 @@ class EndlessJob(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def started(*arguments, **environment):
+    """The command as a process, killed after the block."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "geolathe", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, **environment},
+    ) as command:  # fmt: skip
+        try:
+            yield command
+        finally:
+            command.kill()
+
+
 def test_an_interrupt_leaves_the_job_running():
     with ThreadingHTTPServer(("127.0.0.1", 0), EndlessJob) as server:
         server.requests = []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/api"
-        command = subprocess.Popen(
-            [sys.executable, "-m", "geolathe", "submit", "--type", "hello_world", "--url", url],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        )  # fmt: skip
-        assert command.stdout.readline() == f"job {JOB_ID}\n"
-        while len(server.requests) < 3:  # the command follows the job
-            time.sleep(0.01)
-        command.send_signal(signal.SIGINT)
-        _, error = command.communicate()
+        with started("submit", "--type", "hello_world", "--url", url) as command:
+            assert command.stdout.readline() == f"job {JOB_ID}\n"
+            while len(server.requests) < 3:  # the command follows the job
+                time.sleep(0.01)
+            command.send_signal(signal.SIGINT)
+            _, error = command.communicate()
         server.shutdown()
     assert command.returncode == 130
     assert error == "geolathe: interrupted; the job keeps running\n"
@@ -377,12 +389,8 @@ def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path):
     (tmp_path / "httpx.py").write_text(
         "import time\nprint('importing', flush=True)\ntime.sleep(600)"
     )
-    command = subprocess.Popen(
-        [sys.executable, "-m", "geolathe", "jobs"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
-    assert command.stdout.readline() == "importing\n"
-    command.send_signal(signal.SIGINT)
-    _, error = command.communicate()
+    with started("jobs", PYTHONPATH=str(tmp_path)) as command:
+        assert command.stdout.readline() == "importing\n"
+        command.send_signal(signal.SIGINT)
+        _, error = command.communicate()
     assert (command.returncode, error) == (-signal.SIGINT, "")
