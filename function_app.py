@@ -98,7 +98,7 @@ checks: dict[str, Check] = {
     "service_bus": lambda: bus.check(),
 }
 routes = [
-    Jobs(machine),
+    Jobs(machine, state, registry, settings.jobs_queue),
     History(state),
     JobTypes(registry),
     Uploads(blobs, settings.bronze_container),

@@ -35,6 +35,8 @@ class Submission(NamedTuple):
 
     is_new: bool
     job: JobRecord
+    message_id: str | None
+    """The id of the message that this call sent for the job, if it is queued."""
 
 
 class CoreMachine:
@@ -143,9 +145,10 @@ class CoreMachine:
 
     def _submitted(self, is_new: bool, record: JobRecord) -> Submission:
         """Send the first message of a queued job, even if found: an earlier one may be lost."""
-        if record.status is JobStatus.QUEUED:
-            self._bus.send_jobs([record.stage_message(1)])
-        return Submission(is_new, record)
+        if record.status is not JobStatus.QUEUED:
+            return Submission(is_new, record, None)
+        [message_id] = self._bus.send_jobs([record.stage_message(1)])
+        return Submission(is_new, record, message_id)
 
 
 def _fingerprint(job_type: str, body: Any) -> str:

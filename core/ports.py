@@ -424,8 +424,8 @@ class StateRepository(Protocol):
 class MessageBus(Protocol):
     """Sends hints. A message may arrive twice, late, or never."""
 
-    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> None:
-        """Send in batches, at `due` when it is given."""
+    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> list[str]:
+        """Send in batches, at `due` when it is given. Returns the ids of the messages."""
 
     def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
         """Send in batches, at `due` when it is given."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
+from uuid import uuid4
 
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus import ServiceBusSender as Sender
@@ -37,8 +38,13 @@ class ServiceBus:
         self._quick_tasks = Outbox(lambda: client.get_queue_sender(quick_tasks_queue))
         self._outboxes = (self._jobs, self._tasks, self._quick_tasks)
 
-    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> None:
-        self._jobs.send(_encode(message, due) for message in messages)
+    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> list[str]:
+        encoded = [_encode(message, due) for message in messages]
+        # A new id for each send: duplicate detection must not drop a message that is sent again.
+        for message in encoded:
+            message.message_id = uuid4().hex
+        self._jobs.send(encoded)
+        return [str(message.message_id) for message in encoded]
 
     def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
         slow, quick = list[ServiceBusMessage](), list[ServiceBusMessage]()
@@ -134,7 +140,6 @@ def _fill(batch: ServiceBusMessageBatch, messages: Iterator[ServiceBusMessage]) 
 
 
 def _encode(message: Record, due: datetime | None = None) -> ServiceBusMessage:
-    """No message id of ours: duplicate detection must never swallow a repair."""
     return ServiceBusMessage(
         message.model_dump_json(),
         content_type="application/json",

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from uuid import uuid4
 
 from core.models import JobMessage, TaskMessage
 
@@ -14,11 +15,13 @@ class MemoryBus:
         self.messages: deque[JobMessage | TaskMessage] = deque()
         self.scheduled: list[tuple[datetime, JobMessage | TaskMessage]] = []
 
-    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> None:
+    def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> list[str]:
+        sent = list(messages)
         if due is None:
-            self.messages.extend(messages)
+            self.messages.extend(sent)
         else:
-            self.scheduled.extend((due, message) for message in messages)
+            self.scheduled.extend((due, message) for message in sent)
+        return [uuid4().hex for _ in sent]
 
     def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
         if due is None:

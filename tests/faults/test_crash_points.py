@@ -64,6 +64,7 @@ class MortalBus(MemoryBus):
 
     def send_jobs(self, messages, due=None):
         self._send(messages)
+        return ["id"]
 
     def send_tasks(self, messages, due=None):
         self._send(messages)
@@ -84,6 +85,7 @@ class HastyBus(MemoryBus):
     def send_jobs(self, messages, due=None):
         for message in messages:
             self.machine.process_job_message(message)
+        return ["id"]
 
     def send_tasks(self, messages, due=None):
         for message in messages:

@@ -52,6 +52,13 @@ class Stage(Body):
     finished_at: datetime | None
 
 
+class StageResult(Body):
+    """The result of a stage with a single task."""
+
+    success: Literal[True] = True
+    result: Json
+
+
 class JobSummary(Body):
     """A job as lists show it."""
 
@@ -79,7 +86,14 @@ class Job(JobSummary):
     discarded_at: datetime | None = Field(
         description="When the outputs of a cancelled job had been removed."
     )
+    current_stage: int | None = absent("The current stage of a running job, as `stage`.")
+    metadata: Json = Field(
+        description="The job type's description and name, and the main parameters."
+    )
     stages: list[Stage]
+    stage_results: dict[str, StageResult] | None = absent(
+        "Results of completed stages with a single task, with `include=stage_results`."
+    )
     result_data: Json | None = absent()
 
 
@@ -93,8 +107,11 @@ class JobList(Body):
 class QueueInfo(Body):
     """The message that was sent for a job."""
 
-    queued: bool
+    queued: bool = Field(description="Whether this request queued the job.")
     queue_type: Literal["service_bus"]
+    queue_name: str
+    message_id: str | None = Field(description="Id of the message, if this request sent one.")
+    job_id: JobId
     run: int
 
 
@@ -111,6 +128,8 @@ class Submitted(Body):
     )
     queue_info: QueueInfo
     idempotent: bool = Field(description="Whether the job existed before this request.")
+    correlation_id: str | None = Field(description="Of the request that started this run.")
+    current_stage: int | None = absent("The current stage of an existing job that is running.")
     result_data: Json | None = absent("The result, if the job has already completed.")
 
 
@@ -176,11 +195,14 @@ class EventList(Body):
     next: int | None = absent(NEXT_PAGE)
 
 
-class StageName(Body):
+class StageType(Body):
     """A stage of a job type."""
 
+    number: int = Field(ge=1)
     name: str
     task_type: str
+    description: str
+    parallelism: Literal["single", "fan_out"]
 
 
 class JobType(Body):
@@ -189,8 +211,9 @@ class JobType(Body):
     job_type: str
     description: str
     version: int
-    stages: list[StageName]
+    stages: list[StageType]
     parameters: Json = Field(description="JSON Schema (draft 2020-12) of the parameters.")
+    result: Json = Field(description="JSON Schema (draft 2020-12) of `result_data`.")
     example: Json
 
 
@@ -242,13 +265,15 @@ class Problem(Body):
     errors: list[InvalidField] | None = absent()
 
 
-def describe_job(view: JobView) -> Job:
+def describe_job(view: JobView, metadata: Json) -> Job:
     """The job as its status route shows it."""
     return Job(
         **select_job_fields(view.job),
         progress=view.progress,
         remaining_seconds=view.remaining_seconds,
         discarded_at=view.job.discarded_at,
+        current_stage=None if view.job.status.is_final else view.job.stage,
+        metadata=metadata,
         stages=[_describe_stage(stage) for stage in view.stages],
         result_data=view.job.result,
     )

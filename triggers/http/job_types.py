@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from core.job import JobBase
+from core.job import JobBase, Stage
 from core.registry import Registry
 from triggers.http import bodies
 from triggers.http.payloads import respond
@@ -20,7 +20,7 @@ class JobTypes(Routes):
     @route(
         "GET",
         "job-types",
-        "List the job types with their stages, parameters and an example",
+        "List the job types with their stages, parameters and results",
         {200: Reply("All job types", (bodies.JobTypeList,))},
         problems=(422, 503),
     )
@@ -30,12 +30,22 @@ class JobTypes(Routes):
 
 
 def _describe(job: JobBase) -> bodies.JobType:
-    stages = [bodies.StageName(name=stage.name, task_type=stage.task_type) for stage in job.stages]
     return bodies.JobType(
         job_type=job.job_type,
         description=job.description,
         version=job.version,
-        stages=stages,
+        stages=[_describe_stage(stage) for stage in job.stages],
         parameters=job.parameters.model_json_schema(),
+        result=job.result_model().model_json_schema(mode="serialization"),
         example=job.example,
+    )
+
+
+def _describe_stage(stage: Stage) -> bodies.StageType:
+    return bodies.StageType(
+        number=stage.number,
+        name=stage.name,
+        task_type=stage.task_type,
+        description=stage.description,
+        parallelism=stage.parallelism,
     )

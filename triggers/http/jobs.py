@@ -8,15 +8,19 @@ from typing import NamedTuple, get_args
 import azure.functions as func
 
 from core.machine import CoreMachine, Submission
-from core.models import JobRecord
+from core.models import JobRecord, Json
+from core.ports import StateRepository
+from core.registry import Registry
 from triggers.http import bodies, parameters
 from triggers.http.bodies import Job, SubmitStatus, describe_job, select_job_fields
 from triggers.http.correlation import get_correlation_id
 from triggers.http.payloads import read_json, respond
 from triggers.http.route import Reply, RequestBody, Routes, route
 from triggers.http.single_flight import SingleFlight
+from triggers.http.stage_results import describe_result
 
 RETRY_AFTER_SECONDS = 2
+METADATA_PARAMETERS = ("blob_name", "container_name", "output_tier", "target_crs")
 ANY = "W/*"
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.05, 0.5
 
@@ -33,8 +37,13 @@ class Jobs(Routes):
 
     tag = "jobs"
 
-    def __init__(self, machine: CoreMachine) -> None:
+    def __init__(
+        self, machine: CoreMachine, state: StateRepository, registry: Registry, queue_name: str
+    ) -> None:
         self.machine = machine
+        self.state = state
+        self.registry = registry
+        self.queue_name = queue_name
         self.snapshots = SingleFlight(self._take_snapshot)
 
     @route(
@@ -59,7 +68,8 @@ class Jobs(Routes):
     def submit_job(self, req: func.HttpRequest) -> func.HttpResponse:
         key, body = parameters.read_idempotency_key(req), read_json(req)
         job_type, correlation_id = req.route_params["job_type"], get_correlation_id()
-        return _respond_to_submission(self.machine.submit(job_type, body, key, correlation_id))
+        submission = self.machine.submit(job_type, body, key, correlation_id)
+        return _respond_to_submission(submission, self.queue_name)
 
     @route(
         "GET",
@@ -96,10 +106,15 @@ class Jobs(Routes):
             304: Reply("The job still has the given ETag", headers=("ETag", "Retry-After")),
         },
         problems=(404, 422, 503),
-        parameters=(parameters.JOB_ID, parameters.WAIT, parameters.IF_NONE_MATCH),
+        parameters=(
+            parameters.JOB_ID,
+            parameters.WAIT,
+            parameters.INCLUDE_STAGE_RESULTS,
+            parameters.IF_NONE_MATCH,
+        ),
     )
     async def get_job_status(self, req: func.HttpRequest) -> func.HttpResponse:
-        known = _read_etags(req)
+        known, included = _read_etags(req), parameters.read_names(req, "include", ["stage_results"])
         job, etag = await self._wait_for_change(
             parameters.read_job_id(req), known, parameters.read_wait(req)
         )
@@ -108,6 +123,8 @@ class Jobs(Routes):
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         if etag in known or ANY in known:
             return func.HttpResponse(status_code=304, headers=headers)
+        if included:
+            job = await asyncio.to_thread(self._add_stage_results, job)
         return respond(job, headers=headers)
 
     @route(
@@ -150,9 +167,27 @@ class Jobs(Routes):
 
     def _take_snapshot(self, job_id: str) -> Snapshot:
         """The ETag is weak: it ignores the estimate of the remaining time."""
-        job = describe_job(self.machine.status(job_id))
+        view = self.machine.status(job_id)
+        job = describe_job(view, self._describe_metadata(view.job))
         text = job.model_dump_json(exclude={"remaining_seconds"})
         return Snapshot(job, f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"')
+
+    def _describe_metadata(self, job: JobRecord) -> Json:
+        definition = self.registry.jobs.get(job.job_type)
+        known: Json = {}
+        if definition is not None:
+            known = {"description": definition.description, "created_by": type(definition).__name__}
+        shown = [name for name in METADATA_PARAMETERS if name in job.parameters]
+        return known | {name: job.parameters[name] for name in shown}
+
+    def _add_stage_results(self, job: Job) -> Job:
+        single = [stage for stage in job.stages if stage.completed_tasks == stage.total_tasks == 1]
+        found = {
+            str(stage.stage): describe_result(result)
+            for stage in single
+            for result in self.state.results(job.job_id, stage.stage)
+        }
+        return job.model_copy(update={"stage_results": found})
 
 
 def _read_etags(req: func.HttpRequest) -> set[str]:
@@ -161,7 +196,7 @@ def _read_etags(req: func.HttpRequest) -> set[str]:
     return {f"W/{tag.strip().removeprefix('W/')}" for tag in named if tag.strip()}
 
 
-def _respond_to_submission(submission: Submission) -> func.HttpResponse:
+def _respond_to_submission(submission: Submission, queue_name: str) -> func.HttpResponse:
     """202 for a job that starts; 200 for an existing one, with its result if it has completed."""
     job = submission.job
     body = bodies.Submitted(
@@ -171,9 +206,16 @@ def _respond_to_submission(submission: Submission) -> func.HttpResponse:
         message=_submit_message(submission),
         parameters=job.parameters,
         queue_info=bodies.QueueInfo(
-            queued=submission.is_new, queue_type="service_bus", run=job.run
+            queued=submission.is_new,
+            queue_type="service_bus",
+            queue_name=queue_name,
+            message_id=submission.message_id,
+            job_id=job.job_id,
+            run=job.run,
         ),
         idempotent=not submission.is_new,
+        correlation_id=job.correlation_id,
+        current_stage=None if submission.is_new or job.status.is_final else job.stage,
         result_data=job.result,
     )
     headers = {"Location": _location(job)}

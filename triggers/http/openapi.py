@@ -88,9 +88,11 @@ def _describe_route(tag: str, each: Route, jobs: Sequence[JobBase]) -> Iterator[
             "summary": job.description,
         }
         operation["requestBody"]["content"][JSON] = {
-            "schema": {"$ref": REFERENCE.format(model=_schema_name(job))},
+            "schema": {"$ref": REFERENCE.format(model=f"{_prefix(job)}Parameters")},
             "example": job.example,
         }
+        for status in each.replies:
+            _describe_result(operation["responses"][str(status)], job)
         yield path.replace("{job_type}", job.job_type), operation
 
 
@@ -157,8 +159,7 @@ def _describe_models(routes: Sequence[Route], jobs: Iterable[JobBase]) -> Json:
     """The schemas of all bodies: parameters of jobs, other requests, and responses."""
     schemas: Json = {}
     for job in jobs:
-        schema = job.parameters.model_json_schema(ref_template=REFERENCE)
-        schemas |= {**schema.pop("$defs", {}), _schema_name(job): schema}
+        schemas |= _describe_job_models(job)
     sent = [model for each in routes for reply in each.replies.values() for model in reply.models]
     received = [each.body.model for each in routes if each.body and each.body.model]
     modes: dict[type[BaseModel], JsonSchemaMode] = dict.fromkeys(received, "validation")
@@ -171,5 +172,24 @@ def _refer_to(model: type[BaseModel]) -> Json:
     return {"$ref": REFERENCE.format(model=model.__name__)}
 
 
-def _schema_name(job: JobBase) -> str:
-    return "".join(word.title() for word in job.job_type.split("_")) + "Parameters"
+def _describe_result(response: Json, job: JobBase) -> None:
+    """Add the schema of the job type's result to a response that may have one."""
+    result = {"$ref": REFERENCE.format(model=f"{_prefix(job)}Result")}
+    content = response["content"][JSON]
+    content["schema"] = {
+        "allOf": [content["schema"], {"properties": {"result_data": result}}],
+    }
+
+
+def _describe_job_models(job: JobBase) -> Json:
+    """The schemas of a job type's parameters and result, whose names begin with the job type."""
+    reference = REFERENCE.format(model=_prefix(job) + "{model}")
+    parameters = job.parameters.model_json_schema(ref_template=reference)
+    result = job.result_model().model_json_schema(ref_template=reference, mode="serialization")
+    shared = parameters.pop("$defs", {}) | result.pop("$defs", {})
+    named = shared | {"Parameters": parameters, "Result": result}
+    return {_prefix(job) + name: schema for name, schema in named.items()}
+
+
+def _prefix(job: JobBase) -> str:
+    return "".join(word.title() for word in job.job_type.split("_"))

@@ -101,6 +101,12 @@ TASK_STATUS = Parameter(
 INCLUDE_RESULTS = Parameter(
     "include", "query", enumerate_values(["results"]), "`results`: what each task returned"
 )
+INCLUDE_STAGE_RESULTS = Parameter(
+    "include",
+    "query",
+    enumerate_values(["stage_results"]),
+    "`stage_results`: the results of stages with a single task",
+)
 AFTER_EVENT = Parameter(
     "after",
     "query",
