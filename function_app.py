@@ -1,16 +1,16 @@
-"""The composition root: settings -> adapters -> machine -> triggers. Nobody imports it."""
+"""The composition root: settings -> adapters -> machine -> triggers. No module imports it."""
 # ruff: noqa: E402
 
 import gc
 import logging
 import sys
 
-# What imports make is for good. Looking through it for garbage took a tenth of a cold start, and
-# would take every full collection later 12 ms.
+# Imported objects stay until the process ends. Do not search them for garbage, neither now nor in
+# later collections (gc.freeze below): docs/performance.md, "Cold start".
 gc.disable()
 
-# The worker's event loop waits for a thread that computes after every system call: 5 ms by default.
-# With 200 pollers the 99th percentile of a status fell from 2,850 to 436 ms.
+# After a system call the event loop waits for a computing thread to give up the GIL. The default of
+# 5 ms delays every response when many clients poll: docs/performance.md.
 sys.setswitchinterval(0.0005)
 
 from typing import TYPE_CHECKING

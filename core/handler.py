@@ -23,6 +23,10 @@ class Progress(Protocol):
         """Make sure now that the task is still ours. Raises TaskLost."""
 
 
+Report = Callable[[float, str], None]
+"""Takes the progress of some work, as a fraction from 0 to 1, and a message."""
+
+
 @dataclass(frozen=True)
 class TaskContext:
     """What a handler may use besides its parameters."""

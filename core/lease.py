@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -78,10 +79,9 @@ class Leases:
                     self._work.clear()
 
     def _beat(self) -> None:
-        pause = threading.Event()
         while True:
             self._work.wait()
-            pause.wait(self._every)
+            time.sleep(self._every)
             with self._lock:
                 held = list(self._held.values())
             if held:

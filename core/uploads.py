@@ -1,4 +1,4 @@
-"""Uploads: who may send which file, straight to storage."""
+"""Uploads: signed URLs with which clients send files straight to storage."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,19 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from core.errors import BlobNotFound
 from core.models import BlobName, BlobRef, ContainerName, Record
 from core.ports import BlobStore
+from core.sidecars import APPENDED, REPLACED
 
 RASTERS = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".png", ".img", ".nc")
-SIDECARS = (
-    ".aux.xml", ".aux", ".msk", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".tiffw", ".pgw", ".pngw",
-    ".j2w", ".jp2w", ".igw", ".rrd", ".ige", ".hdr",
-)  # fmt: skip
 MAX_UPLOAD_BYTES = 128 * 2**30
 BLOCK_BYTES = 8 * 2**20
 MIN_BYTES_PER_SECOND = 2**20
 
 
 class UploadRequest(BaseModel):
-    """A file that someone wants to send."""
+    """A file to upload."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,28 +25,28 @@ class UploadRequest(BaseModel):
     content_md5: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9+/]{22}==$",
-        description="Base64 of the MD5; the same bytes are not asked for twice",
+        description="Base64 of the MD5; the upload is skipped if the blob has the same content",
     )
 
     @field_validator("name")
     @classmethod
     def _is_raster(cls, value: str) -> str:
         if value != value.strip():
-            raise ValueError("a raster's name neither begins nor ends with a space")
-        if not value.lower().endswith(RASTERS + SIDECARS):
+            raise ValueError("the name must not begin or end with a space")
+        if not value.lower().endswith((*RASTERS, *APPENDED, *REPLACED)):
             raise ValueError(
-                f"a raster's name ends in {', '.join(RASTERS)},"
-                " or in what the files beside it end in, such as .aux.xml and .tfw"
+                f"the name must end in {', '.join(RASTERS)},"
+                " or in the ending of a sidecar, such as .aux.xml or .tfw"
             )
         return value
 
 
 class Upload(Record):
-    """Where to send the file: PUT it, or its blocks and then their list.
+    """Where to send the file: PUT it, or PUT its blocks and then their list.
 
-    Blocks need ids of the sender's own, for two who send to one name at once would mix theirs.
-    Without `upload_url` the same bytes are there already. The address can write this one blob,
-    read nothing, and must be kept from others while it lasts.
+    Use random block ids: the blocks of two clients that upload to one name at once would mix
+    otherwise. Without `upload_url` the blob already has this content. Whoever has the URL can write
+    this one blob until it expires, so keep it secret.
     """
 
     container_name: ContainerName
@@ -61,7 +58,7 @@ class Upload(Record):
 
 
 def grant_upload(blobs: BlobStore, container: str, request: UploadRequest) -> Upload:
-    """An address that can write this one blob, unless it holds those bytes already."""
+    """A URL that can write this one blob, unless the blob already has the content."""
     ref = BlobRef(container=container, name=request.name)
     if _is_there(blobs, ref, request):
         return Upload(

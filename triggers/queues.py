@@ -1,11 +1,11 @@
-"""Service Bus queues: job and task messages, and what ended in their dead-letter queues.
+"""Service Bus triggers: job messages, task messages, and their dead-letter queues.
 
-A function that returns completes its message; one that raises gets it again.
+A function that returns completes its message; after an exception the message is delivered again.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import List  # noqa: UP035 - what Azure's worker looks for in a batch function
+from typing import List  # noqa: UP035  the worker requires typing.List in a batch function
 
 import azure.functions as func
 from pydantic import ValidationError
@@ -28,17 +28,17 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
 
     @bp.service_bus_queue_trigger("message", CONNECTION, JOBS)
     def process_job(message: func.ServiceBusMessage) -> None:
-        hint = _read(machine, message, JobMessage)
+        hint = _read(machine, "jobs", message, JobMessage)
         if isinstance(hint, JobMessage):
             machine.process_job_message(hint)
 
     @bp.service_bus_queue_trigger("message", CONNECTION, TASKS)
     def process_task(message: func.ServiceBusMessage) -> None:
-        machine.process_tasks(_task_hints(machine, [message]))
+        machine.process_tasks(_task_hints(machine, "tasks", [message]))
 
     @bp.service_bus_queue_trigger("messages", CONNECTION, QUICK_TASKS, cardinality="many")
     def process_quick_tasks(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        machine.process_tasks(_task_hints(machine, messages))
+        machine.process_tasks(_task_hints(machine, "quick-tasks", messages))
 
     @bp.service_bus_queue_trigger("message", CONNECTION, JOBS + DEAD)
     def record_dead_job(message: func.ServiceBusMessage) -> None:
@@ -56,21 +56,21 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
 
 
 def _task_hints(
-    machine: CoreMachine, messages: Sequence[func.ServiceBusMessage]
+    machine: CoreMachine, queue: str, messages: Sequence[func.ServiceBusMessage]
 ) -> list[TaskMessage]:
-    hints = [_read(machine, message, TaskMessage) for message in messages]
+    hints = [_read(machine, queue, message, TaskMessage) for message in messages]
     return [hint for hint in hints if isinstance(hint, TaskMessage)]
 
 
 def _read(
-    machine: CoreMachine, message: func.ServiceBusMessage, model: type[Record]
+    machine: CoreMachine, queue: str, message: func.ServiceBusMessage, model: type[Record]
 ) -> Record | None:
-    """The hint in a message. One that nobody can read is kept, and not tried again."""
+    """Parse a message. An invalid one is stored as a dead letter and not delivered again."""
     try:
         return model.model_validate_json(message.get_body())
     except ValidationError as error:
-        reason = f"unreadable: {error.error_count()} errors, first {error.errors()[0]['msg']}"
-        machine.record_dead_letter(_letter(model.__name__, message, reason))
+        reason = f"invalid message: {error.errors()[0]['msg']}"
+        machine.record_dead_letter(_letter(queue, message, reason))
         return None
 
 
@@ -79,7 +79,7 @@ def _letter(queue: str, message: func.ServiceBusMessage, reason: str | None = No
     why = message.application_properties or {}
     return DeadLetter(
         queue=queue,
-        # Only the sequence number is the broker's: messages of ours have no id of their own.
+        # The product sets no message ids; the broker's sequence number is unique within a queue.
         message_id=message.message_id or f"number {message.sequence_number}",
         reason=reason or why.get("DeadLetterReason"),
         description=why.get("DeadLetterErrorDescription"),
@@ -89,11 +89,11 @@ def _letter(queue: str, message: func.ServiceBusMessage, reason: str | None = No
 
 
 def _ids(body: str) -> dict[str, str | None]:
-    """The ids in a message, where it can be read."""
+    """The ids in a message; none if it is invalid."""
     for model in (JobMessage, TaskMessage):
         try:
             hint = model.model_validate_json(body)
         except ValidationError:
             continue
-        return {key: str(value) for key, value in hint.model_dump().items() if key.endswith("_id")}
+        return dict(hint.model_dump(include={"job_id", "task_id"}))
     return {}

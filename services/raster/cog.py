@@ -1,7 +1,6 @@
 """From a source raster to a COG file: view, warp, write, check."""
 
 import hashlib
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import rasterio
 from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
+from core.handler import Report
 from services.raster import decode_once, gdal, nodata, profiles, writer
 from services.raster.antimeridian import normalize_longitudes
 from services.raster.crs import dataset_crs, describe_crs, parse_crs
@@ -31,8 +31,6 @@ from services.raster.source import Source, open_source
 from services.raster.source_georeference import read_source_crs
 from services.raster.vrt import Band, Mask, Palette, View, alpha_top
 from services.raster.warp import Warp, warp
-
-Report = Callable[[float, str], None]
 
 IN_MEMORY_BYTES = 32 * 2**20
 """Rasters up to this size, decoded, may be warped in memory."""

@@ -7,9 +7,9 @@ only decodes from its first row) and in NetCDF chunks and strips as large as the
 import rasterio
 from rasterio.windows import Window
 
+from core.handler import Report
 from services.raster import gdal, nodata
 from services.raster.profiles import BLOCK
-from services.raster.progress import Report
 from services.raster.source import Source
 
 _COSTLY_DRIVERS = ("JP2OpenJPEG", "PNG", "netCDF")

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable
 
 from core.errors import TaskFailed
+from core.handler import Report
 from services.raster import (
     bit_depth,
     gdal,
@@ -30,8 +30,6 @@ from services.raster.model import (
 from services.raster.raster_type import Detection
 from services.raster.source import Source, open_source
 from services.raster.source_georeference import locate_source, read_extent
-
-Report = Callable[[float, str], None]
 
 _SAMPLED_BANDS = 8
 _SPECTRAL = re.compile("band|wavelength|channel|spectral", re.IGNORECASE)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
-Report = Callable[[float, str], None]
+from core.handler import Report
 
 _EVERY_SECONDS = 0.5
 # A COG reads its pixels once for itself and once for its overviews, which are a third more.

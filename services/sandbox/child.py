@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from core.errors import TaskFailed
+from core.handler import Report
 from services.sandbox import landlock
 
 Request = TypeVar("Request", bound=BaseModel)
 Result = TypeVar("Result", bound=BaseModel)
-Report = Callable[[float, str], None]
 Function = Callable[[Request, Report], Result]
 """A function that runs in the child. Its first parameter is named `request`."""
 logger = logging.getLogger(__name__)

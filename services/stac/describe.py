@@ -1,15 +1,12 @@
 """What the child process does: look at the COGs, write the item and its collection."""
 
-from collections.abc import Callable
-
+from core.handler import Report
 from services.stac.collection import build_collection
 from services.stac.item import MAIN_ASSET, build_item
 from services.stac.map_links import titiler_urls
 from services.stac.model import Described, DescribeRaster
 from services.stac.rendering import renderings
 from services.stac.scan import scan_cog
-
-Report = Callable[[float, str], None]
 
 
 def describe_raster(request: DescribeRaster, report: Report) -> Described:

@@ -1,23 +1,14 @@
-"""Files beside a raster that belong to it by name: GDAL's, and nothing else in its folder."""
+"""The sidecars of a raster in storage: blobs in its folder that belong to it by their names."""
 
 from pathlib import PurePosixPath
 
 from core.models import BlobRef
 from core.ports import BlobStore
-
-APPENDED = (".aux.xml", ".msk", ".ovr", ".msk.ovr")
-REPLACED = (
-    ".prj", ".wld", ".tfw", ".tifw", ".tiffw", ".pgw", ".pngw", ".jgw", ".j2w", ".jp2w", ".hdr",
-    ".rrd", ".ige", ".aux",
-)  # fmt: skip
+from core.sidecars import APPENDED, REPLACED
 
 
 def find_sidecars(blobs: BlobStore, source: BlobRef) -> dict[str, str]:
-    """The sidecars that lie beside a blob, with their ETags.
-
-    World files and projections: https://gdal.org/en/stable/drivers/raster/wld.html; masks and
-    overviews: https://gdal.org/en/stable/development/rfc/rfc15_nodatabitmask.html
-    """
+    """The sidecars of a blob, by name, with their ETags."""
     suffix = PurePosixPath(source.name).suffix
     stem = source.name.removesuffix(suffix)
     appended = {suffix + ending for ending in APPENDED}

@@ -1,0 +1,15 @@
+"""The client's list of sidecars, which cannot import the product's, agrees with it."""
+
+from core.sidecars import APPENDED, REPLACED
+from core.uploads import RASTERS
+from geolathe.upload import sidecar_names
+
+
+def test_the_client_uploads_exactly_the_sidecars_that_the_product_reads():
+    found = set()
+    for suffix in RASTERS:
+        appended = {f"a{suffix}{ending}" for ending in APPENDED}
+        names = sidecar_names(f"a{suffix}")
+        assert appended <= names
+        found |= {name.removeprefix("a") for name in names - appended}
+    assert found == set(REPLACED)
