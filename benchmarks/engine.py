@@ -45,7 +45,7 @@ from local.steps import Report
 
 WORKERS = 8
 SMALL = 100
-OURS = "geolathe"
+NAME = "geolathe"
 FAN = """
 SELECT extract(epoch FROM s.created_at), extract(epoch FROM s.finished_at),
        extract(epoch FROM min(t.started_at)), extract(epoch FROM n.created_at - s.finished_at)
@@ -174,11 +174,11 @@ class Bench:
     def _run_geolathe(self, environment: Environment) -> None:
         measure_chain(environment, WORKERS)
         url, jobs = environment.database_url, self._options.hops
-        self._add(OURS, {"tasks": SMALL, "jobs": jobs}, lambda: measure_hops(environment, jobs))
+        self._add(NAME, {"tasks": SMALL, "jobs": jobs}, lambda: measure_hops(environment, jobs))
         for size in self._options.sizes:
-            self._add(OURS, {"tasks": size}, partial(measure_chain, environment, size))
+            self._add(NAME, {"tasks": size}, partial(measure_chain, environment, size))
         for size in self._options.sizes:
-            self._add(f"{OURS}, state alone", {"tasks": size}, partial(measure_state, url, size))
+            self._add(f"{NAME}, state alone", {"tasks": size}, partial(measure_state, url, size))
 
     def _run_peers(self, cluster: Cluster) -> None:
         if self._options.quick and not are_installed():

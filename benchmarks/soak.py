@@ -107,7 +107,7 @@ class Observer:
         levels["scratch folder", "MB"] = _bytes_below(self._scratch) / MB
         dead, living = (sum(table[place] for table in tables) for place in (4, 3))
         # Autovacuum runs when a fifth of a table is dead.
-        levels["dead rows beside living", "%"] = 100 * dead / living
+        levels["dead rows per live row", "%"] = 100 * dead / living
         levels["open jobs", "jobs"] = still_open
         stock: dict[tuple[str, str], float] = {}
         for name, table_bytes, index_bytes, live, _ in tables:

@@ -39,7 +39,7 @@ def _run_pgbench(database_url: str, clients: int, seconds: int) -> str:
     postgres = find_postgres()
     if postgres is None or not postgres.program("pgbench").exists():
         raise LocalError(
-            "there is no pgbench beside PostgreSQL", hint="install its contrib package"
+            "pgbench is not installed with PostgreSQL", hint="install its contrib package"
         )
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "update.sql"
