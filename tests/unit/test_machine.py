@@ -513,7 +513,7 @@ def test_messages_and_log_records_carry_the_correlation_id(caplog, monkeypatch):
 
     class SeenBus(MemoryBus):
         def send_jobs(self, messages, due=None):
-            super().send_jobs(seen.extend(messages := list(messages)) or messages, due)
+            return super().send_jobs(seen.extend(messages := list(messages)) or messages, due)
 
         def send_tasks(self, messages, due=None):
             super().send_tasks(seen.extend(messages := list(messages)) or messages, due)
