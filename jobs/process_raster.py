@@ -1,5 +1,6 @@
 """process_raster: one raster in; a COG for each tier, one STAC item and a map link out."""
 
+import math
 import re
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -22,6 +23,7 @@ from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_m
 from services.raster.crs_text import check_crs_text
 from services.raster.model import (
     Cog,
+    NodataChoice,
     RasterFacts,
     RasterType,
     RasterTypeChoice,
@@ -59,6 +61,33 @@ def _timestamp(value: object) -> object:
     return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
 
 
+def _nodata(value: object) -> object:
+    """One value or a list of values, each a number or "nan"."""
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("nodata must have at least one value")
+        return tuple(_nodata_value(part) for part in value)
+    return None if value is None else _nodata_value(value)
+
+
+def _nodata_value(value: object) -> int | float | str:
+    if isinstance(value, str) and value.strip().lower() == "nan":
+        return "nan"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError('nodata must be a number, "nan", or a list of these')
+    try:
+        number = value if isinstance(value, int) else float(value)
+    except ValueError:
+        raise ValueError(
+            f'nodata must be a number, "nan", or a list of these, not {value!r}'
+        ) from None
+    if math.isnan(number):
+        return "nan"
+    if math.isinf(number) or abs(number) > 2**1023:
+        raise ValueError("nodata must be a finite number or nan")
+    return number
+
+
 def _folder(value: str) -> str:
     BlobRef(container="any", name=value.strip("/"))
     return value.strip("/")
@@ -93,6 +122,9 @@ class Parameters(BaseModel):
     item_id: StacId | None = Field(None, description="the STAC item; made from the name if absent")
     output_folder: Annotated[str, AfterValidator(_folder)] | None = Field(
         None, description="the folder of the COG in the silver container"
+    )
+    nodata: Annotated[NodataChoice, BeforeValidator(_nodata)] = Field(
+        None, description='nodata instead of the file\'s: a number, "nan", or one of these per band'
     )
     subdataset: str | None = Field(
         None, min_length=1, description="the variable of a NetCDF file that has several"
@@ -267,6 +299,7 @@ class ProcessRaster(JobBase):
             target_crs=params.target_crs,
             strict_mode=params.strict_mode,
             subdataset=params.subdataset,
+            nodata=params.nodata,
         )
 
     @stage(create_cog)

@@ -1,4 +1,4 @@
-"""Whether the data type is wider than its values need."""
+"""Advice on data types that are wider than the values need."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _SMALLER = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 
 
 def check(dtype: str, samples: Sequence[Sample]) -> BitDepth:
-    """Advice on a smaller type. Judged on the samples, so it is advice and no more."""
+    """Name the smallest type that holds the sampled values. Other pixels may need a wider one."""
     kind = np.dtype(dtype)
     values = np.concatenate([sample.values[sample.valid].ravel() for sample in samples])
     if values.size == 0 or kind.kind == "c":
@@ -23,13 +23,13 @@ def check(dtype: str, samples: Sequence[Sample]) -> BitDepth:
     return BitDepth(
         efficient=False,
         current_dtype=dtype,
-        advice=f"the sampled values fit {smaller}: {saved:.0%} less to store and to send",
+        advice=f"the sampled values fit {smaller}, which needs {saved:.0%} less storage",
     )
 
 
 def _smallest(values: np.ndarray, kind: np.dtype) -> str | None:
-    """The smallest type that holds the values. None when it is the present one."""
-    low, high = float(values.min()), float(values.max())
+    """The smallest type that holds the values, or None if it is the present one."""
+    low, high = values.min().item(), values.max().item()
     if kind.kind == "f" and not np.all(values == np.round(values)):
         return "float32" if kind.itemsize > 4 else None
     for name in _SMALLER:

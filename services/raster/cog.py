@@ -15,7 +15,7 @@ from core.handler import Report
 from services.raster import decode_once, gdal, nodata, profiles, writer
 from services.raster.antimeridian import normalize_longitudes
 from services.raster.crs import dataset_crs, describe_crs, parse_crs
-from services.raster.georeference import geographic_extent, read_georeference
+from services.raster.georeference import Georeference, geographic_extent, read_georeference
 from services.raster.grid import Grid, grid_for
 from services.raster.model import (
     CogSettings,
@@ -32,6 +32,7 @@ from services.raster.source_georeference import read_source_crs
 from services.raster.vrt import Band, Mask, Palette, View, alpha_top
 from services.raster.warp import Warp, warp
 
+_WIDE_INTEGERS = ("uint32", "int32", "uint64", "int64")
 IN_MEMORY_BYTES = 32 * 2**20
 """Rasters up to this size, decoded, may be warped in memory."""
 
@@ -105,7 +106,7 @@ def plan(source: Source, request: MakeCog) -> Plan:
     settings = profiles.settings(
         request.tier, kind, dtype, source.dataset.count, palette=known.has_palette
     )
-    view = replace(_view(source, request, grid), georeference=where, roll=roll)
+    view = _view(source, request, grid, where, roll)
     return Plan(
         name=source.name,
         dtype=dtype,
@@ -123,8 +124,10 @@ def stored_dtype(dtype: str, *, palette: bool) -> str:
     return "uint8" if palette and dtype == "int8" else dtype
 
 
-def _view(source: Source, request: MakeCog, grid: Grid) -> View:
-    """The source as it was understood."""
+def _view(
+    source: Source, request: MakeCog, grid: Grid, georeference: Georeference, roll: int
+) -> View:
+    """The source as the inspection found it."""
     known = request.facts
     bands = _bands(source, request)
     common, mask = _validity(source, request, bands, grid)
@@ -134,12 +137,13 @@ def _view(source: Source, request: MakeCog, grid: Grid) -> View:
         tags["AREA_OR_POINT"] = "Point"
     return View(
         path=source.path,
-        georeference=read_georeference(source.dataset, grid.crs),
+        georeference=georeference,
         dtype=stored_dtype(source.dtype, palette=known.has_palette),
         bands=[band for band in bands if not (alpha and band.color == "alpha")],
         nodata=common,
         mask=mask,
         tags=tags,
+        roll=roll,
     )
 
 
@@ -170,21 +174,24 @@ def _palette(source: Source) -> Palette | None:
 def _validity(
     source: Source, request: MakeCog, bands: list[Band], grid: Grid
 ) -> tuple[float | None, Mask | None]:
-    """The nodata value of the view, or its mask; neither where every pixel is valid."""
+    """The nodata value of the view, or its mask; neither if every pixel is valid."""
     validity = request.facts.validity
+    dtype = stored_dtype(source.dtype, palette=request.facts.has_palette)
+    value = nodata.common([band.nodata for band in bands], dtype)
     form: Literal["mask", "alpha"] = "alpha" if grid.warped else "mask"
     if validity == "alpha":
         alpha = next(band for band in bands if band.color == "alpha")
         return None, Mask((str(alpha.source),), "alpha", opaque=request.facts.alpha_opaque)
     if validity == "mask":
         return None, Mask(("mask,1",), form)
-    # JPEG's errors turn a nodata value into specks: what is empty goes into a mask.
-    if validity == "nodata" and request.tier is Tier.VISUALIZATION:
-        return None, Mask(tuple(f"mask,{band.source}" for band in bands), form)
-    if validity == "all" and not grid.resampled:
+    # JPEG changes values, so pixels would no longer equal nodata. The warp compares in float32.
+    lossy, coarse = request.tier is Tier.VISUALIZATION, grid.warped and dtype in _WIDE_INTEGERS
+    if validity == "nodata" and (lossy or coarse):
+        masks = tuple(f"mask,{number}" for number in range(1, len(bands) + 1))
+        return None, Mask(masks, form, nodata=value)
+    if validity == "all" and not grid.resampled and np.dtype(dtype).kind in "iu":
         return None, None
-    dtype = stored_dtype(source.dtype, palette=request.facts.has_palette)
-    return nodata.common([band.nodata for band in bands], dtype), None
+    return value, None
 
 
 def _make(plan: Plan, request: MakeCog, folder: Path, report: Report, stack: ExitStack) -> MadeCog:
@@ -232,24 +239,28 @@ def _scratch(folder: Path, name: str, in_memory: bool, stack: ExitStack) -> str:
 
 
 def _settled(view: View, plan: Plan) -> View:
-    """Only bands whose nodata differs from the view's are rewritten."""
+    """The view in which only bands whose nodata differs from the view's are rewritten."""
+    value = view.mask.nodata if view.mask else view.nodata
     bands = [
-        replace(band, nodata=None if _keeps(band, view, plan.dtype) else band.nodata)
+        replace(band, nodata=None if _keeps(band, value, plan.dtype) else band.nodata)
         for band in view.bands
     ]
     return replace(view, bands=bands)
 
 
-def _keeps(band: Band, view: View, dtype: str) -> bool:
-    if band.nodata is None or view.nodata is None or not nodata.fits(band.nodata, dtype):
+def _keeps(band: Band, value: float | None, dtype: str) -> bool:
+    if band.nodata is None or value is None or not nodata.fits(band.nodata, dtype):
         return True
-    return nodata.equal(band.nodata, view.nodata)
+    return nodata.equal(band.nodata, value)
 
 
 def _warped(plan: Plan, scratch: str, progress: Stretch) -> View:
     """Warp, and return the view over the result."""
     view = _settled(plan.view, plan)
-    alpha = plan.footprint or view.mask is not None
+    value = view.nodata
+    if view.mask and plan.dtype in _WIDE_INTEGERS:
+        value = view.mask.nodata
+    alpha = value is None and (plan.footprint or view.mask is not None)
     top = alpha_top(plan.dtype)
     if view.mask and view.mask.sources[0].isdigit():
         top = int(np.iinfo(plan.dtype).max) if np.dtype(plan.dtype).kind in "ui" else 1
@@ -263,15 +274,16 @@ def _warped(plan: Plan, scratch: str, progress: Stretch) -> View:
         resampling=plan.settings.reproject_resampling if plan.grid.resampled else "nearest",
         unified=plan.unified,
         interleave=plan.settings.interleave,
+        nodata=value,
     )
     with progress.watching_file(scratch, plan.decoded_bytes):
         warp(job)
     gdal.give_back_memory()
-    return _over(scratch, view, plan, alpha)
+    return _over(scratch, replace(view, nodata=value), plan, alpha)
 
 
 def _over(scratch: str, view: View, plan: Plan, alpha: bool) -> View:
-    """The same bands over the warped file, whose last band says what is valid."""
+    """The same bands over the warped file, whose last band holds the validity if `alpha`."""
     last = len(view.bands) + 1
     bands = [replace(band, source=n, nodata=None) for n, band in enumerate(view.bands, 1)]
     mask = None

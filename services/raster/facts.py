@@ -1,4 +1,4 @@
-"""The facts of a raster, read from its header and from samples of its pixels."""
+"""Inspection of a source raster: its header and samples of its pixels."""
 
 import math
 import re
@@ -22,6 +22,7 @@ from services.raster.model import (
     DetectedType,
     InspectionOptions,
     InspectRaster,
+    Nodata,
     RasterFacts,
     RasterType,
     Tier,
@@ -47,7 +48,7 @@ _NEEDS = {
 
 
 def inspect(request: InspectRaster, report: Report) -> RasterFacts:
-    """Read the facts. Raises TaskFailed for what can never become a good COG."""
+    """Return the facts of a raster. Raises TaskFailed if no good COG can be made of it."""
     options = request.options
     with (
         gdal.environment(request.path, sidecars=bool(options.sidecars)),
@@ -69,7 +70,11 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     globe = read_extent(where, source, findings)
     _check_target(options)
     bands = _bands_to_sample(source)
-    sampled = samples.read(source, bands)
+    values = _nodata_values(options, source, findings)
+    sampled = samples.read_samples(source, bands, [values[band - 1] for band in bands])
+    fill = _find_fill(source, sampled, findings)
+    if fill:
+        sampled = [sample.without(fill.value) for sample in sampled]
     found = raster_type.detect(_layout(source), sampled)
     applied = _applied_type(options, found, source, findings)
     depth = _bit_depth(source, sampled, findings)
@@ -87,9 +92,10 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         dtype=source.dtype,
         shape=(source.dataset.height, source.dataset.width),
         decoded_bytes=source.decoded_bytes,
-        bands=_bands(source, found, findings),
-        nodata=nodata.as_json(_nodata(source)),
-        validity=_validity(source, found),
+        bands=tuple(_band(source, found, index, value) for index, value in enumerate(values, 1)),
+        nodata=nodata.as_json(next((v for v in values if v is not None), None)),
+        validity=_find_validity(options, source, found, values, findings),
+        suspected_nodata=nodata.as_json(fill.value) if fill else None,
         alpha_opaque=found.opaque,
         has_palette=has_palette(source),
         source_crs=describe_crs(where.crs),
@@ -120,7 +126,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
 
 
 def _check_target(options: InspectionOptions) -> None:
-    """An impossible target is known before the long work begins."""
+    """Refuse an unusable target CRS before the long work begins."""
     if options.target_crs != "native":
         target = parse_crs(options.target_crs, "target_crs")
         if not is_earth(target):
@@ -146,7 +152,7 @@ def _layout(source: Source) -> raster_type.Layout:
 
 
 def _is_series(source: Source) -> bool:
-    """Whether the bands of a NetCDF variable are times or levels, not parts of the spectrum."""
+    """Whether the bands of a NetCDF variable are times or levels rather than spectral bands."""
     dimensions = source.dataset.tags().get("NETCDF_DIM_EXTRA", "").strip("{}")
     return bool(dimensions) and not _SPECTRAL.search(dimensions)
 
@@ -199,23 +205,81 @@ def _tiers(
     return tuple(tier for tier in Tier if tier not in refused), refused
 
 
-def _bands(source: Source, found: Detection, findings: Findings) -> tuple[BandFacts, ...]:
-    dataset = source.dataset
-    for index, value in enumerate(dataset.nodatavals, 1):
+def _nodata_values(
+    options: InspectionOptions, source: Source, findings: Findings
+) -> tuple[float | None, ...]:
+    """The nodata value of each band: the caller's or the file's, as its data type holds it."""
+    if options.nodata is not None:
+        values = _given_nodata(options.nodata, source)
+    else:
+        values = _declared_nodata(source, findings)
+    if len({str(value) for value in values}) > 1:
+        findings.warn(
+            "NODATA_INCONSISTENT",
+            f"{source.name} has different nodata values per band; the COG has one for all bands",
+        )
+    return values
+
+
+def _given_nodata(given: Nodata | tuple[Nodata, ...], source: Source) -> tuple[float | None, ...]:
+    count = source.dataset.count
+    values = given if isinstance(given, tuple) else (given,) * count
+    if len(values) != count:
+        raise TaskFailed(
+            "NODATA_BAND_COUNT",
+            f"nodata lists {len(values)} values, but {source.name} has {count} band(s): "
+            "give one value for all bands, or one per band",
+        )
+    for value in values:
+        if not nodata.fits(float(value) if isinstance(value, str) else value, source.dtype):
+            raise TaskFailed(
+                "NODATA_OUT_OF_RANGE",
+                f"nodata {value} does not fit {source.dtype}, the data type of {source.name}: "
+                "give a value that its pixels can hold",
+            )
+    numbers = [nodata.from_json(value) for value in values]
+    return tuple(nodata.in_dtype(v, source.dtype) for v in numbers if v is not None)
+
+
+def _declared_nodata(source: Source, findings: Findings) -> tuple[float | None, ...]:
+    values: list[float | None] = []
+    for index, value in enumerate(source.dataset.nodatavals, 1):
         if value is not None and not nodata.fits(value, source.dtype):
             findings.warn(
                 "NODATA_OUT_OF_RANGE",
-                f"{source.name}, band {index}: nodata {value:g} is no {source.dtype}, left out",
+                f"{source.name}, band {index}: nodata {value:g} does not fit {source.dtype}; "
+                "ignored. Set the parameter nodata if another value marks empty pixels",
             )
-    if len({str(value) for value in dataset.nodatavals}) > 1:
+            value = None
+        values.append(None if value is None else nodata.in_dtype(value, source.dtype))
+    return tuple(values)
+
+
+def _find_fill(
+    source: Source, sampled: list[samples.Sample], findings: Findings
+) -> nodata.Fill | None:
+    """A fill value that nothing declares, and warnings about it or about an empty raster."""
+    if not any(sample.valid.any() for sample in sampled):
         findings.warn(
-            "NODATA_INCONSISTENT",
-            f"{source.name} has a nodata value for each band: the COG has one for all",
+            "NO_VALID_PIXELS",
+            f"{source.name}: none of the sampled pixels is valid. Check its nodata value, or set "
+            "the parameter nodata",
         )
-    return tuple(_band(source, found, index) for index in range(1, dataset.count + 1))
+        return None
+    if source.alpha_band or source.has_mask_band or has_palette(source):
+        return None
+    fill = nodata.find_undeclared_fill(sampled)
+    if fill:
+        findings.warn(
+            "NODATA_SUSPECTED",
+            f"{source.name}: {fill.value:.7g} fills {fill.share:.1%} of the pixels and the border, "
+            f"but is not declared as nodata. If it marks empty pixels, set nodata to "
+            f"{fill.value:.7g}; otherwise nothing has to be done",
+        )
+    return fill
 
 
-def _band(source: Source, found: Detection, index: int) -> BandFacts:
+def _band(source: Source, found: Detection, index: int, value: float | None) -> BandFacts:
     dataset = source.dataset
     color = dataset.colorinterp[index - 1].name
     if color == "alpha" and found.alpha_band != index:
@@ -228,26 +292,37 @@ def _band(source: Source, found: Detection, index: int) -> BandFacts:
         unit=dataset.units[index - 1] or None,
         scale=_number(dataset.scales[index - 1], 1.0),
         offset=_number(dataset.offsets[index - 1], 0.0),
-        nodata=nodata.as_json(dataset.nodatavals[index - 1]),
+        nodata=nodata.as_json(value),
     )
 
 
 def _number(value: float, otherwise: float) -> float:
-    """A scale or offset; the one that changes nothing where the file's is not a number."""
+    """The scale or offset, or the neutral value if it is not finite."""
     return value if math.isfinite(value) else otherwise
 
 
-def _nodata(source: Source) -> float | None:
-    usable = [v for v in source.dataset.nodatavals if v is not None]
-    return next((v for v in usable if nodata.fits(v, source.dtype)), None)
-
-
-def _validity(source: Source, found: Detection) -> Validity:
+def _find_validity(
+    options: InspectionOptions,
+    source: Source,
+    found: Detection,
+    values: tuple[float | None, ...],
+    findings: Findings,
+) -> Validity:
+    """What separates valid pixels. A mask band precedes nodata, as in GDAL, unless it is given."""
     if found.alpha_band:
+        if options.nodata is not None:
+            findings.warn(
+                "NODATA_IGNORED",
+                f"{source.name} has an alpha band, which decides instead of the parameter nodata",
+            )
         return "alpha"
+    if source.has_mask_band and options.nodata is None:
+        return "mask"
     if source.has_mask_band:
-        return "mask"  # as GDAL has it: a mask goes before a nodata value
-    return "all" if _nodata(source) is None else "nodata"
+        findings.warn(
+            "MASK_IGNORED", f"{source.name}: its mask was ignored because nodata was given"
+        )
+    return "all" if all(value is None for value in values) else "nodata"
 
 
 _LOST = ("STATISTICS_", "OVR_", "OVERVIEW_", "NETCDF_", "TIFFTAG_", "XML_", "NC_GLOBAL#")
@@ -256,7 +331,7 @@ _MOST_TAGS = 100
 
 
 def kept_tags(source: Source) -> dict[str, str]:
-    """The file's own findings, without those that speak of the file and not of the picture."""
+    """The file's tags, without those about the file's own encoding."""
     tags = {
         key: value
         for key, value in sorted(source.dataset.tags().items())

@@ -1,4 +1,4 @@
-"""Warnings that come up while a raster is looked at."""
+"""Warnings collected during the inspection of a raster."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,17 @@ from services.raster.model import RasterWarning
 
 @dataclass
 class Findings:
-    """Warnings as they come up. In strict mode the grave ones are errors."""
+    """The warnings so far. In strict mode the serious ones are errors."""
 
     strict: bool
     warnings: list[RasterWarning]
 
     def warn(self, code: str, message: str) -> None:
+        """Add a warning."""
         self.warnings.append(RasterWarning(code=code, message=message))
 
     def warn_or_fail(self, code: str, message: str) -> None:
+        """Add a warning. Raises TaskFailed in strict mode."""
         if self.strict:
             raise TaskFailed(code, f"{message} (strict_mode)")
         self.warn(code, message)

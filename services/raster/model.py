@@ -12,13 +12,15 @@ from pydantic import Field
 from core.models import BlobRef, Record
 
 Bounds = tuple[float, float, float, float]
-Nodata = float | Literal["nan", "inf", "-inf"]
+Nodata = int | float | Literal["nan", "inf", "-inf"]
+NodataChoice = Nodata | tuple[Nodata, ...] | None
+"""One nodata value for all bands, or one per band. None: the file's own."""
 Validity = Literal["all", "nodata", "mask", "alpha"]
-"""What tells valid pixels from others."""
+"""What separates valid pixels from others."""
 
 
 class RasterType(StrEnum):
-    """What the pixels mean. It decides resampling, compression and rendering."""
+    """The meaning of the pixels. It determines resampling, compression and rendering."""
 
     RGB = "rgb"
     RGBA = "rgba"
@@ -31,7 +33,7 @@ class RasterType(StrEnum):
 
 
 class Tier(StrEnum):
-    """What a COG is for."""
+    """The use a COG is made for."""
 
     VISUALIZATION = "visualization"
     ANALYSIS = "analysis"
@@ -56,6 +58,8 @@ class InspectionOptions(Record):
     target_crs: str = "EPSG:4326"
     strict_mode: bool = False
     subdataset: str | None = None
+    nodata: NodataChoice = None
+    """Used instead of the file's nodata values."""
 
 
 class RasterWarning(Record):
@@ -76,7 +80,7 @@ class CogSettings(Record):
 
 
 class DetectedType(Record):
-    """The type that the pixels show, and the type that the work goes by."""
+    """The type the pixels look like, and the type that is used."""
 
     detected_type: RasterType
     confidence: Literal["VERY_HIGH", "HIGH", "MEDIUM", "LOW"]
@@ -100,16 +104,17 @@ class BandFacts(Record):
     index: int
     dtype: str
     color: str
-    """GDAL's colour interpretation, mended: a near infrared tagged alpha reads "nir"."""
+    """GDAL's colour interpretation, except that near infrared tagged as alpha is "nir"."""
     description: str | None = None
     unit: str | None = None
     scale: float = 1.0
     offset: float = 0.0
     nodata: Nodata | None = None
+    """The nodata value that applies: the caller's or the file's, if the data type can hold it."""
 
 
 class RasterFacts(Record):
-    """What the later stages go by."""
+    """Everything the later stages need to know about the source."""
 
     valid: bool = True
     source: BlobRef
@@ -130,8 +135,10 @@ class RasterFacts(Record):
     bands: tuple[BandFacts, ...]
     nodata: Nodata | None = None
     validity: Validity
+    suspected_nodata: Nodata | None = None
+    """A constant that fills the border although nothing declares it. Statistics leave it out."""
     alpha_opaque: int | None = None
-    """What opaque pixels hold in the alpha band, where its type could hold more."""
+    """The value of opaque pixels in the alpha band, if it is less than the data type's maximum."""
     has_palette: bool = False
 
     source_crs: str
@@ -164,7 +171,7 @@ class InspectRaster(Record):
 
 
 class CogFacts(Record):
-    """What is known of a COG file wherever it lies."""
+    """What is known about a COG file, wherever it is stored."""
 
     reprojection_performed: bool
     source_crs: str
@@ -188,18 +195,18 @@ class CogFacts(Record):
     interleave: Literal["pixel", "band"]
     overviews: tuple[int, ...]
     reproject_resampling: str | None
-    """None where no pixel was resampled."""
+    """None if no pixel was resampled."""
     overview_resampling: str
 
     size_bytes: int
     checksum: str
-    """SHA-256 as a hexadecimal multihash, as file:checksum wants it."""
+    """SHA-256 as a hexadecimal multihash, the format of file:checksum."""
     in_memory: bool
     warnings: tuple[RasterWarning, ...] = ()
 
 
 class Cog(CogFacts):
-    """The COG that was made and stored."""
+    """A COG in blob storage."""
 
     blob: BlobRef
     cog_tier: Tier
@@ -228,6 +235,6 @@ class MakeCog(Record):
 
 
 class MadeCog(CogFacts):
-    """The COG file that the sandbox wrote."""
+    """A COG file written by the sandbox."""
 
     path: str

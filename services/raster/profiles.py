@@ -1,4 +1,4 @@
-"""What each type of raster asks for in each tier, as data."""
+"""Compression, predictor, interleave and resampling for each raster type and tier."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ BAND_INTERLEAVED_FROM = 5
 
 @dataclass(frozen=True)
 class Resampling:
-    """How pixels of a type are resampled."""
+    """Resampling methods, by their GDAL names."""
 
     overview: str
     reproject: str
@@ -33,7 +33,7 @@ _LOSSLESS = {Tier.ANALYSIS: "DEFLATE", Tier.ARCHIVE: "LZW"}
 
 
 def why_not(tier: Tier, kind: RasterType, dtype: str) -> str | None:
-    """Why the tier cannot hold such a raster. None when it can."""
+    """The reason why the tier cannot hold such a raster, or None if it can."""
     if tier is not Tier.VISUALIZATION:
         return None
     if kind not in (RasterType.RGB, RasterType.RGBA):
@@ -49,16 +49,25 @@ def why_not(tier: Tier, kind: RasterType, dtype: str) -> str | None:
 def settings(
     tier: Tier, kind: RasterType, dtype: str, bands: int, *, palette: bool = False
 ) -> CogSettings:
-    """How the COG is written. `bands` counts alpha."""
+    """How the COG is written. `bands` includes alpha."""
     compression = _compression(tier, kind)
     resampling = RESAMPLING[kind]
+    overview = "nearest" if _loses_mask(resampling.overview, dtype) else resampling.overview
     return CogSettings(
         compression=compression,
         predictor=_predictor(compression, kind, dtype, palette),
         interleave="band" if bands >= BAND_INTERLEAVED_FROM else "pixel",
-        overview_resampling=resampling.overview,
+        overview_resampling=overview,
         reproject_resampling=resampling.reproject,
     )
+
+
+def _loses_mask(overview: str, dtype: str) -> bool:
+    """Whether GDAL's overviews have valid pixels where the raster has none.
+
+    GDAL 3.10 takes NaN for a class in mode overviews, and ignores nodata in 64-bit integers.
+    """
+    return dtype in ("int64", "uint64") or (overview == "mode" and np.dtype(dtype).kind == "f")
 
 
 def _compression(tier: Tier, kind: RasterType) -> str:
@@ -68,7 +77,7 @@ def _compression(tier: Tier, kind: RasterType) -> str:
 
 
 def _predictor(compression: str, kind: RasterType, dtype: str, palette: bool) -> int | None:
-    """Differences pay for smooth values; class numbers compress better as they are."""
+    """Class numbers compress better without a predictor."""
     if compression not in ("DEFLATE", "LZW", "ZSTD") or palette:
         return None
     if kind in (RasterType.CATEGORICAL, RasterType.UNKNOWN):

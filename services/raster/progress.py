@@ -1,4 +1,4 @@
-"""How far GDAL is. It does not say so through rasterio: files and the kernel do."""
+"""Progress of GDAL calls, which rasterio does not report: measured from files and read bytes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from threading import Event, Thread
 from core.handler import Report
 
 _EVERY_SECONDS = 0.5
-# A COG reads its pixels once for itself and once for its overviews, which are a third more.
+# A COG reads its pixels once for the full size and once for the overviews, a third more.
 _READS_PER_COG = 2.4
 
 
 class Stretch:
-    """One part of the work, from `start` to `end` of the whole."""
+    """One part of the work, which moves the progress from `start` to `end`."""
 
     def __init__(self, report: Report, start: float, end: float, message: str) -> None:
         self._report = report
@@ -23,7 +23,7 @@ class Stretch:
 
     @contextmanager
     def watching_file(self, path: str, final_bytes: int) -> Iterator[None]:
-        """Progress is what has reached the disk."""
+        """Report the share of the file that is on disk."""
         file = Path(path)
 
         def done() -> float:
@@ -34,7 +34,7 @@ class Stretch:
 
     @contextmanager
     def watching_reads(self, pixel_bytes: int) -> Iterator[None]:
-        """Progress is what this process has read since."""
+        """Report how much of the expected bytes this process has read."""
         before = _bytes_read()
 
         def done() -> float:
@@ -61,6 +61,6 @@ class Stretch:
 
 
 def _bytes_read() -> int:
-    """See proc(5), /proc/pid/io, rchar."""
+    """The bytes this process has read: rchar in proc(5), /proc/pid/io."""
     text = Path("/proc/self/io").read_text(encoding="ascii")
     return int(text.split()[1])

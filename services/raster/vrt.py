@@ -1,13 +1,13 @@
-"""A virtual raster over another: the bands, roles, validity and place that we decided on.
+"""A VRT over the source with the bands, validity and georeference that the inspection found.
 
-GDAL's own copy and warp believe whatever a file says: RPCs beside a good affine, near infrared
-tagged alpha, a nodata value its type cannot hold. They read this view, and it says only what was
-understood. https://gdal.org/en/stable/drivers/raster/vrt.html
+GDAL's copy and warp use everything a file says: RPCs beside a good affine, near infrared tagged
+as alpha, a nodata value that the data type cannot hold. Reading through this view keeps such
+metadata from them. https://gdal.org/en/stable/drivers/raster/vrt.html
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
@@ -50,7 +50,7 @@ class Band:
     source: int
     color: str = "undefined"
     nodata: float | None = None
-    """The source band's own, where it differs from the view's."""
+    """The source band's own nodata value if it differs from the view's."""
     description: str | None = None
     unit: str | None = None
     scale: float = 1.0
@@ -60,15 +60,17 @@ class Band:
 
 @dataclass(frozen=True)
 class Mask:
-    """What becomes the validity of the view, and whether as a mask or as an alpha band."""
+    """The source of the view's mask or alpha band."""
 
     sources: tuple[str, ...]
-    """Source bands, as VRT names them: "mask,1" or "5". A pixel is valid where any is."""
+    """Bands as VRT names them: "mask,1" or "5". A pixel is valid if any of them says so."""
     form: Literal["mask", "alpha"]
     soft: bool = False
-    """Whether there are half-valid values: a mask has none, so they are told apart at half."""
+    """Whether values between valid and not valid occur. A mask rounds them."""
     opaque: int | None = None
-    """What is valid to the full in the source, where its type could hold more: it is stretched."""
+    """The value of fully valid pixels in the source, stretched to the data type's maximum."""
+    nodata: float | None = None
+    """The nodata value that the mask is made from. The sources are then the view's own bands."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class View:
     mask: Mask | None = None
     tags: dict[str, str] = field(default_factory=dict)
     roll: int = 0
-    """Columns to move from the left edge to the right one."""
+    """Number of columns to move from the left edge to the right one."""
 
     @property
     def xml(self) -> str:
@@ -95,7 +97,7 @@ class View:
         )
 
     def _where(self) -> str:
-        """Without an axis mapping GDAL takes x before y, whatever order the CRS has."""
+        """GDAL assumes x before y if no axis mapping is given, whatever the CRS says."""
         wkt = self.georeference.crs.to_wkt(version="WKT2_2019")
         if not self.georeference.gcps:
             numbers = ",".join(repr(float(v)) for v in self.georeference.transform.to_gdal())
@@ -107,7 +109,9 @@ class View:
         return f"<GCPList Projection={quoteattr(wkt)}>{points}</GCPList>"
 
     def _band(self, number: int, band: Band) -> str:
-        nodata = f"<NoDataValue>{_number(self.nodata)}</NoDataValue>" if self._has_nodata else ""
+        nodata = (
+            f"<NoDataValue>{_number(self.nodata)}</NoDataValue>" if self.nodata is not None else ""
+        )
         return (
             f'<VRTRasterBand dataType="{_TYPES[self.dtype]}" band="{number}">'
             f"{_text('Description', band.description)}{_text('UnitType', band.unit)}"
@@ -115,16 +119,15 @@ class View:
             f"{_scaling(band)}{_colors(band.palette)}{self._source(band)}</VRTRasterBand>"
         )
 
-    @property
-    def _has_nodata(self) -> bool:
-        return self.nodata is not None
-
     def _source(self, band: Band) -> str:
-        """Where a band's own nodata differs, its empty pixels are not copied, so they get ours."""
-        if band.nodata is None:
+        """Pixels that are NaN or hold the band's own nodata value become the view's nodata."""
+        skipped = band.nodata
+        if skipped is None and self.nodata is not None and np.dtype(self.dtype).kind == "f":
+            skipped = None if math.isnan(self.nodata) else math.nan
+        if skipped is None:
             return self._pixels("SimpleSource", str(band.source))
         return self._pixels(
-            "ComplexSource", str(band.source), f"<NODATA>{_number(band.nodata)}</NODATA>"
+            "ComplexSource", str(band.source), f"<NODATA>{_number(skipped)}</NODATA>"
         )
 
     def _mask(self) -> str:
@@ -132,7 +135,8 @@ class View:
             return ""
         lut = self._mask_lut(self.mask)
         kind = "ComplexSource" if lut else "SimpleSource"
-        sources = "".join(self._pixels(kind, name, lut) for name in self.mask.sources)
+        path = self._nodata_view if self.mask.nodata is not None else None
+        sources = "".join(self._pixels(kind, name, lut, path) for name in self.mask.sources)
         derived = len(self.mask.sources) > 1
         function = "<PixelFunctionType>max</PixelFunctionType>" if derived else ""
         kind = ' subClass="VRTDerivedRasterBand"' if derived else ""
@@ -146,15 +150,21 @@ class View:
             f"<ColorInterp>Alpha</ColorInterp>{function}{sources}</VRTRasterBand>"
         )
 
+    @property
+    def _nodata_view(self) -> str:
+        """A view with a nodata value in place of the mask, to make the mask from."""
+        nodata = self.mask.nodata if self.mask else None
+        return replace(self, nodata=nodata, mask=None, roll=0, tags={}).xml
+
     def _mask_lut(self, mask: Mask) -> str:
         if mask.opaque:
             return f"<LUT>0:0,{mask.opaque}:{np.iinfo(self.dtype).max}</LUT>"
         half = alpha_top(self.dtype) // 2
         return f"<LUT>0:0,{half}:0,{half + 1}:255,255:255</LUT>" if mask.soft else ""
 
-    def _pixels(self, element: str, band: str, extra: str = "") -> str:
+    def _pixels(self, element: str, band: str, extra: str = "", path: str | None = None) -> str:
         head = (
-            f'<SourceFilename relativeToVRT="0">{escape(self.path)}</SourceFilename>'
+            f'<SourceFilename relativeToVRT="0">{escape(path or self.path)}</SourceFilename>'
             f"<SourceBand>{band}</SourceBand>"
         )
         return "".join(
@@ -215,5 +225,5 @@ def _metadata(tags: dict[str, str]) -> str:
 
 
 def alpha_top(dtype: str) -> int:
-    """What a mask reads in an alpha band of this type where a pixel is valid."""
+    """The value of a valid pixel when a mask is read into an alpha band of this type."""
     return 127 if dtype == "int8" else 255

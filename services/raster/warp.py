@@ -30,6 +30,8 @@ class Warp:
     unified: bool
     """Whether a pixel is empty only when all its bands are."""
     interleave: str
+    nodata: float | None
+    """Of the pixels without data in the warped file."""
 
     @property
     def profile(self) -> dict[str, Any]:
@@ -41,7 +43,7 @@ class Warp:
             "height": self.grid.height,
             "crs": self.grid.crs,
             "transform": self.grid.transform,
-            "nodata": self.view.nodata,
+            "nodata": self.nodata,
             "tiled": True,
             "blockxsize": BLOCK,
             "blockysize": BLOCK,
@@ -80,7 +82,7 @@ def warp(job: Warp) -> None:
                 rasterio.band(source, indexes),
                 rasterio.band(target, indexes),
                 src_nodata=job.view.nodata,
-                dst_nodata=job.view.nodata,
+                dst_nodata=job.nodata,
                 src_alpha=bands + 1 if job.view.mask else 0,
                 dst_alpha=bands + 1 if job.alpha else 0,
                 resampling=Resampling[job.resampling],

@@ -1,4 +1,4 @@
-"""Writing a view as a COG, and making sure that it is one."""
+"""Writes a view as a COG and validates it."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ from services.raster.progress import Stretch
 from services.raster.vrt import View
 
 BLOCKS = (BLOCK, 256, 128, 64)
-# Levels up to this size need no tiles, says rio-cogeo.
+# rio-cogeo accepts untiled levels up to this size.
 _UNTILED = 512
 _LEVEL = {"DEFLATE": 6, "ZSTD": 9, "LERC_DEFLATE": 6}
 
@@ -33,7 +33,7 @@ def write(
     name: str,
     progress: Stretch,
 ) -> None:
-    """Write the view as a COG. Raises TaskFailed when a source pixel cannot be read."""
+    """Write the view as a COG. Raises TaskFailed if a source pixel cannot be read."""
     pixels = view.georeference.width * view.georeference.height
     raw = pixels * len(view.bands) * np.dtype(view.dtype).itemsize
     with (
@@ -71,7 +71,7 @@ def _cog_options(settings: CogSettings, quality: int, block: int) -> dict[str, A
 
 
 def _write_by_band(source: Any, output: Path, settings: CogSettings, block: int) -> None:
-    """GDAL 3.10's COG driver writes pixel interleave only: go by a tiled GeoTIFF with overviews."""
+    """Write by way of a tiled GeoTIFF: GDAL 3.10's COG driver has pixel interleave only."""
     staged = output.with_name("staged.tif")
     tiles = {
         "TILED": True,
@@ -100,7 +100,7 @@ def _write_by_band(source: Any, output: Path, settings: CogSettings, block: int)
 
 
 def overview_factors(width: int, height: int, block: int) -> list[int]:
-    """Halves of halves until one tile holds the whole."""
+    """Powers of two, until one tile holds the whole raster."""
     factors, factor = [], 1
     while max(width, height) / factor > block:
         factor *= 2
@@ -109,16 +109,16 @@ def overview_factors(width: int, height: int, block: int) -> list[int]:
 
 
 def block_for(width: int, height: int) -> int:
-    """The side of a tile such that no level of more than 512 pixels is as wide as one tile.
+    """The tile size at which no level of more than 512 pixels is exactly as wide as one tile.
 
-    Validators take such a level for one of strips. Nothing helps the longest of ribbons.
+    Validators mistake the tiles of such a level for strips. Very long rasters have no such size.
     """
     return next((side for side in BLOCKS if not _looks_striped(width, height, side)), BLOCKS[0])
 
 
 def _looks_striped(width: int, height: int, side: int) -> bool:
     for factor in (1, *overview_factors(width, height, side)):
-        # GDAL's drivers do not agree on how to round a half.
+        # GDAL's drivers round halves differently.
         widths = {width // factor, math.ceil(width / factor)}
         if side in widths and max(side, height // factor) > _UNTILED:
             return True
@@ -126,7 +126,7 @@ def _looks_striped(width: int, height: int, side: int) -> bool:
 
 
 def is_full(path: str, band: int) -> bool:
-    """Whether the alpha band is opaque everywhere: then there is no need of a mask."""
+    """Whether the alpha band is opaque everywhere, so that no mask is needed."""
     with rasterio.open(path, driver="GTiff") as image:
         for row in range(0, image.height, BLOCK):
             for column in range(0, image.width, BLOCK * 8):
@@ -142,17 +142,17 @@ def is_full(path: str, band: int) -> bool:
 
 
 def check(path: Path, name: str) -> None:
-    """Raises TaskFailed unless rio-cogeo, warnings included, takes the file for a COG."""
-    # What GDAL wrote beside the file, as the format has no place for it, does not go with it.
+    """Validate the COG with rio-cogeo. Raises TaskFailed for errors and warnings alike."""
+    # Metadata that GeoTIFF cannot hold would stay behind on the upload.
     path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
     _, errors, warnings = cog_validate(path, strict=True, quiet=True)
-    said = "; ".join(error for error in [*errors, *warnings] if not _is_ribbon(path, error))
-    if said:
-        raise TaskFailed("COG_INVALID", f"the COG made of {name} does not pass validation: {said}")
+    problems = "; ".join(e for e in [*errors, *warnings] if not _is_ribbon(path, e))
+    if problems:
+        raise TaskFailed("COG_INVALID", f"the COG made from {name} is not valid: {problems}")
 
 
 def _is_ribbon(path: Path, error: str) -> bool:
-    """Whether the complaint is of tiles that are as wide as the image, which are no strips."""
+    """Whether the error is about tiles that are exactly as wide as the image."""
     with rasterio.open(path, driver="GTiff") as image:
         rows, columns = image.block_shapes[0]
     return "not tiled" in error and rows == columns

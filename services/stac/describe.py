@@ -1,6 +1,7 @@
 """What the child process does: look at the COGs, write the item and its collection."""
 
 from core.handler import Report
+from services.raster.nodata import from_json
 from services.stac.collection import build_collection
 from services.stac.item import MAIN_ASSET, build_item
 from services.stac.map_links import titiler_urls
@@ -14,7 +15,7 @@ def describe_raster(request: DescribeRaster, report: Report) -> Described:
     scans = []
     for position, path in enumerate(request.paths):
         report(position / len(request.paths), f"looking at {request.cogs[position].blob.name}")
-        scans.append(scan_cog(path))
+        scans.append(scan_cog(path, from_json(request.facts.suspected_nodata)))
     looks = renderings(request.facts.raster_type.applied_type, scans[0])
     item = build_item(request, scans, looks)
     urls = titiler_urls(

@@ -1,4 +1,4 @@
-"""What a COG's pixels and header say: places, bands, statistics, colours, the footprint."""
+"""Scans a COG for its item: grid, bands, statistics, classes, colours and footprint."""
 
 import math
 
@@ -17,13 +17,13 @@ from services.stac.footprint import GRID, Footprint, Mask, footprint
 from services.stac.map_links import Color
 
 SAMPLE = 1024
-"""Longest side of the sample that statistics come from: an overview, a megapixel a band."""
-CACHE_BYTES = 64 * 1024 * 1024
-"""rasterio takes a whole number for bytes, where GDAL itself would take it for megabytes."""
+"""Longest side of the decimated copy that statistics are computed from."""
+BLENDED_PIXELS = 2
+"""How far a warp or an overview spreads an undeclared fill value into its neighbours."""
 MAX_MEASURED_BANDS = 64
 MAX_CLASSES = 256
 COMPLEX = {"complex64": "cfloat32", "complex128": "cfloat64"}
-"""As STAC names them."""
+"""STAC's names of the complex data types."""
 METRES_PER_DEGREE = 111_319.490_793
 
 
@@ -51,7 +51,7 @@ class BandScan(Record):
     offset: float
     nodata: Nodata | None
     statistics: BandStatistics | None
-    """None without a valid pixel in the sample."""
+    """None if no sampled pixel is valid."""
 
 
 class CogScan(Record):
@@ -64,63 +64,68 @@ class CogScan(Record):
     wkt2: str
     projjson: Json | None
     gsd: float
-    """Metres on the ground that a pixel covers in the middle of the raster."""
+    """The size of a pixel on the ground in metres, in the middle of the raster."""
     bands: tuple[BandScan, ...]
     palette: dict[int, Color] | None
     classes: tuple[int, ...] | None
-    """The values of a band of few whole numbers, in order."""
+    """The distinct values of the first band in order, if they are few whole numbers."""
     geometry: Json
     bbox: list[float]
 
 
-def scan_cog(path: str) -> CogScan:
-    """Read the header and a decimated copy. `path` is anything GDAL opens."""
+def scan_cog(path: str, fill: float | None = None) -> CogScan:
+    """Scan the header and a decimated copy. `path` is anything GDAL opens.
+
+    Pixels that hold `fill` in every band are left out of the statistics.
+    """
     with (
         environment(path, sidecars=False),
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
         failing_as("COG_UNREADABLE", "the COG cannot be read"),
         rasterio.open(path) as cog,
     ):
-        bands, classes, valid = measured(cog)
-        outline = outlined(cog, valid)
+        bands, classes, valid = measure_bands(cog, fill)
+        outline = trace_footprint(cog, valid)
         return CogScan(
             shape=cog.shape,
             transform=tuple(cog.transform)[:6],
             bounds=tuple(cog.bounds),
-            epsg=epsg_code(cog.crs),
+            epsg=find_epsg_code(cog.crs),
             wkt2=cog.crs.to_wkt(version="WKT2_2019"),
             projjson=cog.crs.to_dict(projjson=True),
-            gsd=ground_sample_distance(cog),
+            gsd=measure_pixel(cog),
             bands=tuple(bands),
-            palette=palette(cog),
+            palette=read_palette(cog),
             classes=classes,
             geometry=outline.geometry,
             bbox=outline.bbox,
         )
 
 
-def measured(cog: DatasetReader) -> tuple[list[BandScan], tuple[int, ...] | None, Mask]:
-    """The bands, the classes of the first, and where any band of the sample is valid."""
-    shape = decimated(cog.shape, SAMPLE)
+def measure_bands(
+    cog: DatasetReader, fill: float | None = None
+) -> tuple[list[BandScan], tuple[int, ...] | None, Mask]:
+    """The bands, the classes of the first band, and where any band of the copy is valid."""
+    shape = decimate(cog.shape, SAMPLE)
     anywhere = np.zeros(shape, dtype=bool)
     bands: list[BandScan] = []
     classes = None
-    opaque = seen_through_alpha(cog, shape)
+    opaque, measured = find_opaque(cog, shape), ~find_filled(cog, shape, fill)
     for index in cog.indexes:
         if index > MAX_MEASURED_BANDS:
-            bands.append(band_scan(cog, index, None))
+            bands.append(describe_band(cog, index, None))
             continue
         pixels = cog.read(index, out_shape=shape)
         valid = (cog.read_masks(index, out_shape=shape) > 0) & np.isfinite(pixels) & opaque
         anywhere |= valid
-        bands.append(band_scan(cog, index, statistics(pixels[valid], valid)))
+        valid &= measured
+        bands.append(describe_band(cog, index, measure(pixels[valid], valid)))
         if index == 1:
-            classes = distinct_values(pixels[valid])
+            classes = find_classes(pixels[valid])
     return bands, classes, anywhere
 
 
-def seen_through_alpha(cog: DatasetReader, shape: tuple[int, int]) -> Mask:
-    """Where an alpha band is not clear. GDAL makes a mask of it beside one or three bands only."""
+def find_opaque(cog: DatasetReader, shape: tuple[int, int]) -> Mask:
+    """Where an alpha band is not transparent. GDAL's mask has it for one or three bands only."""
     for index, color in zip(cog.indexes, cog.colorinterp, strict=True):
         if color is ColorInterp.alpha:
             opaque: Mask = cog.read(index, out_shape=shape) > 0
@@ -128,12 +133,31 @@ def seen_through_alpha(cog: DatasetReader, shape: tuple[int, int]) -> Mask:
     return np.ones(shape, dtype=bool)
 
 
-def decimated(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+def find_filled(cog: DatasetReader, shape: tuple[int, int], fill: float | None) -> Mask:
+    """Where every band holds an undeclared fill value, and the pixels around that blend it in."""
+    filled: Mask = np.zeros(shape, dtype=bool)
+    if fill is None:
+        return filled
+    bands = list(range(1, min(cog.count, MAX_MEASURED_BANDS) + 1))
+    filled = np.all([cog.read(band, out_shape=shape) == fill for band in bands], axis=0)
+    for _ in range(BLENDED_PIXELS):
+        grown = filled.copy()
+        grown[1:] |= filled[:-1]
+        grown[:-1] |= filled[1:]
+        filled = grown.copy()
+        filled[:, 1:] |= grown[:, :-1]
+        filled[:, :-1] |= grown[:, 1:]
+    return filled
+
+
+def decimate(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    """The shape of a copy whose longest side has at most that many pixels."""
     factor = max(1.0, max(shape) / longest)
     return max(1, round(shape[0] / factor)), max(1, round(shape[1] / factor))
 
 
-def band_scan(cog: DatasetReader, index: int, found: BandStatistics | None) -> BandScan:
+def describe_band(cog: DatasetReader, index: int, found: BandStatistics | None) -> BandScan:
+    """What the header says about a band, with its statistics."""
     at = index - 1
     return BandScan(
         index=index,
@@ -148,12 +172,12 @@ def band_scan(cog: DatasetReader, index: int, found: BandStatistics | None) -> B
     )
 
 
-def statistics(values: NDArray[np.generic], valid: Mask) -> BandStatistics | None:
-    """Of the absolute values where they are complex, as the map shows them. None for no values."""
+def measure(values: NDArray[np.generic], valid: Mask) -> BandStatistics | None:
+    """Statistics of the valid values, by amplitude if complex; None if there are no values."""
     if values.size == 0:
         return None
     wide = (np.abs(values) if values.dtype.kind == "c" else values).astype(np.float64)
-    p2, p98 = percentiles(wide)
+    p2, p98 = find_percentiles(wide)
     return BandStatistics(
         minimum=significant(wide.min()),
         maximum=significant(wide.max()),
@@ -165,10 +189,10 @@ def statistics(values: NDArray[np.generic], valid: Mask) -> BandStatistics | Non
     )
 
 
-def percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The 2nd and the 98th, without a least or greatest value that fills more than that.
+def find_percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The 2nd and 98th percentile, without a minimum or maximum that fills more than 2 %.
 
-    A collar of 0 or -3.4e38 that no file declares would leave one colour to all else.
+    Stretched to an undeclared collar of 0 or -3.4e38, all other values would have one colour.
     """
     low, high = np.percentile(values, (2, 98))
     least, greatest = values.min(), values.max()
@@ -179,21 +203,23 @@ def percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def significant(value: float, digits: int = 7) -> float:
-    """As many digits as a float32 has: more would differ between processors."""
+    """The value with the digits that float32 has; more would differ between processors."""
     return float(f"{value:.{digits}g}")
 
 
-def distinct_values(values: NDArray[np.generic]) -> tuple[int, ...] | None:
-    """The classes of a band of whole numbers, None where there are too many to be classes."""
-    if values.dtype.kind not in "iu":
+def find_classes(values: NDArray[np.generic]) -> tuple[int, ...] | None:
+    """The distinct values if they are whole numbers and few enough for classes."""
+    if values.dtype.kind not in "iuf":
         return None
     distinct = np.unique(values)
-    return tuple(int(v) for v in distinct) if 0 < distinct.size <= MAX_CLASSES else None
+    if not 0 < distinct.size <= MAX_CLASSES or np.any(distinct != np.round(distinct)):
+        return None
+    return tuple(int(value) for value in distinct)
 
 
-def outlined(cog: DatasetReader, valid: Mask) -> Footprint:
-    """The footprint of a mask as large as the sample. A cell counts when any of it is valid."""
-    coarse = decimated(cog.shape, GRID)
+def trace_footprint(cog: DatasetReader, valid: Mask) -> Footprint:
+    """The footprint of the valid pixels. A cell of its grid counts if any pixel of it is valid."""
+    coarse = decimate(cog.shape, GRID)
     rows = np.arange(valid.shape[0]) * coarse[0] // valid.shape[0]
     columns = np.arange(valid.shape[1]) * coarse[1] // valid.shape[1]
     cells = np.zeros(coarse, dtype=bool)
@@ -202,7 +228,7 @@ def outlined(cog: DatasetReader, valid: Mask) -> Footprint:
     return footprint(cells, cog.transform @ scale, cog.crs)
 
 
-def palette(cog: DatasetReader) -> dict[int, Color] | None:
+def read_palette(cog: DatasetReader) -> dict[int, Color] | None:
     """The colour table of the first band."""
     if cog.colorinterp[0] is not ColorInterp.palette:
         return None
@@ -210,13 +236,13 @@ def palette(cog: DatasetReader) -> dict[int, Color] | None:
     return colors
 
 
-def epsg_code(crs: CRS) -> int | None:
-    """The code of a CRS that is exactly that one."""
+def find_epsg_code(crs: CRS) -> int | None:
+    """The EPSG code of the CRS, if it has one."""
     code = crs.to_epsg(confidence_threshold=70)
     return int(code) if code else None
 
 
-def ground_sample_distance(cog: DatasetReader) -> float:
+def measure_pixel(cog: DatasetReader) -> float:
     """The size of a pixel in metres, in the middle of the raster."""
     a, b, _, d, e, _ = tuple(cog.transform)[:6]
     east, north = math.hypot(a, d), math.hypot(b, e)

@@ -60,6 +60,11 @@ WRONG += [
         ("blob_name", ""),
         ("container_name", "UPPER"),
         ("datetime", "yesterday"),
+        ("nodata", "none"),
+        ("nodata", True),
+        ("nodata", []),
+        ("nodata", [0, "x"]),
+        ("nodata", {"value": 0}),
         ("surprise", True),
     ]
 ]

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import rasterio
 
-from services.stac.scan import measured, percentiles
+from services.stac.scan import find_percentiles, measure_bands
 from tests.fixtures.made_rasters import hills, write
 
 
-def test_clear_pixels_beside_five_bands_are_not_measured(tmp_path):
+def test_clear_pixels_beside_five_bands_are_not_measure_bands(tmp_path):
     pixels = hills(200, 6, "uint16", 9_000) + 100
     pixels[:, :, :50] = 0
     pixels[5, :, 50:] = 65_535
     path = write(tmp_path / "drone.tif", pixels, alpha="YES")
     with rasterio.open(path) as cog:
-        bands, _, anywhere = measured(cog)
+        bands, _, anywhere = measure_bands(cog)
     assert np.array_equal(anywhere, pixels[5] > 0)
     assert bands[0].statistics.minimum >= 100
     assert bands[0].statistics.valid_percent == 75
@@ -24,20 +24,20 @@ def test_clear_pixels_beside_five_bands_are_not_measured(tmp_path):
 def test_a_collar_that_nobody_declared_leaves_the_colours_to_the_rest(collar):
     values = np.linspace(40, 41, 1_000)
     values[:300] = collar
-    low, high = percentiles(values)
+    low, high = find_percentiles(values)
     assert 40.3 <= low < 40.4 and 40.9 < high <= 41
 
 
 def test_percentiles_of_what_has_no_collar_are_plain():
     values = np.linspace(40, 41, 1_000)
-    assert percentiles(values) == pytest.approx((40.02, 40.98))
-    assert percentiles(np.full(9, 7.0)) == (7, 7)
-    assert percentiles(np.repeat([0.0, 1.0], 500)) == (0, 1)
+    assert find_percentiles(values) == pytest.approx((40.02, 40.98))
+    assert find_percentiles(np.full(9, 7.0)) == (7, 7)
+    assert find_percentiles(np.repeat([0.0, 1.0], 500)) == (0, 1)
 
 
 def test_complex_numbers_are_called_as_stac_calls_them_and_measured_by_amplitude(tmp_path):
     path = write(tmp_path / "slc.tif", (hills(50) * (0.6 + 0.8j)).astype("complex64"))
     with rasterio.open(path) as cog:
-        bands, _, anywhere = measured(cog)
+        bands, _, anywhere = measure_bands(cog)
     assert bands[0].data_type == "cfloat32" and anywhere.all()
     assert bands[0].statistics.maximum == pytest.approx(hills(50).max(), rel=1e-5)
