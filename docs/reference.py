@@ -252,7 +252,7 @@ def render_class(kind: type) -> str:
             head = f"`{kind.__name__}.{name}`"
         else:
             head = f"`{kind.__name__}.{name}{render_signature(member)}`"
-        text = (inspect.getdoc(member) or "").replace("\n", "\n    ")
+        text = textwrap.indent(inspect.getdoc(member) or "", "    ").strip()
         lines += [f"{head}", f":   {text}", ""]
     return "\n".join(lines) + "\n"
 
