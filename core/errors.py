@@ -15,6 +15,7 @@ GeolatheError            carries a stable `code` and a message for people
 │   ├── MethodNotAllowed     the path exists and accepts other methods
 │   ├── KeyReused            the Idempotency-Key was used for a different request
 │   └── StateConflict        the job's state does not allow the operation
+├── BlobChanged          another writer replaced the blob: try again
 ├── TaskFailed           permanent: the task fails at once, without a retry
 ├── TaskLost             the claim is gone (cancelled, or claimed again): stop, write nothing
 ├── Unavailable          the database, the message broker or storage is unreachable: try again

@@ -1,4 +1,4 @@
-"""Handlers: plain functions bound to their parameter and result models."""
+"""Handlers: plain functions with typed parameters and a typed result."""
 
 import random
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from core.storable import storable_json
 
 
 class Progress(Protocol):
-    """Where a running task tells how far it is, and learns that it should stop."""
+    """Where a running task reports its progress."""
 
     def report(self, fraction: float, message: str = "") -> None:
-        """Keep the fraction done, 0 to 1. Raises TaskLost when the task is no longer ours."""
+        """Report the fraction done, 0 to 1. Raises TaskLost when the attempt lost its task."""
 
     def confirm(self) -> None:
-        """Make sure now that the task is still ours. Raises TaskLost."""
+        """Check in the state that the attempt still holds its task. Raises TaskLost."""
 
 
 Report = Callable[[float, str], None]
@@ -29,7 +29,7 @@ Report = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What a handler may use besides its parameters."""
+    """What a handler can use in addition to its parameters."""
 
     task_id: str
     attempt: int
@@ -49,17 +49,17 @@ class TaskContext:
         return self.ports.scratch
 
     def report(self, fraction: float, message: str = "") -> None:
-        """Tell how far the task is, 0 to 1. Raises TaskLost when it should stop."""
+        """Report the fraction done, 0 to 1. Raises TaskLost when the handler must stop."""
         self.progress.report(fraction, message)
 
     def confirm(self) -> None:
-        """Call before showing anything to the world. Raises TaskLost when it should stop."""
+        """Call before publishing anything. Raises TaskLost when the handler must stop."""
         self.progress.confirm()
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a passing fault is tried again, and how long to wait before."""
+    """How often a task is attempted when its errors are transient, and the delays in between."""
 
     attempts: int = 3
     base: timedelta = timedelta(seconds=5)
@@ -84,7 +84,7 @@ HandlerFunction = TypeVar("HandlerFunction", bound=Callable[[Any, TaskContext], 
 
 
 def retry(policy: RetryPolicy) -> Callable[[HandlerFunction], HandlerFunction]:
-    """Give a handler a retry policy of its own."""
+    """Set the retry policy of a handler."""
 
     def mark(function: HandlerFunction) -> HandlerFunction:
         function.__dict__["retry_policy"] = policy
@@ -94,9 +94,10 @@ def retry(policy: RetryPolicy) -> Callable[[HandlerFunction], HandlerFunction]:
 
 
 def quick(function: HandlerFunction) -> HandlerFunction:
-    """Mark a handler that takes milliseconds and waits for nothing.
+    """Mark a handler that takes milliseconds and does not wait for anything.
 
-    Its tasks come many at a time and share a claim and a completion; they wait for each other.
+    Its tasks are delivered in batches. Those of a batch run one after the other and share a claim
+    and a completion.
     """
     function.__dict__["is_quick"] = True
     return function
@@ -104,7 +105,7 @@ def quick(function: HandlerFunction) -> HandlerFunction:
 
 @dataclass(frozen=True)
 class BoundHandler:
-    """A handler with the models its signature names."""
+    """A handler with the models and options that the machine needs."""
 
     name: str
     function: Handler

@@ -1,4 +1,4 @@
-"""The heartbeat: one thread renews the leases of every task this process runs."""
+"""Leases: one thread renews those of all tasks that this process runs."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class HeldLease:
-    """A task in this process's hands: its progress, and whether it is still ours."""
+    """A task that this process runs: its progress, and whether the lease was lost."""
 
     def __init__(self, task: TaskRecord, confirm: Callable[["HeldLease"], None]) -> None:
         self.task_id = task.task_id
@@ -26,15 +26,15 @@ class HeldLease:
         self._confirm = confirm
 
     def report(self, fraction: float, message: str = "") -> None:
-        """Keep the progress; the next heartbeat stores it. Raises TaskLost."""
+        """Note the progress; the next heartbeat stores it. Raises TaskLost."""
         if self.is_lost.is_set():
-            raise TaskLost(f"attempt {self.attempt} of {self.task_id} lost its task")
-        # max() drops NaN when it comes second; a `real` of PostgreSQL's cannot be 1e-50.
+            raise TaskLost(f"attempt {self.attempt} no longer holds task {self.task_id}")
+        # max(0.0, nan) is 0.0. Rounding keeps tiny fractions within the range of a PostgreSQL real.
         kept = round(min(1.0, max(0.0, float(fraction))), 6)
         self._progress = (kept, short_text(message))
 
     def confirm(self) -> None:
-        """Ask the state, not the last heartbeat, whether the task is ours. Raises TaskLost."""
+        """Check the lease in the state now, not at the next heartbeat. Raises TaskLost."""
         self._confirm(self)
         self.report(*self._progress)
 
@@ -43,7 +43,7 @@ class HeldLease:
 
 
 class Leases:
-    """Renews from a thread of its own, because handlers block for minutes inside GDAL."""
+    """Renews leases in its own thread, because handlers block inside GDAL for minutes."""
 
     def __init__(self, state: StateRepository, lease: timedelta, heartbeat: timedelta) -> None:
         self.lease = lease
@@ -56,7 +56,7 @@ class Leases:
 
     @contextmanager
     def hold(self, tasks: Sequence[TaskRecord]) -> Iterator[list[HeldLease]]:
-        """Keep the claims of tasks alive while the block runs."""
+        """Renew the leases of the tasks while the block runs."""
         held = [HeldLease(task, lambda lease: self._renew([lease])) for task in tasks]
         with self._lock:
             for lease in held:
@@ -94,7 +94,7 @@ class Leases:
             logger.warning("leases of %d tasks not renewed: %s", len(held), error)
 
     def _renew(self, held: list[HeldLease]) -> None:
-        ours = self._state.renew_leases([lease.snapshot() for lease in held], self.lease)
+        renewed = self._state.renew_leases([lease.snapshot() for lease in held], self.lease)
         for lease in held:
-            if lease.task_id not in ours:
+            if lease.task_id not in renewed:
                 lease.is_lost.set()

@@ -1,4 +1,4 @@
-"""Records, statuses, names of blobs and the two queue messages."""
+"""Records, statuses, names of blobs, and the messages of the queues."""
 
 import re
 from datetime import datetime
@@ -13,16 +13,16 @@ Json = dict[str, Any]
 
 
 class Record(BaseModel):
-    """An immutable value. Columns and fields it does not know are ignored.
+    """An immutable value. Unknown columns and fields are ignored.
 
-    Its validator is built when it is first needed: no request needs them all.
+    Its validator is built on first use, because no process uses all models.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class JobStatus(StrEnum):
-    """Where a job stands. The last four are final."""
+    """The status of a job. The last four are final."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -37,7 +37,7 @@ class JobStatus(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands. The last three are final."""
+    """The status of a task. The last three are final."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -51,7 +51,7 @@ class TaskStatus(StrEnum):
 
 
 class StageStatus(StrEnum):
-    """Where a stage stands. All but the first are final."""
+    """The status of a stage. All but the first are final."""
 
     PROCESSING = "processing"
     COMPLETED = "completed"
@@ -66,22 +66,23 @@ _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
 def _container_name(value: str) -> str:
     if not _CONTAINER.fullmatch(value) or len(value) > 63:
         raise ValueError(
-            f"{value!r} is not a container name: 3-63 lower-case letters, digits and single hyphens"
+            f"invalid container name {value!r}:"
+            " use 3 to 63 lower-case letters, digits and single hyphens"
         )
     return value
 
 
 def _blob_name(value: str) -> str:
     if not value.strip():
-        raise ValueError("a blob name must not be empty")
+        raise ValueError("blob name is empty")
     if len(value) > 1024:
-        raise ValueError(f"a blob name has at most 1024 characters, this one {len(value)}")
+        raise ValueError(f"blob name has {len(value)} characters; at most 1024 are allowed")
     if any(ord(char) < 32 or ord(char) == 127 for char in value) or "\\" in value:
-        raise ValueError(f"{value!r} has a control character or a backslash")
+        raise ValueError(f"blob name {value!r} contains a control character or a backslash")
     if any(part in ("", ".", "..") for part in value.split("/")):
-        raise ValueError(f"{value!r} has an empty, '.' or '..' path segment")
+        raise ValueError(f"blob name {value!r} contains an empty, '.' or '..' path segment")
     if value.lower().startswith("vsi") and "/" in value and value.split("/")[0].isalpha():
-        raise ValueError(f"{value!r} begins like a GDAL virtual path")
+        raise ValueError(f"blob name {value!r} starts like a GDAL virtual path")
     return value
 
 
@@ -90,7 +91,7 @@ BlobName = Annotated[str, AfterValidator(_blob_name)]
 
 
 class BlobRef(Record):
-    """The name of a blob: parsed once at the door, then handed on whole."""
+    """The name of a blob. Parsed once at the edge, then passed on as a whole."""
 
     container: ContainerName
     name: BlobName
@@ -100,7 +101,7 @@ class BlobRef(Record):
 
 
 class BlobProperties(Record):
-    """What storage says of a blob. The ETag changes whenever its content does."""
+    """The properties of a blob in storage. The ETag changes with the content."""
 
     ref: BlobRef
     etag: str
@@ -108,13 +109,13 @@ class BlobProperties(Record):
     last_modified: datetime
     content_type: str | None = None
     content_md5: str | None = None
-    """In Base64, where whoever wrote the blob told it."""
+    """In Base64; None if the writer did not set it."""
     access_tier: str | None = None
     metadata: dict[str, str] = {}
 
 
 class Deployment(Record):
-    """What the deployment decides and jobs may ask for."""
+    """Settings of the deployment that jobs use."""
 
     silver_container: ContainerName
     default_collection: str
@@ -123,7 +124,7 @@ class Deployment(Record):
 
 
 class Failure(Record):
-    """Why a task or a job failed, in a stable code and one sentence."""
+    """Why a task or job failed: a stable code and a message."""
 
     code: ShortText
     message: ShortText
@@ -158,7 +159,7 @@ class JobRecord(Record):
 
 
 class Attempt(Record):
-    """An attempt that did not complete its task."""
+    """An attempt that failed or lost its worker."""
 
     task_id: str
     attempt: int
@@ -168,7 +169,7 @@ class Attempt(Record):
 
 
 class StageRecord(Record):
-    """One row of app.stages: its counters make last-task detection one comparison."""
+    """One row of app.stages. Its counters make the detection of the last task one comparison."""
 
     job_id: str
     stage: int
@@ -192,7 +193,7 @@ class StageRecord(Record):
 
 
 class TaskRecord(Record):
-    """One row of app.tasks. `attempt` fences every write of the worker that claimed it."""
+    """One row of app.tasks. `attempt` is the fence: writes of older attempts change nothing."""
 
     task_id: str
     job_id: str
@@ -220,7 +221,7 @@ class TaskRecord(Record):
 
 
 class Event(Record):
-    """One line of a job's timeline."""
+    """An entry of a job's timeline."""
 
     event_id: int
     job_id: str
@@ -232,7 +233,7 @@ class Event(Record):
 
 
 class JobMessage(Record):
-    """A hint to look at a job: its stage may be due."""
+    """A hint that a stage of a job may be due."""
 
     job_id: str = Field(pattern="^[0-9a-f]{64}$")
     run: int = Field(ge=1)
@@ -243,7 +244,7 @@ class JobMessage(Record):
 
 
 class TaskMessage(Record):
-    """A hint to look at a task: it may be due."""
+    """A hint that a task may be due."""
 
     task_id: str = Field(pattern="^[0-9a-f]{32}(-[0-9]+){3}$")
     quick: bool = False
@@ -326,7 +327,7 @@ class ItemName(Record):
 
 
 class DeadLetter(Record):
-    """A message that ended in a dead-letter queue, readable or not."""
+    """A message from a dead-letter queue, or one that is invalid."""
 
     queue: str
     message_id: ShortText
@@ -338,7 +339,7 @@ class DeadLetter(Record):
 
 
 class StateHealth(Record):
-    """What the tables say of the orchestrator's health. Ages in seconds."""
+    """The health of the orchestrator, from its tables. Ages are in seconds."""
 
     open_jobs: int
     oldest_queued_task_age: float | None

@@ -1,4 +1,4 @@
-"""Calling plug-in code: one of four things comes of it."""
+"""Calling the code of jobs and handlers: one of four outcomes."""
 
 import logging
 import traceback
@@ -16,51 +16,51 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Success(Generic[Value]):
-    """It returned."""
+    """The call returned a value."""
 
     value: Value
 
 
 @dataclass(frozen=True)
 class Permanent:
-    """It said that this input can never work."""
+    """The call failed in a way that a retry cannot help."""
 
     failure: Failure
 
 
 @dataclass(frozen=True)
 class Transient:
-    """It broke in a way nobody foresaw; another attempt may work."""
+    """The call failed unexpectedly; another attempt may succeed."""
 
     failure: Failure
 
 
 @dataclass(frozen=True)
 class Lost:
-    """It noticed that the task is no longer its own."""
+    """The attempt no longer holds its task."""
 
 
 Outcome = Success[Value] | Permanent | Transient | Lost
 
 
 def call_plugin(function: Callable[[], Value]) -> Outcome[Value]:
-    """Call the code of a job or handler and name what came of it."""
+    """Call the code of a job or handler and return the outcome."""
     try:
         return Success(function())
     except TaskLost:
         return Lost()
     except (TaskFailed, RequestError) as error:
         return Permanent(Failure(code=error.code, message=error.message))
-    except Exception as error:  # the one edge to code that may raise anything
+    except Exception as error:  # plug-in code may raise anything
         logger.warning("plug-in code failed", exc_info=True)
-        return Transient(Failure(code=_code(error), message=_words(error)))
+        return Transient(Failure(code=_code(error), message=_describe(error)))
 
 
 def _code(error: Exception) -> str:
     return str(getattr(error, "code", None) or "UNEXPECTED_ERROR")
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
     return f"{type(error).__name__}: {error} ({place})"

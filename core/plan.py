@@ -1,4 +1,4 @@
-"""What the code of a job makes: the tasks of a stage, and the result of the whole."""
+"""Calling the methods of a job: the tasks of a stage, and the result of the job."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ Results = list[tuple[Stage, list[Json]]]
 def stored_results(
     state: StateRepository, job: JobRecord, definition: JobBase, names: Sequence[str]
 ) -> Results:
-    """The results of the stages that a stage method or finalize names."""
+    """The results of the stages that a stage method or `finalize` needs."""
     by_name = {stage.name: stage for stage in definition.stages}
     stages = [by_name[name] for name in names]
     return [(stage, state.results(job.job_id, stage.number)) for stage in stages]
@@ -28,7 +28,7 @@ def stored_results(
 def plan_stage(
     registry: Registry, job: JobRecord, definition: JobBase, stage: Stage, results: Results
 ) -> Outcome[list[TaskRecord]]:
-    """The rows of a stage's tasks."""
+    """The tasks of a stage, as rows."""
     method, handler = getattr(definition, stage.name), registry.handler_of(stage)
 
     def plan() -> list[TaskRecord]:
@@ -42,7 +42,7 @@ def plan_stage(
 def make_result(
     registry: Registry, job: JobRecord, definition: JobBase, results: Results
 ) -> Outcome[Json]:
-    """What finalize returns."""
+    """The result of the job, from `finalize`."""
 
     def make() -> Json:
         result = definition.finalize(*_arguments(registry, job, definition, results))
@@ -52,7 +52,7 @@ def make_result(
 
 
 def prefixes_of_tasks(job: JobRecord) -> Iterable[str]:
-    """What the ids of a job's tasks begin with, in each of its runs so far."""
+    """The prefixes of a job's task ids, one for each run so far."""
     return [_prefix(job, run) for run in range(1, job.run + 1)]
 
 
@@ -63,7 +63,7 @@ def _prefix(job: JobRecord, run: int) -> str:
 def _arguments(
     registry: Registry, job: JobRecord, definition: JobBase, results: Results
 ) -> Iterator[Any]:
-    """Parameters and results as the models that the methods of the job take."""
+    """The arguments of a stage method or `finalize`: parameters and results, as models."""
     yield definition.prepared_model().model_validate(job.parameters)
     for stage, rows in results:
         model = registry.handler_of(stage).result
@@ -73,7 +73,7 @@ def _arguments(
 def _task(
     job: JobRecord, stage: Stage, handler: BoundHandler, index: int, parameters: BaseModel
 ) -> TaskRecord:
-    """One row. The run in its id keeps late workers of an old run away."""
+    """One row. The run is part of its id, so that workers of an earlier run cannot write to it."""
     stored = storable_json(f"the parameters of {handler.name}, task {index},", parameters)
     return TaskRecord(
         task_id=f"{_prefix(job, job.run)}{stage.number}-{index}",

@@ -1,4 +1,4 @@
-"""What the rules ask of the world. infrastructure/ has the adapters, tests the contract."""
+"""The ports of the core. The adapters are in infrastructure/, their tests in tests/contract."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -37,23 +37,23 @@ ItemChange = Literal["created", "updated", "unchanged"]
 
 
 class BlobStore(Protocol):
-    """Blobs by name. A missing one raises BlobNotFound or ContainerNotFound."""
+    """Blobs by name. Methods raise BlobNotFound and ContainerNotFound."""
 
     def properties(self, ref: BlobRef) -> BlobProperties: ...
 
     def list(self, container: str, prefix: str) -> Iterable[BlobProperties]: ...
 
     def url(self, ref: BlobRef) -> str:
-        """The plain https address, without a signature."""
+        """The https URL, without a signature."""
 
     def signed_url(self, ref: BlobRef, lifetime: timedelta) -> str:
-        """An address anyone can read for `lifetime`. Never stored, queued or logged."""
+        """A URL that anyone can read for `lifetime`. It must never be stored, queued or logged."""
 
     def upload_url(self, ref: BlobRef, lifetime: timedelta) -> str:
-        """An address anyone can write this blob at, and read nothing, for `lifetime`."""
+        """A URL at which anyone can write, but not read, this blob for `lifetime`."""
 
     def download(self, ref: BlobRef, path: Path) -> None:
-        """Write the blob to `path` in blocks; memory stays flat."""
+        """Write the blob to `path` in blocks, in constant memory."""
 
     def upload(
         self,
@@ -64,7 +64,7 @@ class BlobStore(Protocol):
         access_tier: AccessTier | None = None,
         metadata: dict[str, str] | None = None,
     ) -> BlobProperties:
-        """Send the file in blocks, then show it at once: a reader never sees half of it."""
+        """Upload the file in blocks and commit them at once: readers never see a part of it."""
 
     def replace(
         self,
@@ -76,15 +76,15 @@ class BlobStore(Protocol):
         access_tier: AccessTier | None = None,
         metadata: dict[str, str] | None = None,
     ) -> BlobProperties:
-        """As `upload`, but only over the version with this ETag; None: only a new blob.
+        """Like `upload`, but only over the version with this ETag; None means only a new blob.
 
         Raises BlobChanged when the blob is at another version, or another writer committed.
         """
 
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
-        """Remove the blob and its snapshots, if it still has that ETag.
+        """Delete the blob and its snapshots if it still has this ETag.
 
-        False when there was nothing to remove.
+        False if there was nothing to delete.
         """
 
 
@@ -213,15 +213,15 @@ class OutputRegistry(Protocol):
 
 
 class Scratch(Protocol):
-    """Local disk for the work of one task."""
+    """Local disk space for the work of a task."""
 
     def folder(self, name: str, bytes_needed: int) -> AbstractContextManager[Path]:
-        """An empty folder, removed at the end, also after a kill. Raises ScratchFull."""
+        """An empty folder, removed at the end, even after a crash. Raises ScratchFull."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """What handlers and jobs reach the world through."""
+    """The ports that handlers and jobs use."""
 
     blobs: BlobStore
     catalog: Catalog
@@ -231,7 +231,7 @@ class Ports:
 
 
 class ClaimOutcome(StrEnum):
-    """What came of a claim: sql/functions/claim_tasks.sql."""
+    """The outcome of a claim: sql/functions/claim_tasks.sql."""
 
     CLAIMED = "claimed"
     EARLY = "early"
@@ -242,21 +242,21 @@ class ClaimOutcome(StrEnum):
 
 
 class Claim(NamedTuple):
-    """The outcome of a claim and the task as it now stands."""
+    """The outcome of a claim, and the task after it."""
 
     outcome: ClaimOutcome
     task: TaskRecord
 
 
 class Completion(NamedTuple):
-    """Whether this write closed the task, and the stage as it now stands."""
+    """Whether this write closed the task, and the stage after it."""
 
     applied: bool
     stage: StageRecord
 
 
 class Done(NamedTuple):
-    """An attempt that succeeded, and what it returned."""
+    """An attempt that succeeded, and its result."""
 
     task_id: str
     attempt: int
@@ -264,7 +264,7 @@ class Done(NamedTuple):
 
 
 class HeldTask(NamedTuple):
-    """A running task: what the heartbeat writes."""
+    """The state of a running task, as the heartbeat stores it."""
 
     task_id: str
     attempt: int
@@ -273,36 +273,36 @@ class HeldTask(NamedTuple):
 
 
 class RequestKey(NamedTuple):
-    """A caller's Idempotency-Key, and the fingerprint of the request it came with."""
+    """An Idempotency-Key, and the fingerprint of its request."""
 
     key: str
     fingerprint: str
 
     def must_match(self, fingerprint: str) -> None:
-        """Raises KeyReused when the key was first seen with another request."""
+        """Raises KeyReused if the key was first used for a different request."""
         if fingerprint != self.fingerprint:
             raise KeyReused(
-                f"the Idempotency-Key {self.key!r} came with another request before;"
-                " send each new request with a new key"
+                f"Idempotency-Key {self.key!r} was used for a different request;"
+                " use a new key for each new request"
             )
 
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs a list shows: those that meet every condition. None stated: all of them."""
+    """The conditions that listed jobs must meet, all of them."""
 
     statuses: Sequence[JobStatus] = ()
     job_types: Sequence[str] = ()
     created_from: datetime | None = None
     created_until: datetime | None = None
     least_seconds: float | None = None
-    """How long it has run, or ran until it ended; a job that has not started has no such time."""
+    """Of the duration so far or until the end. Jobs that have not started never match."""
     most_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class TaskFilter:
-    """Which tasks a list has, and how much of each. Without statuses: all tasks."""
+    """Which tasks to list, and how much of each. No statuses means all tasks."""
 
     statuses: Sequence[TaskStatus] = ()
     with_results: bool = False
@@ -320,17 +320,16 @@ class JobCursor(NamedTuple):
 
 
 class StateRepository(Protocol):
-    """Job, stage and task state. Every method may be called again at any moment."""
+    """Job, stage and task state. Every method may be repeated at any time."""
 
     def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
-        """Store the job, or find it. True when it is new or runs anew after a failure.
+        """Store the job, or find it. True if it is new, or starts again after a failure or cancel.
 
-        A key that is known finds its job and changes nothing; KeyReused when it came with
-        another request.
+        A known key finds its job and changes nothing. Raises KeyReused.
         """
 
     def find_submission(self, key: RequestKey) -> JobRecord | None:
-        """The job that a key stands for. Raises KeyReused."""
+        """The job that was submitted with the key. Raises KeyReused."""
 
     def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:
         """Jobs without their results, newest first."""
@@ -348,10 +347,10 @@ class StateRepository(Protocol):
     def list_tasks(
         self, job_id: str, after: tuple[int, int], limit: int, wanted: TaskFilter = ALL_TASKS
     ) -> list[TaskRecord]:
-        """A job's tasks after (stage, index), in that order. Results only if they are wanted."""
+        """A job's tasks after (stage, index), in that order. Results only on request."""
 
     def attempts(self, task_ids: Sequence[str]) -> list[Attempt]:
-        """The attempts of these tasks that did not complete them, in order."""
+        """The failed and lost attempts of these tasks, in order."""
 
     def start_stage(
         self,
@@ -364,57 +363,57 @@ class StateRepository(Protocol):
         """Advance the job and store all tasks, in one transaction. True exactly once per run."""
 
     def queued_tasks(self, job_id: str, stage: int) -> list[str]:
-        """The ids of the tasks of a stage that wait for a worker and are due."""
+        """The ids of the queued tasks of a stage that are due."""
 
     def results(self, job_id: str, stage: int) -> list[Json]:
-        """What the completed tasks of a stage returned, in task order."""
+        """The results of the completed tasks of a stage, in task order."""
 
     def first_failure(self, job_id: str, stage: int) -> Failure | None: ...
 
     def claim_tasks(self, task_ids: Sequence[str], lease: timedelta) -> list[Claim]:
-        """A claim for each task that there is; the run of the others is gone."""
+        """A claim for each task that exists. Those of an earlier run do not exist any more."""
 
     def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
-        """Renew and store progress. Returns the task ids that are still ours."""
+        """Renew the leases and store the progress. Returns the ids of the tasks still held."""
 
     def complete_task(
         self, task_id: str, attempt: int, result: Json | None, error: Failure | None
     ) -> Completion | None:
-        """Close the task if this attempt holds it. None when its run is gone."""
+        """Close the task if this attempt holds it. None if the task does not exist any more."""
 
     def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
-        """Close each task that its attempt holds, in one write. Those whose run is gone lack."""
+        """Close each task that its attempt holds, in one write. By id of the tasks that exist."""
 
     def retry_task_later(
         self, task_id: str, attempt: int, error: Failure, delay: timedelta
     ) -> bool:
-        """Give the task back after a passing fault. False when the claim is gone."""
+        """Queue the task again after a transient error. False if the attempt lost the task."""
 
     def finish_job(
         self, job: JobRecord, status: JobStatus, result: Json | None, error: Failure | None
     ) -> bool:
-        """End the job, unless it has moved on since it was read. True exactly once per run."""
+        """End the job, unless it has changed its stage or run since. True exactly once per run."""
 
     def cancel_job(self, job_id: str) -> JobRecord:
-        """Cancel at once. An ended job stays as it is. Raises JobNotFound."""
+        """Cancel the job at once; an ended job does not change. Raises JobNotFound."""
 
     def retry_job(self, job_id: str) -> tuple[bool, JobRecord]:
-        """Run the failed tasks again. False when the job's state forbids it. Raises JobNotFound."""
+        """Run the failed tasks again. False if the job has none. Raises JobNotFound."""
 
     def mark_discarded(self, job: JobRecord, after: timedelta) -> bool:
-        """Note that nothing is left of a run that was cancelled at least `after` ago."""
+        """Record that the outputs are removed, if the job was cancelled at least `after` ago."""
 
     def reopen_discard(self, job_id: str) -> JobRecord | None:
-        """Note that something may be left again. None unless the job is cancelled."""
+        """Record that there may be outputs again. None unless the job is cancelled."""
 
     def purge_jobs(self, age: timedelta, limit: int) -> list[str]:
-        """Delete jobs that ended longer ago than `age`. Returns their ids."""
+        """Delete jobs that ended longer than `age` ago. Returns their ids."""
 
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
-        """What is overdue: the messages to send again."""
+        """The messages to send again, of whatever is overdue."""
 
     def record_dead_letter(self, letter: DeadLetter) -> int:
-        """Keep it, once. Returns how many of its queue died alike: same body, same reason."""
+        """Store it, once. Returns how many of the queue have the same body and reason."""
 
     def events(self, job_id: str, after: int, limit: int) -> list[Event]: ...
 
@@ -422,10 +421,10 @@ class StateRepository(Protocol):
 
 
 class MessageBus(Protocol):
-    """Sends hints. A message may arrive twice, late, or never."""
+    """Sends messages. A message may arrive twice, late or never."""
 
     def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> list[str]:
-        """Send in batches, at `due` when it is given. Returns the ids of the messages."""
+        """Send in batches; with `due`, for delivery at that time. Returns the message ids."""
 
     def send_tasks(self, messages: Iterable[TaskMessage], due: datetime | None = None) -> None:
-        """Send in batches, at `due` when it is given."""
+        """Send in batches; with `due`, for delivery at that time."""

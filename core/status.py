@@ -1,4 +1,4 @@
-"""What a caller is told of a job: its stages, how far each is, and how long it may still take."""
+"""The status of a job: its stages, their progress, and an estimate of the remaining time."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ MAX_TASKS_SUMMED = 100
 
 
 class StageView(Record):
-    """One stage with its counts. `progress` goes from 0 to 1."""
+    """A stage with its task counts. `progress` is a fraction from 0 to 1."""
 
     stage: int
     name: str
@@ -29,7 +29,7 @@ class StageView(Record):
 
 
 class JobView(Record):
-    """A job with its stages. `remaining_seconds` is an estimate, when there is one."""
+    """A job with its stages. `remaining_seconds` is an estimate, or None."""
 
     job: JobRecord
     stages: list[StageView]
@@ -38,7 +38,7 @@ class JobView(Record):
 
 
 def view_job(registry: Registry, state: StateRepository, job: JobRecord) -> JobView:
-    """The job as a caller sees it. Counts come from the stage rows; nothing is counted."""
+    """The job with its stages. The counts come from the stage rows, so no tasks are counted."""
     names = _names(registry, job)
     started = {row.stage: row for row in state.get_stages(job.job_id)}
     stages = [
@@ -109,7 +109,7 @@ def _progress(job: JobRecord, stages: list[StageView]) -> float:
 
 
 def _remaining(job: JobRecord, progress: float) -> float | None:
-    """Time so far, stretched by what is left. None before anything has moved."""
+    """Extrapolated from the time so far. None until there is some progress."""
     if job.status.is_final or job.started_at is None or progress <= 0.01:
         return None
     elapsed = max(0.0, (datetime.now(UTC) - job.started_at).total_seconds())

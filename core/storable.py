@@ -1,4 +1,4 @@
-"""What the tables can hold: JSON without NUL, half a surrogate pair, NaN and infinity."""
+"""What PostgreSQL can store: JSON without NUL, lone surrogates, NaN and infinity."""
 
 import json
 import re
@@ -10,21 +10,21 @@ from pydantic_core import PydanticSerializationError
 from core.errors import TaskFailed
 
 MAX_VALUE_BYTES = 64 * 2**20
-"""Bytes of one value as JSON. PostgreSQL's own limits lie higher, and fail a whole statement."""
+"""Of one value as JSON. Lower than PostgreSQL's limits, which would fail the whole statement."""
 MAX_TEXT_CHARACTERS = 10_000
-"""Characters of a text for people: an error's message may quote a whole file."""
+"""Of a message: an exception may quote a whole file."""
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 def storable_text(text: str) -> str:
-    """The text with marks for what cannot be stored."""
+    """The text, with a replacement for each character that cannot be stored."""
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def short_text(text: str) -> str:
-    """The text as it can be stored, cut where nobody reads on."""
+    """The storable text, cut to MAX_TEXT_CHARACTERS."""
     text = storable_text(text)
     return text if len(text) <= MAX_TEXT_CHARACTERS else text[: MAX_TEXT_CHARACTERS - 3] + "..."
 
@@ -34,16 +34,16 @@ ShortText = Annotated[str, AfterValidator(short_text)]
 
 
 def why_not_storable(value: Any) -> str | None:
-    """What keeps a value from being stored as JSON; None when nothing does."""
+    """Why a value cannot be stored as JSON; None if it can."""
     try:
         text = _encode(value)
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         return str(error)
     if _NUL.search(text):
-        return "it has a NUL"
+        return "it contains a NUL character"
     if size > MAX_VALUE_BYTES:
-        return f"it has {size} bytes as JSON; at most {MAX_VALUE_BYTES} are kept"
+        return f"it has {size} bytes as JSON; at most {MAX_VALUE_BYTES} are allowed"
     return None
 
 

@@ -1,4 +1,4 @@
-"""A request body becomes typed parameters, or an error that names field, value and cure."""
+"""Validation of request bodies, with errors that name the field and the value."""
 
 import difflib
 import json
@@ -9,12 +9,12 @@ from pydantic import BaseModel, ValidationError
 from core.errors import FieldError, InvalidRequest
 from core.storable import why_not_storable
 
-MOST_ERRORS = 100
-KINDS = {
+MAX_ERRORS = 100
+TYPE_NAMES = {
     type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string",
     list: "an array",
 }  # fmt: skip
-WORDS = {
+MESSAGES = {
     "dict_type": "Input should be an object",
     "model_type": "Input should be an object",
     "list_type": "Input should be an array",
@@ -28,7 +28,7 @@ def validate_body(model: type[Model], body: Any) -> Model:
     Raises InvalidRequest with one entry for each invalid field.
     """
     if not isinstance(body, dict):
-        message = f"the body must be a JSON object with parameters, not {KINDS[type(body)]}"
+        message = f"the body must be a JSON object, not {TYPE_NAMES[type(body)]}"
         raise InvalidRequest([FieldError("body", _shown(body), message)])
     wrong = [
         FieldError(repr(name), None, f"cannot be stored: {why}")
@@ -36,7 +36,7 @@ def validate_body(model: type[Model], body: Any) -> Model:
         if (why := why_not_storable([name, value]))
     ]
     if wrong:
-        raise InvalidRequest(wrong[:MOST_ERRORS])
+        raise InvalidRequest(wrong[:MAX_ERRORS])
     given = {name: value for name, value in body.items() if not _is_default(model, name, value)}
     try:
         return model.model_validate(given)
@@ -51,7 +51,7 @@ def _is_default(model: type[BaseModel], name: str, value: Any) -> bool:
 
 
 def _field_errors(model: type[BaseModel], error: ValidationError) -> list[FieldError]:
-    return [_field_error(model, item) for item in error.errors()[:MOST_ERRORS]]
+    return [_field_error(model, item) for item in error.errors()[:MAX_ERRORS]]
 
 
 def _field_error(model: type[BaseModel], error: Any) -> FieldError:
@@ -60,21 +60,21 @@ def _field_error(model: type[BaseModel], error: Any) -> FieldError:
         return FieldError(field, _shown(error["input"]), _unknown(model, field))
     if error["type"] == "missing":
         return FieldError(field, None, "is required")
-    message = WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+    message = MESSAGES.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return FieldError(field, _shown(error["input"]), f"{message}, got {_short(error['input'])}")
 
 
 def _unknown(model: type[BaseModel], field: str) -> str:
     if "." in field:
-        return "is not known there"
+        return "unknown field"
     known = sorted(model.model_fields)
     near = difflib.get_close_matches(field, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
-    return f"is not a parameter; {hint}"
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    return f"unknown parameter; {hint}"
 
 
 def _shown(value: Any) -> Any:
-    """The value itself where it is short and JSON, otherwise its beginning."""
+    """The value itself if it is short and JSON, otherwise its beginning."""
     try:
         text = json.dumps(value, allow_nan=False)
     except (ValueError, TypeError):
@@ -83,7 +83,7 @@ def _shown(value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    """The value as JSON writes it, text in single quotes, or its beginning."""
+    """The value as JSON, with strings in single quotes, cut to 100 characters."""
     try:
         text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (ValueError, TypeError):

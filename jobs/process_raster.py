@@ -143,7 +143,7 @@ class Submission(Parameters):
     output_container: ContainerName
     source_etag: str
     sidecars: dict[str, str] = {}
-    """Names and ETags of the files beside the blob that belong to it."""
+    """The ETags of the sidecars by name."""
     removals: int = 0
     """How often items of this source were unpublished before: what was done then is undone."""
 
@@ -288,11 +288,11 @@ class ProcessRaster(JobBase):
 
     @stage(validate_raster)
     def validate(self, params: Submission) -> ValidateRaster:
-        beside = (BlobRef(container=params.container_name, name=name) for name in params.sidecars)
+        sidecars = (BlobRef(container=params.container_name, name=name) for name in params.sidecars)
         return ValidateRaster(
             source=params.source,
             source_etag=params.source_etag,
-            sidecars=tuple(beside),
+            sidecars=tuple(sidecars),
             input_crs=params.input_crs,
             raster_type=params.raster_type,
             output_tier=params.output_tier,

@@ -221,14 +221,14 @@ class MemoryState:
 
     def renew_leases(self, held: Sequence[HeldTask], lease: timedelta) -> set[str]:
         with self._lock:
-            ours = {each.task_id for each in held if self._holds(each.task_id, each.attempt)}
+            renewed = {each.task_id for each in held if self._holds(each.task_id, each.attempt)}
             for each in held:
-                if each.task_id in ours:
+                if each.task_id in renewed:
                     self._set_task(
                         self.tasks[each.task_id], lease_expires_at=self.now() + lease,
                         progress=each.progress, progress_message=each.message,
                     )  # fmt: skip
-            return ours
+            return renewed
 
     def complete_task(
         self, task_id: str, attempt: int, result: Json | None, error: Failure | None

@@ -1,4 +1,4 @@
-"""Many tasks in one batch: whatever one of them does, the others come to their end."""
+"""Batches: the tasks of a batch do not depend on each other."""
 
 from datetime import timedelta
 
@@ -11,20 +11,20 @@ AT_ONCE = RetryPolicy(attempts=3, base=timedelta(0), cap=timedelta(0))
 
 
 class Died(BaseException):
-    """The process is gone: nothing may catch this."""
+    """The process died. Nothing may catch this."""
 
 
 @quick
 @retry(AT_ONCE)
 def deadly(params: Square, ctx: TaskContext) -> Squared:
-    """The third square takes its process along, as a handler that runs out of memory does."""
+    """The third square kills its process, as a handler that runs out of memory does."""
     if params.number == 2:
         raise Died
     return Squared(value=params.number**2)
 
 
 def drain_with_redelivery(bench):
-    """A batch whose worker died comes again as it was. Returns how many died."""
+    """Deliver a batch again whenever its worker died. Returns the number of deaths."""
     deaths = []
 
     def deliver(batch):
@@ -39,7 +39,7 @@ def drain_with_redelivery(bench):
     return len(deaths)
 
 
-def test_a_task_that_kills_its_worker_takes_no_other_of_its_batch_along(state):
+def test_a_task_that_kills_its_worker_fails_alone(state):
     bench = Bench(handler=deadly, state=state, lease=NOW, heartbeat=timedelta(hours=1))
     job = bench.machine.submit("lenient", {"n": 6}).job
     assert drain_with_redelivery(bench) == AT_ONCE.attempts

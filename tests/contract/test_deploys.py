@@ -1,4 +1,4 @@
-"""Hosts of two releases at once, and jobs that were stored by a release that is gone."""
+"""Hosts of two releases at the same time, and jobs that an earlier release stored."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from tests.fixtures.toys import (
 
 
 class Longer(Squares):
-    """The next release adds up twice."""
+    """A release with one more stage."""
 
     @stage(square)
     def squares(self, params: Parameters) -> list[Square]:
@@ -41,7 +41,7 @@ class Longer(Squares):
 
 
 class Shorter(Squares):
-    """The next release adds nothing up."""
+    """A release with one stage less."""
 
     @stage(square)
     def squares(self, params: Parameters) -> list[Square]:
@@ -53,12 +53,12 @@ class Shorter(Squares):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Nobody waits for a task's next host: this drain delivers at once what is due later."""
+    """Retry at once: draining a real database delivers scheduled messages immediately."""
     monkeypatch.setattr(execution, "UNKNOWN_HANDLER_RETRY", RetryPolicy(base=timedelta(0)))
 
 
 def deliver(bench, messages):
-    """Hand over the messages that wait now, or those and all that follow."""
+    """Deliver this many messages."""
     for _ in range(messages):
         waiting = [*bench.bus.messages, *(message for _, message in bench.bus.scheduled)]
         bench.bus.messages.clear()
@@ -72,7 +72,7 @@ def deliver(bench, messages):
 
 @pytest.mark.parametrize("delivered", [0, 1, 2, 3])
 @pytest.mark.parametrize("newer", [Longer, Shorter])
-def test_a_job_whose_stages_changed_ends_and_says_why(state, newer, delivered):
+def test_a_job_whose_stages_changed_fails_with_the_reason(state, newer, delivered):
     bench = Bench(state=state)
     job = bench.machine.submit("squares", {"n": 1}).job
     deliver(bench, delivered)
@@ -86,7 +86,7 @@ def test_a_job_whose_stages_changed_ends_and_says_why(state, newer, delivered):
     assert (again.status, again.run, again.result) == (JobStatus.COMPLETED, 2, {"total": 0})
 
 
-def test_a_host_that_does_not_know_a_job_leaves_it_to_those_that_do(state):
+def test_a_host_hands_off_a_job_that_it_does_not_know(state):
     bench = Bench(state=state)
     job = bench.machine.submit("squares", {"n": 2}).job
     for delivered in range(3):
@@ -99,7 +99,7 @@ def test_a_host_that_does_not_know_a_job_leaves_it_to_those_that_do(state):
 
 
 def test_a_hint_at_a_stage_that_runs_is_not_turned_away(state):
-    """Nobody may end the job while its tasks are open."""
+    """The job must not end while its tasks are open."""
     bench = Bench(state=state)
     job = bench.machine.submit("squares", {"n": 2}).job
     [first] = bench.bus.messages
@@ -114,7 +114,7 @@ def test_a_hint_at_a_stage_that_runs_is_not_turned_away(state):
     assert state.get_job(job.job_id).status is JobStatus.PROCESSING
 
 
-def test_a_job_that_no_host_knows_ends_and_says_why(state):
+def test_a_job_that_no_host_knows_fails(state):
     bench = Bench(state=state)
     job = bench.machine.submit("squares", {"n": 2}).job
     deliver(bench, 1)
@@ -124,7 +124,7 @@ def test_a_job_that_no_host_knows_ends_and_says_why(state):
     assert ended.status is not JobStatus.COMPLETED and ended.status.is_final
 
 
-def test_a_cancelled_job_that_no_host_knows_does_not_come_back_for_ever(state):
+def test_a_cancelled_job_that_no_host_knows_is_not_redelivered_endlessly(state):
     bench = Bench(state=state, lease=timedelta(0))
     job = bench.machine.submit("squares", {"n": 2}).job
     bench.machine.cancel(job.job_id)
@@ -133,7 +133,7 @@ def test_a_cancelled_job_that_no_host_knows_does_not_come_back_for_ever(state):
     assert state.get_job(job.job_id).discarded_at is not None
 
 
-def test_what_is_discarded_of_a_cancelled_run_is_not_of_the_run_that_follows(state):
+def test_the_discard_of_a_cancelled_run_spares_the_next_run(state):
     owners = []
 
     class Leaving(Squares):
@@ -159,9 +159,7 @@ def test_what_is_discarded_of_a_cancelled_run_is_not_of_the_run_that_follows(sta
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_a_worker_whose_clock_is_hours_wrong_waits_by_the_clock_of_the_database(
-    state, monkeypatch, hours
-):
+def test_a_worker_with_a_wrong_clock_uses_the_clock_of_the_database(state, monkeypatch, hours):
     class Wrong(datetime):
         @classmethod
         def now(cls, tz=None):
@@ -184,13 +182,13 @@ def test_many_attempts_do_not_overflow_the_backoff():
     assert all(policy.delay(attempt) <= policy.cap for attempt in (46, 60, 1025, 10**6))
 
 
-def test_the_backoff_of_a_retried_job_begins_anew(state):
+def test_the_backoff_restarts_when_a_job_is_retried(state):
     broken = [True]
 
     def square(params: Square, ctx: TaskContext) -> Squared:
         if broken:
             raise TaskFailed("NO", "not yet")
-        raise OSError("the disk blinked")
+        raise OSError("disk error")
 
     bench = Bench(handler=square, state=state)
     failed = bench.run(n=1)

@@ -1,4 +1,4 @@
-"""Handlers and jobs that return and raise what no table can hold: their job fails and says why."""
+"""Handlers and jobs that return or raise values that cannot be stored."""
 
 import math
 from datetime import timedelta
@@ -34,7 +34,7 @@ def anything(params: Anything, ctx: TaskContext) -> Anything:
 
 @pytest.fixture(params=["alone", "in a batch"])
 def hostile(request, state):
-    """A machine whose third square is squared by `misbehave`."""
+    """Runs a job whose third task calls `misbehave`."""
 
     def run(misbehave, **jobs):
         @retry(AT_ONCE)
@@ -85,7 +85,7 @@ def test_a_result_that_cannot_be_stored_fails_its_task_alone(hostile, state, val
     ],
     ids=["a NUL", "half a pair", "ten million characters"],
 )
-def test_an_error_whose_words_cannot_be_stored_is_kept_as_far_as_it_can(hostile, state, error):
+def test_an_error_message_that_cannot_be_stored_is_cleaned_and_cut(hostile, state, error):
     def misbehave(ctx):
         raise error
 
@@ -100,15 +100,15 @@ def test_progress_that_cannot_be_stored_does_not_stop_the_heartbeat(hostile, sta
         for fraction in (math.nan, math.inf, -math.inf, 1e-50):
             ctx.report(fraction, "a\0b, half \ud800 a pair")
             ctx.confirm()
-        return "still ours"
+        return "done"
 
     job = hostile(misbehave)
-    assert job.result == {"squares": [0, 1, "still ours", 9, 16]}
+    assert job.result == {"squares": [0, 1, "done", 9, 16]}
     assert all(0 <= task.progress <= 1 for task in state.get_tasks(job.job_id, 1, 9))
 
 
 class Planless(Squares):
-    """Its second stage's parameters, or its result, are what `made` says."""
+    """Its second stage returns `made`."""
 
     job_type = "planless"
     made: Any = None
@@ -127,7 +127,7 @@ class Planless(Squares):
 
 
 class Endless(Squares):
-    """Its result is what `made` says."""
+    """`finalize` returns `made`."""
 
     job_type = "endless"
     made: Any = None
@@ -154,7 +154,7 @@ def test_task_parameters_that_cannot_be_stored_fail_the_job(state, value):
 
 
 @pytest.mark.parametrize("made", [None, [{"value": 1}]])
-def test_a_stage_method_that_returns_no_list_of_models_fails_the_job(state, made):
+def test_a_stage_method_that_returns_something_else_fails_the_job(state, made):
     assert machine_for(state, Planless, made).run("planless").status is JobStatus.FAILED
 
 
@@ -170,7 +170,7 @@ def test_a_job_result_that_cannot_be_stored_fails_the_job(state, made):
 
 
 class LosesItself(Squares):
-    """Says of itself what only a task can say."""
+    """Raises TaskLost, which only a task may raise."""
 
     job_type = "loses_itself"
 
@@ -185,6 +185,6 @@ class LosesItself(Squares):
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_a_job_that_says_it_is_lost_fails(state, n):
+def test_a_job_that_raises_task_lost_fails(state, n):
     job = Bench(state=state, jobs=[LosesItself]).run("loses_itself", n=n)
     assert job.status is JobStatus.FAILED and job.error.code == "STAGE_FAILED"

@@ -1,4 +1,4 @@
-"""What every StateRepository promises: safe to repeat, one winner, nothing written late."""
+"""The contract of StateRepository: methods can be repeated, and stale writes change nothing."""
 
 import time
 
@@ -17,15 +17,15 @@ from core.models import (
 from core.ports import ClaimOutcome, Done, HeldTask, JobCursor, JobFilter, RequestKey, TaskFilter
 from tests.fixtures.records import MINUTE, NOW, claim, claimed, new_job, new_tasks, started_stage
 
-BROKEN = Failure(code="BROKEN", message="it cannot work")
-PASSING = Failure(code="PASSING", message="try again")
+BROKEN = Failure(code="BROKEN", message="permanent")
+TRANSIENT = Failure(code="TRANSIENT", message="try again")
 
 
 def kinds(state, job):
     return [event.kind for event in state.events(job.job_id, 0, 1000)]
 
 
-def test_a_job_is_stored_once_and_found_again(state):
+def test_a_job_is_stored_once(state):
     job = new_job()
     first, again = state.submit_job(job), state.submit_job(job)
     assert (first[0], again[0]) == (True, False)
@@ -63,7 +63,7 @@ def test_a_cancelled_job_is_not_retried_but_submitted_again(state):
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
-def test_a_failed_or_cancelled_job_runs_anew_and_its_old_tasks_are_gone(state, status):
+def test_resubmitting_a_failed_or_cancelled_job_deletes_its_old_tasks(state, status):
     job, [task] = started_stage(state, 1)
     if status is JobStatus.CANCELLED:
         state.cancel_job(job.job_id)
@@ -87,7 +87,7 @@ def test_a_stage_starts_once_with_all_its_tasks(state):
     assert state.get_job(job.job_id).stage == 1
 
 
-def test_a_stage_waits_for_the_one_before_and_for_its_own_run(state):
+def test_a_stage_starts_only_after_the_one_before_and_in_its_own_run(state):
     job, [task] = started_stage(state, 1)
     assert not state.start_stage(job, 2, "test", False, [])
     late = job.model_copy(update={"run": 7})
@@ -102,15 +102,15 @@ def test_a_stage_without_tasks_is_complete_at_once(state):
     assert stage.is_closed and stage.status is StageStatus.COMPLETED and stage.finished_at
 
 
-def test_a_claim_counts_the_attempt_and_keeps_others_away(state):
+def test_a_claim_counts_the_attempt_and_excludes_other_workers(state):
     _, [task] = started_stage(state, 1)
     mine = claimed(state, task.task_id)
     assert (mine.attempt, mine.status) == (1, TaskStatus.PROCESSING)
     assert claim(state, task.task_id, MINUTE).outcome is ClaimOutcome.LEASED
-    assert claim(state, "nobody", MINUTE) is None
+    assert claim(state, "unknown", MINUTE) is None
 
 
-def test_a_lapsed_lease_can_be_claimed_and_the_late_worker_is_refused(state):
+def test_a_task_can_be_claimed_after_its_lease_expired_and_stale_writes_are_refused(state):
     job, [task] = started_stage(state, 1)
     late = claimed(state, task.task_id, NOW)
     winner = claimed(state, task.task_id)
@@ -118,7 +118,7 @@ def test_a_lapsed_lease_can_be_claimed_and_the_late_worker_is_refused(state):
 
     refused = state.complete_task(task.task_id, late.attempt, {"from": "late"}, None)
     assert not refused.applied and not refused.stage.is_closed
-    assert not state.retry_task_later(task.task_id, late.attempt, PASSING, NOW)
+    assert not state.retry_task_later(task.task_id, late.attempt, TRANSIENT, NOW)
     assert state.renew_leases([HeldTask(task.task_id, late.attempt, 0.5, "")], MINUTE) == set()
 
     done = state.complete_task(task.task_id, winner.attempt, {"from": "winner"}, None)
@@ -128,7 +128,7 @@ def test_a_lapsed_lease_can_be_claimed_and_the_late_worker_is_refused(state):
     assert kinds(state, job).count("late_write_refused") == 2
 
 
-def test_attempts_run_out(state):
+def test_a_task_without_attempts_left_is_exhausted(state):
     _, [task] = started_stage(state, 1)
     for _ in range(3):
         claimed(state, task.task_id, NOW)
@@ -138,13 +138,13 @@ def test_attempts_run_out(state):
     assert done.applied and done.stage.status is StageStatus.FAILED
 
 
-def test_many_claims_are_judged_one_by_one(state):
+def test_each_task_of_a_batch_has_its_own_claim_outcome(state):
     _, tasks = started_stage(state, 4)
     held, lapsed, queued, ended = (task.task_id for task in tasks)
     claimed(state, held)
     claimed(state, lapsed, NOW)
     state.complete_task(ended, claimed(state, ended).attempt, {}, None)
-    claims = state.claim_tasks([queued, ended, "nobody", held, lapsed, queued], MINUTE)
+    claims = state.claim_tasks([queued, ended, "unknown", held, lapsed, queued], MINUTE)
     assert {each.task.task_id: (each.outcome, each.task.attempt) for each in claims} == {
         held: (ClaimOutcome.LEASED, 1),
         lapsed: (ClaimOutcome.RUN_ALONE, 1),
@@ -155,14 +155,14 @@ def test_many_claims_are_judged_one_by_one(state):
     assert claimed(state, lapsed).attempt == 2
 
 
-def test_many_completions_are_fenced_one_by_one(state):
+def test_each_task_of_a_batch_has_its_own_fence(state):
     job, tasks = started_stage(state, 3)
     other_job, [other] = started_stage(state, 1)
     one, late, two = (claimed(state, task.task_id, NOW) for task in tasks)
     alone = claimed(state, other.task_id)
     winner = claimed(state, late.task_id)
     done = [Done(each.task_id, each.attempt, {"n": each.task_index}) for each in (one, late, two)]
-    written = state.complete_tasks([*done, Done(alone.task_id, 1, {}), Done("nobody", 1, {})])
+    written = state.complete_tasks([*done, Done(alone.task_id, 1, {}), Done("unknown", 1, {})])
     assert {task_id: each.applied for task_id, each in written.items()} == {
         one.task_id: True,
         late.task_id: False,
@@ -182,7 +182,7 @@ def test_many_completions_are_fenced_one_by_one(state):
     assert kinds(state, job).count("stage_completed") == 1
 
 
-def test_completing_again_changes_nothing_and_gives_the_same_answer(state):
+def test_repeating_a_completion_changes_nothing_and_returns_the_same(state):
     job, [one, two] = started_stage(state, 2)
     attempt = claimed(state, one.task_id).attempt
     first = state.complete_task(one.task_id, attempt, {"n": 1}, None)
@@ -218,7 +218,7 @@ def test_a_failed_task_fails_its_stage_and_cancels_the_rest(state):
     assert claim(state, three.task_id, MINUTE).outcome is ClaimOutcome.FINAL
 
 
-def test_best_effort_goes_on_and_says_so(state):
+def test_a_best_effort_stage_completes_with_errors(state):
     job, [one, two] = started_stage(state, 2, best_effort=True)
     state.complete_task(one.task_id, claimed(state, one.task_id).attempt, None, BROKEN)
     done = state.complete_task(two.task_id, claimed(state, two.task_id).attempt, {"n": 2}, None)
@@ -230,17 +230,17 @@ def test_best_effort_goes_on_and_says_so(state):
 def test_a_retry_waits_its_delay_and_keeps_the_error(state):
     job, [task] = started_stage(state, 1)
     attempt = claimed(state, task.task_id).attempt
-    assert state.retry_task_later(task.task_id, attempt, PASSING, MINUTE)
+    assert state.retry_task_later(task.task_id, attempt, TRANSIENT, MINUTE)
     assert claim(state, task.task_id, MINUTE).outcome is ClaimOutcome.EARLY
     assert state.queued_tasks(job.job_id, 1) == []
     [waiting] = state.get_tasks(job.job_id, 1, 10)
-    assert waiting.error == PASSING and waiting.status is TaskStatus.QUEUED
+    assert waiting.error == TRANSIENT and waiting.status is TaskStatus.QUEUED
 
 
-def test_a_retry_that_is_due_is_claimed(state):
+def test_a_retry_can_be_claimed_once_it_is_due(state):
     _, [task] = started_stage(state, 1)
     attempt = claimed(state, task.task_id).attempt
-    assert state.retry_task_later(task.task_id, attempt, PASSING, NOW)
+    assert state.retry_task_later(task.task_id, attempt, TRANSIENT, NOW)
     assert claimed(state, task.task_id).attempt == attempt + 1
 
 
@@ -262,7 +262,7 @@ def test_a_job_ends_once(state):
     assert ended.status is JobStatus.COMPLETED and ended.result == {"n": 1} and ended.finished_at
 
 
-def test_a_job_of_an_old_run_does_not_end_the_new_one(state):
+def test_an_earlier_run_cannot_end_the_current_one(state):
     job, _ = started_stage(state, 1)
     state.cancel_job(job.job_id)
     state.submit_job(job)
@@ -270,14 +270,14 @@ def test_a_job_of_an_old_run_does_not_end_the_new_one(state):
     assert state.get_job(job.job_id).status is JobStatus.QUEUED
 
 
-def test_a_job_that_has_moved_on_is_not_ended_by_who_saw_it_before(state):
+def test_a_job_is_not_ended_by_a_caller_with_an_older_stage(state):
     _, seen = state.submit_job(new_job())
     state.start_stage(seen, 1, "test", False, new_tasks(seen, 1, 1))
     assert not state.finish_job(seen, JobStatus.FAILED, None, BROKEN)
     assert state.get_job(seen.job_id).status is JobStatus.PROCESSING
 
 
-def test_cancel_takes_open_tasks_at_once_and_leaves_done_ones(state):
+def test_cancel_cancels_open_tasks_and_keeps_completed_ones(state):
     job, [one, two, three] = started_stage(state, 3)
     state.complete_task(one.task_id, claimed(state, one.task_id).attempt, {}, None)
     running = claimed(state, two.task_id)
@@ -298,7 +298,7 @@ def test_an_ended_job_is_not_cancelled(state):
     assert state.retry_job(job.job_id)[0] is False
 
 
-def test_retry_runs_only_what_failed_and_keeps_the_rest(state):
+def test_retry_runs_the_failed_tasks_and_keeps_the_other_results(state):
     job, [one, two] = started_stage(state, 2)
     state.complete_task(one.task_id, claimed(state, one.task_id).attempt, {"n": 1}, None)
     for _ in range(3):
@@ -352,7 +352,7 @@ def test_the_sweep_finds_a_closed_stage_that_did_not_advance(state):
     assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]
 
 
-def test_the_sweep_finds_waiting_tasks_and_lapsed_leases_within_its_limit(state):
+def test_the_sweep_finds_queued_tasks_and_expired_leases_up_to_its_limit(state):
     _, tasks = started_stage(state, 4)
     claimed(state, tasks[0].task_id, NOW)
     claimed(state, tasks[1].task_id, MINUTE)
@@ -363,7 +363,7 @@ def test_the_sweep_finds_waiting_tasks_and_lapsed_leases_within_its_limit(state)
     assert len(state.sweep(2, NOW)) == 2
 
 
-def test_the_sweep_comes_round_to_everyone_however_few_it_may_find(state):
+def test_sweeps_with_a_small_limit_reach_every_job_in_turn(state):
     _, tasks = started_stage(state, 5)
     waiting = {state.submit_job(new_job())[1].job_id for _ in range(5)}
     found = [message for _ in range(5) for message in state.sweep(1, NOW)]
@@ -381,7 +381,7 @@ def test_the_sweep_does_not_redeliver_twice_within_its_grace(state):
     assert state.sweep(10, MINUTE) == []
 
 
-def test_the_sweep_leaves_ended_jobs_alone_and_is_seen_in_health(state):
+def test_the_sweep_skips_ended_jobs_and_its_run_is_in_health(state):
     job, _ = started_stage(state, 3)
     state.finish_job(job, JobStatus.FAILED, None, BROKEN)
     assert state.sweep(10, NOW) == []
@@ -389,7 +389,7 @@ def test_the_sweep_leaves_ended_jobs_alone_and_is_seen_in_health(state):
     assert health.sweep_age is not None and health.total_repaired == 0 and health.open_jobs == 0
 
 
-def test_the_sweep_asks_for_a_cancelled_job_until_its_leavings_are_gone(state):
+def test_the_sweep_finds_a_cancelled_job_until_its_outputs_are_discarded(state):
     job, _ = started_stage(state, 1)
     cancelled = state.cancel_job(job.job_id)
     assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]
@@ -401,7 +401,7 @@ def test_the_sweep_asks_for_a_cancelled_job_until_its_leavings_are_gone(state):
     assert state.sweep(10, NOW) == []
 
 
-def test_old_jobs_are_purged_in_batches_and_open_or_undiscarded_ones_stay(state):
+def test_old_jobs_are_purged_in_batches_but_not_open_or_undiscarded_ones(state):
     ended = []
     for _ in range(3):
         job, _ = started_stage(state, 1)
@@ -419,15 +419,15 @@ def test_old_jobs_are_purged_in_batches_and_open_or_undiscarded_ones_stay(state)
     assert state.get_job(running.job_id) and state.get_job(cancelled.job_id)
 
 
-def test_every_attempt_that_came_to_nothing_is_kept(state):
+def test_failed_and_lost_attempts_are_kept(state):
     _, [task] = started_stage(state, 1)
     lost = claimed(state, task.task_id, NOW)
     again = claimed(state, task.task_id)
-    state.retry_task_later(task.task_id, again.attempt, PASSING, NOW)
+    state.retry_task_later(task.task_id, again.attempt, TRANSIENT, NOW)
     kept = state.attempts([task.task_id])
-    assert [(a.attempt, a.error.code) for a in kept] == [(1, "WORKER_LOST"), (2, "PASSING")]
+    assert [(a.attempt, a.error.code) for a in kept] == [(1, "WORKER_LOST"), (2, "TRANSIENT")]
     assert all(attempt.started_at and attempt.finished_at for attempt in kept)
-    assert lost.attempt == 1 and state.attempts(["nobody"]) == []
+    assert lost.attempt == 1 and state.attempts(["unknown"]) == []
 
 
 def test_tasks_are_paged_over_all_stages(state):
@@ -458,7 +458,7 @@ def test_tasks_are_listed_by_status_and_with_their_results_on_request(state):
     assert [task.result for task in listed()] == [None] * 4
 
 
-def test_a_dead_letter_is_kept_once_and_told_to_its_job(state):
+def test_a_dead_letter_is_stored_once_and_added_to_its_jobs_timeline(state):
     job, [task] = started_stage(state, 1)
     letter = DeadLetter(
         queue="tasks", message_id="m1", reason="MaxDeliveryCountExceeded", description=None,
@@ -466,8 +466,8 @@ def test_a_dead_letter_is_kept_once_and_told_to_its_job(state):
     )  # fmt: skip
     assert state.record_dead_letter(letter) == state.record_dead_letter(letter) == 1
     assert state.record_dead_letter(letter.model_copy(update={"message_id": "m3"})) == 2
-    unreadable = letter.model_copy(update={"message_id": "m2", "task_id": None, "body": "\x01?"})
-    state.record_dead_letter(unreadable)
+    invalid = letter.model_copy(update={"message_id": "m2", "task_id": None, "body": "\x01?"})
+    state.record_dead_letter(invalid)
     assert kinds(state, job).count("dead_lettered") == 2
     assert state.health().dead_letters == 3
 
@@ -522,7 +522,7 @@ def listed(state, **conditions):
     return [job.job_id for job in state.list_jobs(JobFilter(**conditions), None, 10)]
 
 
-def test_jobs_are_listed_by_when_they_were_created(state):
+def test_jobs_are_filtered_by_creation_time(state):
     first, second = (state.submit_job(new_job())[1] for _ in range(2))
     assert first.created_at < second.created_at
     assert listed(state, created_from=second.created_at) == [second.job_id]
@@ -532,7 +532,7 @@ def test_jobs_are_listed_by_when_they_were_created(state):
     assert listed(state, created_from=second.created_at + MINUTE) == []
 
 
-def test_jobs_are_listed_by_how_long_they_run_or_ran(state):
+def test_jobs_are_filtered_by_duration(state):
     state.submit_job(new_job())
     running, _ = started_stage(state, 1)
     ended, _ = started_stage(state, 0)
@@ -546,7 +546,7 @@ def test_jobs_are_listed_by_how_long_they_run_or_ran(state):
     assert listed(state, most_seconds=took + 0.03) == [ended.job_id]
 
 
-def test_a_key_stands_for_one_job_whatever_becomes_of_it(state):
+def test_a_key_always_finds_the_job_of_its_first_request(state):
     first, second = new_job(), new_job()
     key = RequestKey("a key", "first request")
     assert state.find_submission(key) is None
@@ -559,7 +559,7 @@ def test_a_key_stands_for_one_job_whatever_becomes_of_it(state):
         state.get_job(second.job_id)
 
 
-def test_a_key_of_another_request_is_refused_and_stores_nothing(state):
+def test_a_key_of_a_different_request_is_refused_and_stores_nothing(state):
     state.submit_job(new_job(), RequestKey("taken", "first request"))
     other, key = new_job(), RequestKey("taken", "second request")
     with pytest.raises(KeyReused, match="taken"):
@@ -570,14 +570,14 @@ def test_a_key_of_another_request_is_refused_and_stores_nothing(state):
         state.get_job(other.job_id)
 
 
-def test_a_new_key_may_find_a_job_that_is_there(state):
+def test_a_new_key_can_find_an_existing_job(state):
     job = new_job()
     state.submit_job(job)
     assert state.submit_job(job, RequestKey("later", "request"))[0] is False
     assert state.find_submission(RequestKey("later", "request")).job_id == job.job_id
 
 
-def test_a_key_goes_with_its_job(state):
+def test_a_key_is_purged_with_its_job(state):
     job, key = new_job(), RequestKey("gone", "request")
     _, stored = state.submit_job(job, key)
     state.finish_job(stored, JobStatus.FAILED, None, BROKEN)
@@ -585,16 +585,16 @@ def test_a_key_goes_with_its_job(state):
     assert state.find_submission(key) is None
 
 
-def test_a_late_worker_has_the_discarding_of_a_cancelled_job_begin_again(state):
+def test_a_stale_write_reopens_the_discard_of_a_cancelled_job(state):
     job, _ = started_stage(state, 1)
-    assert state.reopen_discard(job.job_id) is None and state.reopen_discard("nobody") is None
+    assert state.reopen_discard(job.job_id) is None and state.reopen_discard("unknown") is None
     state.mark_discarded(state.cancel_job(job.job_id), NOW)
     again = state.reopen_discard(job.job_id)
     assert again is not None and again.discarded_at is None
     assert state.sweep(10, NOW) == [JobMessage(job_id=job.job_id, run=1, stage=2)]
 
 
-def test_a_retried_job_keeps_the_errors_it_is_retried_for(state):
+def test_a_retried_job_keeps_the_errors_of_its_earlier_attempts(state):
     job, [task] = started_stage(state, 1)
     state.complete_task(task.task_id, claimed(state, task.task_id).attempt, None, BROKEN)
     state.finish_job(job, JobStatus.FAILED, None, BROKEN)

@@ -37,7 +37,7 @@ WRONG = [
     ("hello_world", {"n": None}, 422, "INVALID_PARAMETER", "valid integer, got null"),
     ("hello_world", {"n": {"a": [True]}}, 422, "INVALID_PARAMETER", 'got {"a": [true]}'),
     ("hello_world", "n=1", 422, "INVALID_PARAMETER", "parameters, not a string"),
-    ("hello_world", {"m": 1}, 422, "INVALID_PARAMETER", "m: is not a parameter"),
+    ("hello_world", {"m": 1}, 422, "INVALID_PARAMETER", "m: unknown parameter"),
 ]
 RASTER = {"blob_name": "a.tif", "container_name": BRONZE}
 WRONG += [

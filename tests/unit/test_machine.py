@@ -1,4 +1,4 @@
-"""The machine over memory: four entry points, each safe to repeat."""
+"""The machine on in-memory adapters."""
 
 import logging
 import random
@@ -53,7 +53,7 @@ def test_a_job_fans_out_and_in(n):
     assert job.result == {"total": sum(i * i for i in range(n))}
 
 
-def test_the_same_submission_finds_the_same_job_and_sends_nothing():
+def test_an_equal_submission_finds_the_same_job_and_sends_nothing():
     bench = Bench()
     first = bench.run(n=2)
     again = bench.machine.submit("squares", {"n": 2})
@@ -77,7 +77,7 @@ def test_the_job_id_covers_type_version_and_every_default():
     assert Newer.job_id(Parameters()) != Squares.job_id(Parameters())
 
 
-def test_a_crash_between_commit_and_send_is_repaired_by_the_redelivered_message():
+def test_a_redelivered_job_message_repairs_a_crash_between_commit_and_send():
     bench = Bench()
     job = bench.machine.submit("squares", {"n": 3}).job
     first = JobMessage(job_id=job.job_id, run=1, stage=1)
@@ -88,7 +88,7 @@ def test_a_crash_between_commit_and_send_is_repaired_by_the_redelivered_message(
     assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
 
 
-def test_a_crash_after_the_last_completion_is_repaired_by_the_redelivered_task_message():
+def test_a_redelivered_task_message_repairs_a_crash_after_the_last_completion():
     bench = Bench()
     job = bench.machine.submit("squares", {"n": 1}).job
     bench.machine.process_job_message(bench.bus.messages.popleft())
@@ -100,7 +100,7 @@ def test_a_crash_after_the_last_completion_is_repaired_by_the_redelivered_task_m
     assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
 
 
-def test_the_sweep_alone_brings_a_job_to_its_end_when_every_message_is_lost():
+def test_the_sweep_completes_a_job_whose_messages_are_all_lost():
     bench = Bench()
     job = bench.machine.submit("squares", {"n": 3}).job
     bench.bus.messages.clear()
@@ -118,7 +118,7 @@ def test_the_sweep_alone_brings_a_job_to_its_end_when_every_message_is_lost():
     assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
 
 
-def test_no_message_is_sent_before_every_row_of_its_stage_exists():
+def test_all_rows_of_a_stage_exist_before_its_first_message_is_sent():
     bench = Bench()
     seen = []
     send = bench.bus.send_tasks
@@ -134,7 +134,7 @@ def test_no_message_is_sent_before_every_row_of_its_stage_exists():
 
 
 class CountingState(MemoryState):
-    """Notes how many tasks each claim and completion was for."""
+    """Counts the tasks of each claim and completion."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,13 +157,13 @@ def test_quick_tasks_share_a_claim_and_a_completion():
     assert (state.claims, state.completions) == ([20, 1], [20])
 
 
-def test_other_tasks_come_one_by_one():
+def test_other_tasks_are_delivered_one_by_one():
     state = CountingState()
     Bench(state=state).run(n=3)
     assert (state.claims, state.completions) == ([1, 1, 1, 1], [])
 
 
-def test_a_quick_task_that_breaks_is_retried_alone_and_its_neighbours_are_done():
+def test_a_failed_quick_task_is_retried_alone_and_the_rest_of_its_batch_completes():
     broken = {4: ConnectionError("away"), 5: ConnectionError("away")}
 
     @quick
@@ -180,11 +180,11 @@ def test_a_quick_task_that_breaks_is_retried_alone_and_its_neighbours_are_done()
     assert sorted(task.attempt for task in state.get_tasks(job.job_id, 1, 9)) == [1] * 6 + [2] * 2
 
 
-def test_a_quick_task_that_can_never_work_fails_its_stage_and_no_other_result_is_lost():
+def test_a_permanent_failure_in_a_batch_loses_no_other_result():
     @quick
     def picky(params: Square, ctx: TaskContext) -> Squared:
         if params.number == 2:
-            raise TaskFailed("NOT_SQUARE", "2 is round")
+            raise TaskFailed("NOT_SQUARE", "2 is not a square")
         return Squared(value=params.number**2)
 
     job = Bench(handler=picky).run("lenient", n=5)
@@ -195,7 +195,7 @@ def test_a_quick_task_that_can_never_work_fails_its_stage_and_no_other_result_is
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 8))
-def test_messages_twice_and_in_any_order_change_nothing(seed, n):
+def test_duplicate_and_reordered_messages_change_nothing(seed, n):
     """Every message delivered twice, in random order, task messages in batches of any size."""
     chance, bench = random.Random(seed), Bench()
     calls: list[int] = []
@@ -230,43 +230,43 @@ def test_messages_twice_and_in_any_order_change_nothing(seed, n):
     assert kinds.count("stage_started") == 2 and kinds.count("job_completed") == 1
 
 
-def test_a_permanent_failure_fails_the_job_at_once_with_its_reason():
+def test_a_permanent_failure_fails_the_job_without_a_retry():
     calls = []
 
     def broken(params: Square, ctx: TaskContext) -> Squared:
         calls.append(params.number)
-        raise TaskFailed("NOT_A_SQUARE", "the square is round; bring a square one")
+        raise TaskFailed("NOT_A_SQUARE", "the number is not a square")
 
     job = Bench(handler=broken).run(n=5)
     assert job.status is JobStatus.FAILED and len(calls) == 1
     assert (job.error.code, job.error.message) == (
         "NOT_A_SQUARE",
-        "the square is round; bring a square one",
+        "the number is not a square",
     )
 
 
-def test_a_passing_fault_is_tried_again():
+def test_a_transient_error_is_retried():
     attempts = []
 
     @retry(AT_ONCE)
     def flaky(params: Square, ctx: TaskContext) -> Squared:
         attempts.append(ctx.attempt)
         if ctx.attempt < 3:
-            raise OSError("the disk blinked")
+            raise OSError("disk error")
         return square(params, ctx)
 
     job = Bench(handler=flaky).run(n=1)
     assert job.status is JobStatus.COMPLETED and attempts == [1, 2, 3]
 
 
-def test_a_fault_that_does_not_pass_fails_the_job_after_the_last_attempt():
+def test_a_persistent_error_fails_the_job_after_the_last_attempt():
     @retry(AT_ONCE)
     def broken(params: Square, ctx: TaskContext) -> Squared:
-        raise OSError("the disk is gone")
+        raise OSError("disk failed")
 
     job = Bench(handler=broken).run(n=1)
     assert job.status is JobStatus.FAILED
-    assert job.error.code == "UNEXPECTED_ERROR" and "the disk is gone" in job.error.message
+    assert job.error.code == "UNEXPECTED_ERROR" and "disk failed" in job.error.message
 
 
 def test_backoff_doubles_within_its_jitter_up_to_the_cap():
@@ -277,17 +277,17 @@ def test_backoff_doubles_within_its_jitter_up_to_the_cap():
         assert len(set(delays)) > 1
 
 
-def test_best_effort_ends_with_errors_and_keeps_what_worked():
+def test_a_best_effort_job_completes_with_errors_and_keeps_the_other_results():
     def picky(params: Square, ctx: TaskContext) -> Squared:
         if params.number == 1:
-            raise TaskFailed("ODD_ONE", "one is not welcome")
+            raise TaskFailed("ODD_ONE", "1 is odd")
         return square(params, ctx)
 
     job = Bench(handler=picky).run("lenient", n=4)
     assert job.status is JobStatus.COMPLETED_WITH_ERRORS and job.result == {"total": 0 + 4 + 9}
 
 
-def test_a_stage_method_or_finalize_that_breaks_fails_the_job_with_its_reason():
+def test_an_error_in_a_stage_method_or_finalize_fails_the_job():
     class Broken(Squares):
         job_type = "broken"
 
@@ -297,7 +297,7 @@ def test_a_stage_method_or_finalize_that_breaks_fails_the_job_with_its_reason():
 
         @stage(add)
         def total(self, params: Parameters, squares: list[Squared]) -> list[Total]:
-            raise TaskFailed("NO_TOTAL", "there is no total today")
+            raise TaskFailed("NO_TOTAL", "no total")
 
     class Unfinished(Squares):
         job_type = "unfinished"
@@ -338,7 +338,7 @@ def test_cancel_stops_a_running_handler_at_its_next_report():
         bench.machine.cancel(bench.machine.submit("squares", {"n": 0}).job.job_id)
 
 
-def test_what_a_cancelled_job_made_is_discarded_at_once_and_again_when_no_worker_can_be_left():
+def test_the_outputs_of_a_cancelled_job_are_discarded_at_once_and_again_after_the_lease():
     discarded = []
 
     class Leaving(Squares):
@@ -363,7 +363,7 @@ def test_what_a_cancelled_job_made_is_discarded_at_once_and_again_when_no_worker
     assert bench.machine.purge(timedelta(0), 10) == 1
 
 
-def test_an_attempt_learns_at_once_that_this_very_process_has_begun_the_next():
+def test_an_attempt_is_stopped_when_the_same_process_starts_the_next_one():
     reports = []
 
     def slow(params: Square, ctx: TaskContext) -> Squared:
@@ -382,7 +382,7 @@ def test_an_attempt_learns_at_once_that_this_very_process_has_begun_the_next():
     assert reports == [2, 1]
 
 
-def test_a_handler_that_asks_before_it_shows_its_work_learns_of_a_cancel_at_once():
+def test_confirm_raises_at_once_after_a_cancel():
     shown = []
 
     def careful(params: Square, ctx: TaskContext) -> Squared:
@@ -399,7 +399,7 @@ def test_a_handler_that_asks_before_it_shows_its_work_learns_of_a_cancel_at_once
 
 
 @pytest.mark.parametrize("ends", ["well", "badly", "for now", "knowing"])
-def test_what_a_worker_shows_long_after_a_cancel_is_discarded_as_well(ends):
+def test_outputs_that_are_written_after_the_discard_are_discarded_as_well(ends):
     shown = []
 
     def late(params: Square, ctx: TaskContext) -> Squared:
@@ -433,16 +433,16 @@ def test_what_a_worker_shows_long_after_a_cancel_is_discarded_as_well(ends):
     assert shown == []
 
 
-def test_retry_finishes_a_failed_job_without_repeating_what_worked():
+def test_retry_runs_only_the_failed_tasks():
     broken, calls = [True], []
 
-    def mended(params: Square, ctx: TaskContext) -> Squared:
+    def repaired(params: Square, ctx: TaskContext) -> Squared:
         calls.append(params.number)
         if broken and params.number == 2:
             raise TaskFailed("BROKEN", "not yet")
         return square(params, ctx)
 
-    bench = Bench(handler=mended)
+    bench = Bench(handler=repaired)
     failed = bench.run(n=3)
     assert failed.status is JobStatus.FAILED
     broken.clear()
@@ -455,7 +455,7 @@ def test_retry_finishes_a_failed_job_without_repeating_what_worked():
         bench.machine.retry(failed.job_id)
 
 
-def test_a_resubmitted_failed_job_runs_again_and_late_messages_of_the_old_run_are_dropped():
+def test_a_resubmitted_job_ignores_messages_of_its_earlier_run():
     def broken(params: Square, ctx: TaskContext) -> Squared:
         raise TaskFailed("BROKEN", "not yet")
 
@@ -486,7 +486,7 @@ def test_status_shows_every_stage_with_counts_and_progress():
         bench.machine.status("f" * 64)
 
 
-def test_wrong_requests_name_field_value_and_cure():
+def test_errors_of_invalid_requests_name_the_field_and_the_value():
     machine = Bench().machine
     with pytest.raises(UnknownJobType, match="expected one of: lenient, squares"):
         machine.submit("circles", {})
@@ -494,7 +494,7 @@ def test_wrong_requests_name_field_value_and_cure():
         machine.submit("squares", {"n": -1, "fial_at": 2})
     errors = {error.field: error for error in caught.value.errors}
     assert "greater than or equal to 0, got -1" in errors["n"].message
-    assert errors["fial_at"].message == "is not a parameter; did you mean 'fail_at'?"
+    assert errors["fial_at"].message == "unknown parameter; did you mean 'fail_at'?"
     with pytest.raises(InvalidRequest, match="must be a JSON object"):
         machine.submit("squares", ["n"])
 

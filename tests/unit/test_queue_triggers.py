@@ -69,7 +69,7 @@ def test_an_invalid_message_in_a_batch_does_not_stop_the_others(functions, bench
     assert bench.state.health().dead_letters == 1
 
 
-def test_a_dead_letter_tells_its_job_why(functions, bench):
+def test_a_dead_letter_adds_its_reason_to_the_timeline(functions, bench):
     job = bench.machine.submit("squares", {"n": 1}).job
     bench.machine.process_job_message(bench.bus.messages.popleft())
     task_message = bench.bus.messages.popleft()
@@ -85,13 +85,15 @@ def test_a_dead_letter_tells_its_job_why(functions, bench):
 
 
 @pytest.mark.parametrize("body", INVALID)
-def test_a_dead_letter_nobody_can_read_is_kept(functions, bench, body):
+def test_an_invalid_dead_letter_is_stored(functions, bench, body):
     functions["record_dead_job"](Message(body, **EXCEEDED))
     [letter] = bench.state.letters.values()
     assert letter.job_id is None and "\0" not in letter.body
 
 
-def test_dead_letters_without_an_id_are_told_apart_by_their_number(functions, bench):
+def test_dead_letters_without_a_message_id_are_distinguished_by_their_sequence_number(
+    functions, bench
+):
     for number in (1, 2, 2):
         functions["record_dead_task"](Message(b"{", message_id=None, number=number))
     assert bench.state.health().dead_letters == 2
@@ -103,7 +105,7 @@ def deliver_dead(functions, message, ids):
         functions["record_dead_job"](Message(body, message_id, **EXCEEDED))
 
 
-def test_a_job_that_no_worker_can_move_ends_after_three_dead_letters(functions, bench):
+def test_a_job_whose_stage_cannot_be_started_fails_after_three_dead_letters(functions, bench):
     job = bench.machine.submit("squares", {"n": 1}).job
     deliver_dead(functions, bench.bus.messages.popleft(), ["1", "2", "2", "2"])
     assert bench.state.get_job(job.job_id).status is JobStatus.QUEUED
@@ -113,7 +115,7 @@ def test_a_job_that_no_worker_can_move_ends_after_three_dead_letters(functions, 
     assert bench.machine.retry(job.job_id).run == 2
 
 
-def test_dead_letters_of_what_a_job_has_passed_do_not_end_it(functions, bench):
+def test_dead_letters_of_an_earlier_stage_do_not_fail_the_job(functions, bench):
     job = bench.machine.submit("squares", {"n": 1}).job
     first = bench.bus.messages.popleft()
     bench.machine.process_job_message(first)
