@@ -34,7 +34,7 @@ WRONG = [
     ),
     ("hello_world", {"n": "many"}, 422, "INVALID_PARAMETER", "'many'"),
     ("hello_world", {"n": 100_001}, 422, "INVALID_PARAMETER", "100001"),
-    ("hello_world", {"n": None}, 422, "INVALID_PARAMETER", "valid integer, got null"),
+    ("process_raster", {"blob_name": None}, 422, "INVALID_PARAMETER", "blob_name"),
     ("hello_world", {"n": {"a": [True]}}, 422, "INVALID_PARAMETER", 'got {"a": [true]}'),
     ("hello_world", "n=1", 422, "INVALID_PARAMETER", "parameters, not a string"),
     ("hello_world", {"m": 1}, 422, "INVALID_PARAMETER", "m: unknown parameter"),

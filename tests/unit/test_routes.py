@@ -1,5 +1,6 @@
 """The routes as they are declared: which are served, in which order, and what they match."""
 
+import jsonschema
 import pytest
 
 from core.registry import Registry
@@ -65,3 +66,24 @@ def test_every_documented_route_has_a_summary_and_declares_the_parameters_of_its
         declared = {parameter.name for parameter in each.parameters if parameter.where == "path"}
         assert declared == in_path, each.name
         assert each.summary or each.name == "submit_job", each.name
+
+
+def test_optional_parameters_accept_null_and_required_ones_do_not():
+    document = describe(list(Registry(ALL_JOBS).jobs.values()))
+    schema = document["components"]["schemas"]["ProcessRasterParameters"]
+    body = {"blob_name": "a.tif", "container_name": "bronze"}
+    optional = dict.fromkeys(set(schema["properties"]) - set(schema["required"]))
+    jsonschema.validate(body | optional, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(body | {"blob_name": None}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(body | {"jpeg_quality": 0}, schema)
+
+
+def test_a_submission_has_the_schema_of_its_job_s_result():
+    document = describe(list(Registry(ALL_JOBS).jobs.values()))
+    response = document["paths"]["/jobs/submit/process_raster"]["post"]["responses"]["200"]
+    [_, more] = response["content"]["application/json"]["schema"]["allOf"]
+    assert more["properties"]["result_data"] == {"$ref": "#/components/schemas/ProcessRasterResult"}
+    result = document["components"]["schemas"]["ProcessRasterResult"]
+    assert {"validation", "cog", "stac", "share_url", "titiler_urls"} <= set(result["properties"])

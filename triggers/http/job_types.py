@@ -7,6 +7,7 @@ from core.registry import Registry
 from triggers.http import bodies
 from triggers.http.payloads import respond
 from triggers.http.route import Reply, Routes, route
+from triggers.http.schemas import describe_input
 
 
 class JobTypes(Routes):
@@ -35,7 +36,7 @@ def _describe(job: JobBase) -> bodies.JobType:
         description=job.description,
         version=job.version,
         stages=[_describe_stage(stage) for stage in job.stages],
-        parameters=job.parameters.model_json_schema(),
+        parameters=describe_input(job.parameters),
         result=job.result_model().model_json_schema(mode="serialization"),
         example=job.example,
     )

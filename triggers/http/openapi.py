@@ -17,6 +17,7 @@ from triggers.http.correlation import HEADER as CORRELATION_HEADER
 from triggers.http.media_types import JSON, PROBLEM_JSON
 from triggers.http.parameters import JOB_TYPE, TEXT, Parameter, enumerate_values
 from triggers.http.route import Reply, RequestBody, Route, Routes, route
+from triggers.http.schemas import describe_input
 
 REFERENCE = "#/components/schemas/{model}"
 PROBLEMS = {
@@ -162,8 +163,11 @@ def _describe_models(routes: Sequence[Route], jobs: Iterable[JobBase]) -> Json:
         schemas |= _describe_job_models(job)
     sent = [model for each in routes for reply in each.replies.values() for model in reply.models]
     received = [each.body.model for each in routes if each.body and each.body.model]
-    modes: dict[type[BaseModel], JsonSchemaMode] = dict.fromkeys(received, "validation")
-    modes |= dict.fromkeys([*sent, Problem], "serialization")
+    for model in dict.fromkeys(received):
+        schema = describe_input(model, REFERENCE)
+        schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
+    modes: dict[type[BaseModel], JsonSchemaMode]
+    modes = dict.fromkeys([*sent, Problem], "serialization")
     _, generated = models_json_schema(list(modes.items()), ref_template=REFERENCE)
     return schemas | dict(generated["$defs"])
 
@@ -184,7 +188,7 @@ def _describe_result(response: Json, job: JobBase) -> None:
 def _describe_job_models(job: JobBase) -> Json:
     """The schemas of a job type's parameters and result, whose names begin with the job type."""
     reference = REFERENCE.format(model=_prefix(job) + "{model}")
-    parameters = job.parameters.model_json_schema(ref_template=reference)
+    parameters = describe_input(job.parameters, reference)
     result = job.result_model().model_json_schema(ref_template=reference, mode="serialization")
     shared = parameters.pop("$defs", {}) | result.pop("$defs", {})
     named = shared | {"Parameters": parameters, "Result": result}
