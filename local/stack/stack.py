@@ -278,19 +278,19 @@ def _services(environment: Environment) -> tuple[Service, Service, Service, Serv
         ),
         Service(
             name="titiler",
-            command=("-m", "uvicorn", "local.titiler.app:app", *_uvicorn(ports.titiler)),
+            command=("-m", "uvicorn", "tiles.app:app", *_uvicorn(ports.titiler)),
             settings=catalogue,
             port=ports.titiler,
             ready_path="/healthz",
-            sources=("local/titiler",),
+            sources=("tiles",),
         ),
         Service(
             name="stac",
-            command=("-m", "uvicorn", "local.stac.app:app", *_uvicorn(ports.stac)),
+            command=("-m", "uvicorn", "stac_api.app:app", *_uvicorn(ports.stac)),
             settings=catalogue,
             port=ports.stac,
             ready_path="/_mgmt/ping",
-            sources=("local/stac",),
+            sources=("stac_api",),
         ),
     )
 

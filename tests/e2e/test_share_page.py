@@ -186,7 +186,7 @@ def test_page_tells_where_in_the_world_it_is(page, sample_items: SampleItems):
 
 
 def test_no_coast_crosses_the_whole_map():
-    land = json.loads(Path("local/titiler/static/land.json").read_text())
+    land = json.loads(Path("tiles/static/land.json").read_text())
     rings = [ring for part in land["coordinates"] for ring in part]
     assert not [
         (a, b)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from local.titiler.reader import GeotiffReader
 from tests.fixtures.made_rasters import hills, write
+from tiles.reader import GeotiffReader
 
 COLLAR = 50
 

@@ -1,4 +1,4 @@
-"""The STAC API: `python -m uvicorn local.stac.app:app`.
+"""The STAC API: `python -m uvicorn stac_api.app:app`.
 
 Settings: PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE of the database with pgSTAC. The API is
 read-only: only jobs write items. `/_mgmt/ping` and `/_mgmt/health` report its state.
@@ -8,7 +8,7 @@ from stac_fastapi.pgstac.app import instantiate_api
 from stac_fastapi.pgstac.config import Settings
 from stac_fastapi.pgstac.models.extensions import Extensions
 
-from local.stac.antimeridian import CatalogueClient
+from stac_api.antimeridian import CatalogueClient
 
 settings = Settings(
     stac_fastapi_title="Geolathe catalogue",

@@ -1,12 +1,12 @@
-"""What the tile server is willing to open."""
+"""Which blobs the tile server opens."""
 
 import pytest
 from fastapi import HTTPException
 
-from local.titiler.fence import Fence, account_url
+from tiles.blobs import AllowedBlobs, account_url
 
 ACCOUNT = "https://acct.blob.core.windows.net"
-FENCE = Fence(frozenset({"silver-cogs"}), ACCOUNT)
+ALLOWED = AllowedBlobs(frozenset({"silver-cogs"}), ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ FENCE = Fence(frozenset({"silver-cogs"}), ACCOUNT)
         (f"{ACCOUNT}/silver-cogs/100%25.tif", "/vsiaz/silver-cogs/100%.tif"),
     ],
 )
-def test_blobs_of_shown_containers_are_opened(asked: str, opened: str):
-    assert FENCE.admit(asked) == opened
+def test_blobs_in_the_containers_are_opened(asked: str, opened: str):
+    assert ALLOWED.gdal_path(asked) == opened
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_blobs_of_shown_containers_are_opened(asked: str, opened: str):
         ("", 400),
     ],
 )
-def test_everything_else_is_refused(asked: str, status: int):
-    with pytest.raises(HTTPException) as refusal:
-        FENCE.admit(asked)
-    assert refusal.value.status_code == status
+def test_everything_else_is_rejected(asked: str, status: int):
+    with pytest.raises(HTTPException) as rejected:
+        ALLOWED.gdal_path(asked)
+    assert rejected.value.status_code == status
 
 
 @pytest.mark.parametrize(
@@ -58,5 +58,5 @@ def test_everything_else_is_refused(asked: str, status: int):
         ("AccountName=d;AccountKey=a==;BlobEndpoint=http://127.0.0.1:1/d/;", "http://127.0.0.1:1/d"),
     ],
 )  # fmt: skip
-def test_address_of_the_account(connection: str, address: str):
+def test_url_of_the_account(connection: str, address: str):
     assert account_url(connection) == address

@@ -1,4 +1,4 @@
-"""How files are opened: as GeoTIFFs and nothing else, catalogued ones within the fence too."""
+"""How files are opened: only as GeoTIFFs, and only if the blob is allowed."""
 
 from xml.sax.saxutils import escape
 
@@ -12,7 +12,7 @@ from rio_tiler.types import AssetInfo, AssetType
 from rio_tiler.utils import has_mask_band
 from titiler.pgstac.reader import PgSTACReader
 
-from local.titiler.fence import Fence
+from tiles.blobs import AllowedBlobs
 
 
 @attr.s
@@ -77,18 +77,18 @@ def turned(raster: DatasetReader) -> WarpedVRT:
     return WarpedVRT(raster, src_crs=crs, crs=crs, add_alpha=has_mask_band(raster))
 
 
-def fenced_reader(fence: Fence) -> type[PgSTACReader]:
-    """A reader of items that opens the assets' plain addresses as blobs of the account."""
+def restricted_reader(allowed: AllowedBlobs) -> type[PgSTACReader]:
+    """A reader of items that opens their assets as blobs of the account."""
 
     @attr.s
-    class FencedReader(PgSTACReader):
-        """titiler-pgstac's reader within the fence."""
+    class RestrictedReader(PgSTACReader):
+        """titiler-pgstac's reader, restricted to allowed blobs."""
 
         reader: type[BaseReader] = attr.ib(default=GeotiffReader)
 
         def _get_asset_info(self, asset: AssetType) -> AssetInfo:
             info = super()._get_asset_info(asset)
-            info["url"] = fence.admit(info["url"])
+            info["url"] = allowed.gdal_path(info["url"])
             return info
 
-    return FencedReader
+    return RestrictedReader

@@ -1,11 +1,11 @@
-"""The tile server: `python -m uvicorn local.titiler.app:app`.
+"""The tile server: `python -m uvicorn tiles.app:app`.
 
 Settings: DATABASE_URL (pgSTAC), AZURE_STORAGE_CONNECTION_STRING, TILE_CONTAINERS (the containers
-that may be shown, separated by commas), STAC_URL (for links to the catalogue) and, optionally,
-BASEMAP_TILES (an address with {z}/{x}/{y} of tiles to lie under the raster).
+whose blobs are served, separated by commas), STAC_URL (for links to the catalogue) and, optionally,
+BASEMAP_TILES (a URL with {z}/{x}/{y} of tiles to draw under the raster).
 """
 
-import local.titiler.gdal  # noqa: F401, I001  must come before all that uses GDAL
+import tiles.gdal  # noqa: F401, I001 - must come before everything that uses GDAL
 
 import os
 from collections.abc import AsyncIterator
@@ -40,17 +40,17 @@ from titiler.pgstac.db import close_db_connection, connect_to_db
 from titiler.pgstac.dependencies import ItemIdParams, get_stac_item
 from titiler.pgstac.errors import PGSTAC_STATUS_CODES
 
-from local.titiler.extensions import BoundsExtension, DownloadExtension
-from local.titiler.fence import Fence, account_url
-from local.titiler.reader import GeotiffReader, fenced_reader
-from local.titiler.renders import item_renders
+from tiles.extensions import BoundsExtension, DownloadExtension
+from tiles.blobs import AllowedBlobs, account_url
+from tiles.reader import GeotiffReader, restricted_reader
+from tiles.renders import item_renders
 
 HERE = Path(__file__).parent
 ITEM = "/collections/{collection_id}/items/{item_id}"
 ASSET = f"{ITEM}/assets/{{asset_id}}"
 
 connection_string = os.environ["AZURE_STORAGE_CONNECTION_STRING"]
-fence = Fence(
+allowed = AllowedBlobs(
     frozenset(filter(None, (n.strip() for n in os.environ["TILE_CONTAINERS"].split(",")))),
     account_url(connection_string),
 )
@@ -73,16 +73,16 @@ templates.env.globals["basemap"] = os.environ.get("BASEMAP_TILES", "")
 def blob_path(
     url: Annotated[str, Query(description="/vsiaz/CONTAINER/BLOB of the project's account")],
 ) -> str:
-    """The `url` of /cog, within the fence."""
-    return fence.admit(url)
+    """The `url` of /cog, if it may be served."""
+    return allowed.gdal_path(url)
 
 
 def asset_path(request: Request, collection_id: str, item_id: str, asset_id: str) -> str:
-    """The blob of an item's asset, within the fence."""
+    """The blob of an item's asset, if it may be served."""
     assets = get_stac_item(request.app.state.dbpool, collection_id, item_id).assets
     if asset_id not in assets:
         raise HTTPException(404, f"item {item_id!r} has no asset {asset_id!r}: {sorted(assets)}")
-    return fence.admit(assets[asset_id].href)
+    return allowed.gdal_path(assets[asset_id].href)
 
 
 @asynccontextmanager
@@ -124,11 +124,11 @@ cog = TilerFactory(
     extensions=[
         wmtsExtension(),
         BoundsExtension(),
-        DownloadExtension(BlobServiceClient.from_connection_string(connection_string), fence),
+        DownloadExtension(BlobServiceClient.from_connection_string(connection_string), allowed),
     ],
 )
 item = MultiBaseTilerFactory(
-    reader=fenced_reader(fence),
+    reader=restricted_reader(allowed),
     router_prefix=ITEM,
     path_dependency=ItemIdParams,
     templates=templates,

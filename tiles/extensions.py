@@ -14,7 +14,7 @@ from rio_tiler.constants import WGS84_CRS
 from starlette.responses import StreamingResponse
 from titiler.core.factory import FactoryExtension, TilerFactory
 
-from local.titiler.fence import Fence
+from tiles.blobs import AllowedBlobs
 
 
 @define
@@ -35,22 +35,22 @@ class BoundsExtension(FactoryExtension):
 
 @define
 class DownloadExtension(FactoryExtension):
-    """GET /download: the COG as a file. The containers are private, their plain address is not."""
+    """GET /download: the COG as a file. Its own URL needs a signature: containers are private."""
 
     storage: BlobServiceClient
-    fence: Fence
+    allowed: AllowedBlobs
 
     def register(self, factory: TilerFactory) -> None:  # type: ignore[override]  # TiTiler's own extensions narrow it too
         @factory.router.get("/download", summary="The COG itself")
         def download(
             path: Annotated[str, Depends(factory.path_dependency)],
         ) -> StreamingResponse:
-            blob = self.fence.blob(path)
+            blob = self.allowed.parse(path)
             client = self.storage.get_blob_client(blob.container, blob.name)
             try:
                 content = client.download_blob(max_concurrency=1)
             except ResourceNotFoundError as error:
-                raise HTTPException(404, f"there is no blob {blob}") from error
+                raise HTTPException(404, f"blob not found: {blob.container}/{blob.name}") from error
             name = quote(PurePosixPath(blob.name).name, safe="")
             headers = {
                 "Content-Disposition": f"attachment; filename*=UTF-8''{name}",

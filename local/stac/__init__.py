@@ -1,1 +1,0 @@
-"""The STAC API over pgSTAC, to search and to read."""

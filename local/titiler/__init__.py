@@ -1,1 +1,0 @@
-"""The tile server: titiler-pgstac for catalogued items, and /cog for the project's own blobs."""

@@ -1,0 +1,1 @@
+"""The read-only STAC API over pgSTAC."""
