@@ -248,12 +248,10 @@ def render_class(kind: type) -> str:
     for name, member in vars(kind).items():
         if name.startswith("_") or not (inspect.isfunction(member) or isinstance(member, property)):
             continue
-        if isinstance(member, property):
-            head = f"`{kind.__name__}.{name}`"
-        else:
-            head = f"`{kind.__name__}.{name}{render_signature(member)}`"
-        text = textwrap.indent(inspect.getdoc(member) or "", "    ").strip()
-        lines += [f"{head}", f":   {text}", ""]
+        head = f"{kind.__name__}.{name}"
+        if not isinstance(member, property):
+            head += render_signature(member)
+        lines += [f"**`{head}`**", "", inspect.getdoc(member) or "", ""]
     return "\n".join(lines) + "\n"
 
 

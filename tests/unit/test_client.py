@@ -279,6 +279,37 @@ def test_an_interrupt_leaves_the_job_running():
     assert not [path for _, path in server.requests if path.endswith("/cancel")]
 
 
+class EndlessFile(EndlessJob):
+    """An API and storage account with one asset, whose download never ends."""
+
+    def do_GET(self):
+        if self.path.startswith("/api/"):
+            host = f"http://127.0.0.1:{self.server.server_port}"
+            self.respond(ASSET | {"url": f"{host}/storage"})
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[:100_000])
+        self.server.interrupted.wait()
+
+
+def test_an_interrupted_download_leaves_no_file(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), EndlessFile) as server:
+        server.requests, server.interrupted = [], threading.Event()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with started("get", "item", "--url", url, "--output", str(tmp_path)) as command:
+            while not list(tmp_path.iterdir()) and command.poll() is None:
+                time.sleep(0.01)
+            command.send_signal(signal.SIGINT)
+            _, error = command.communicate()
+        server.interrupted.set()
+        server.shutdown()
+    assert (command.returncode, error) == (130, "geolathe: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 class OtherServer(BaseHTTPRequestHandler):
     """A web server that is not Geolathe."""
 
