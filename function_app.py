@@ -112,7 +112,13 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 app.register_functions(api.blueprint(routes, list(registry.jobs.values())))
 app.register_functions(queues.blueprint(machine))
 app.register_functions(
-    timers.blueprint(machine, settings.sweep_limit, settings.sweep_grace, settings.retention)
+    timers.blueprint(
+        machine,
+        settings.sweep_limit,
+        settings.sweep_grace,
+        settings.retention,
+        settings.output_grace,
+    )
 )
 
 gc.freeze()

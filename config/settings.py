@@ -68,6 +68,8 @@ class Settings(BaseModel):
     """Largest number of overdue jobs, and of overdue tasks, that one sweep handles."""
     sweep_grace_seconds: float = Field(120, gt=0)
     """How long a job or task may be overdue before the sweep sends its message again."""
+    output_grace_seconds: float = Field(300, ge=0)
+    """How long a COG that is no longer part of an item stays, for readers of its tiles."""
 
     retention_days: float | None = Field(None, gt=0)
     """Jobs that ended longer ago are deleted. If not set, jobs are kept."""
@@ -114,6 +116,10 @@ class Settings(BaseModel):
     @property
     def retention(self) -> timedelta | None:
         return timedelta(days=self.retention_days) if self.retention_days else None
+
+    @property
+    def output_grace(self) -> timedelta:
+        return timedelta(seconds=self.output_grace_seconds)
 
     @property
     def sweep_grace(self) -> timedelta:

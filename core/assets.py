@@ -7,11 +7,10 @@ from pydantic import ValidationError
 
 from core.errors import AssetNotFound, BlobNotFound, ItemNotFound
 from core.models import BlobName, BlobRef, ContainerName, Json, Record
+from core.outputs import TASK
 from core.ports import BlobStore, Catalog
 from core.uploads import MIN_BYTES_PER_SECOND
 
-MADE_BY = "geolathe_task"
-"""The metadata of a blob that names the task that wrote it."""
 MIN_LIFETIME = timedelta(minutes=15)
 
 
@@ -70,7 +69,7 @@ def _sign(
         properties = blobs.properties(blob)
     except BlobNotFound:
         raise AssetNotFound(f"the file of asset {key!r} was deleted: {blob}") from None
-    if MADE_BY not in properties.metadata:
+    if TASK not in properties.metadata:
         raise AssetNotFound(f"the file of asset {key!r} was not written by this service: {blob}")
     lifetime = MIN_LIFETIME + timedelta(seconds=properties.size // MIN_BYTES_PER_SECOND)
     return AssetDownload(

@@ -99,6 +99,12 @@ class BlobChanged(GeolatheError):
     code = "BLOB_CHANGED"
 
 
+class TierMissing(GeolatheError):
+    """An item was described without a tier that was published meanwhile."""
+
+    code = "TIER_MISSING"
+
+
 class BlobNotFound(RequestError):
     """The container has no blob of that name."""
 

@@ -22,6 +22,7 @@ from core.errors import StateConflict
 from core.execution import TaskRunner
 from core.lease import Leases
 from core.models import DeadLetter, JobMessage, JobRecord, JobStatus, TaskMessage
+from core.outputs import SETTLE_AFTER, remove_superseded, settle_uploads
 from core.ports import JobCursor, JobFilter, MessageBus, Ports, RequestKey, StateRepository
 from core.registry import Registry
 from core.status import JobView, view_job
@@ -117,6 +118,15 @@ class CoreMachine:
             logger.info("purged %d jobs that ended more than %s ago", len(purged), age)
         return len(purged)
 
+    def clean_outputs(self, grace: timedelta, limit: int) -> int:
+        """Remove outputs that were superseded at least `grace` ago, and settle lost uploads.
+
+        Returns how many were removed. Until then readers of the old files can finish.
+        """
+        blobs, outputs = self._ports.blobs, self._ports.outputs
+        settle_uploads(blobs, outputs, SETTLE_AFTER, limit)
+        return remove_superseded(blobs, outputs, grace, limit)
+
     def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:
         """Jobs without their results, newest first. Raises UnknownJobType."""
         for job_type in wanted.job_types:
@@ -125,7 +135,8 @@ class CoreMachine:
 
     def status(self, job_id: str) -> JobView:
         """A job with its stages. Raises JobNotFound."""
-        return view_job(self._registry, self._state, self._state.get_job(job_id))
+        job = self._state.get_job(job_id)
+        return view_job(self._registry, self._state, self._ports.outputs, job)
 
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job at once. Raises JobNotFound and StateConflict."""

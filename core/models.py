@@ -280,6 +280,13 @@ class WrittenBlob(Record):
     size: int
 
 
+class ItemName(Record):
+    """The name of a STAC item."""
+
+    collection_id: str
+    item_id: str
+
+
 class Output(Record):
     """One row of app.outputs: a COG that was written, or is about to be."""
 
@@ -313,17 +320,17 @@ class Output(Record):
         return BlobRef(container=self.container, name=self.name)
 
     @property
+    def item(self) -> ItemName | None:
+        """The item that references it."""
+        if self.collection_id is None or self.item_id is None:
+            return None
+        return ItemName(collection_id=self.collection_id, item_id=self.item_id)
+
+    @property
     def is_live(self) -> bool:
         """Whether the blob holds this output, as far as the registry knows."""
         ended = self.superseded_at or self.removed_at
         return self.written_at is not None and ended is None
-
-
-class ItemName(Record):
-    """The name of a STAC item."""
-
-    collection_id: str
-    item_id: str
 
 
 class DeadLetter(Record):

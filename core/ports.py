@@ -1,6 +1,6 @@
 """The ports of the core. The adapters are in infrastructure/, their tests in tests/contract."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -75,10 +75,12 @@ class BlobStore(Protocol):
         content_type: str,
         access_tier: AccessTier | None = None,
         metadata: dict[str, str] | None = None,
+        confirm: Callable[[], None] | None = None,
     ) -> BlobProperties:
         """Like `upload`, but only over the version with this ETag; None means only a new blob.
 
-        Raises BlobChanged when the blob is at another version, or another writer committed.
+        `confirm` is called when everything is sent and before it becomes visible. Raises
+        BlobChanged when the blob is at another version, or another writer committed.
         """
 
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
@@ -91,29 +93,39 @@ class BlobStore(Protocol):
 class Catalog(Protocol):
     """STAC items in pgSTAC."""
 
-    def put_item(self, item: Json, collection: Json, owner: str | None = None) -> ItemChange:
+    def put_item(
+        self, item: Json, collection: Json, owner: str | None = None, outputs: Sequence[int] = ()
+    ) -> ItemChange:
         """Store the item, its collection when missing, and widen the collection's extent.
 
-        `created` and `updated` are set here. `owner` names the property that tells whose item
-        this is; one stored under the same id with another owner: TaskFailed ITEM_ID_TAKEN.
+        `created` and `updated` are set here. `owner` is the property that names the item's owner;
+        one stored under the same id with another owner: TaskFailed ITEM_ID_TAKEN. `outputs` are
+        its assets: they are published in the same transaction (OutputRegistry.publish), and items
+        that have no output left are deleted. One of them is not live any more: TaskFailed
+        OUTPUT_SUPERSEDED; the item lacks a published tier of their location: TierMissing.
         """
 
     def get_item(self, collection_id: str, item_id: str) -> Json | None: ...
 
-    def shows(self, collection_id: str | None, href: str) -> bool:
-        """Whether an item of the collection, or of any, has an asset at that address."""
+    def delete_item(self, collection_id: str, item_id: str, updated: str) -> bool:
+        """Remove the item if it was last written at `updated`, and supersede its outputs."""
 
-    def withdraw(self, collection_id: str, href: str) -> int:
-        """Delete the items that have an asset at that address. Returns how many."""
-
-    def delete_item(self, collection_id: str, item_id: str, updated: str, owner: str) -> bool:
-        """Remove the item if it was last written at `updated`, and note that in `removals`."""
-
-    def removals(self, collection_id: str, source: str | None = None) -> int:
-        """How many items of the collection were deleted before, of all or of one source."""
+    def collection_key(self, collection_id: str) -> int | None:
+        """A number that a collection gets when it is created; None when there is none."""
 
     def delete_collection_if_empty(self, collection_id: str) -> bool:
         """False when there is none, or when it holds items."""
+
+
+class Begun(NamedTuple):
+    """The id of an output whose upload may begin.
+
+    Without an id the attempt lost its task, or a job that started later (`superseded_by`) writes
+    to the same location.
+    """
+
+    output_id: int | None
+    superseded_by: str | None = None
 
 
 class RecordOutcome(StrEnum):
@@ -153,8 +165,8 @@ class OutputRegistry(Protocol):
         None when all belong to others.
         """
 
-    def begin(self, target: OutputTarget, task_id: str, attempt: int) -> int | None:
-        """Note that a blob is about to be written. None when the attempt lost its task."""
+    def begin(self, target: OutputTarget, task_id: str, attempt: int) -> Begun:
+        """Note that a blob is about to be written."""
 
     def record(
         self, output_id: int, attempt: int | None, written: WrittenBlob, cog: Json | None

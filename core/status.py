@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from core.errors import UnknownJobType
 from core.models import JobRecord, JobStatus, Record, StageRecord, StageStatus
-from core.ports import StateRepository
+from core.ports import OutputRegistry, StateRepository
 from core.registry import Registry
 
 PENDING = "pending"
@@ -35,9 +35,13 @@ class JobView(Record):
     stages: list[StageView]
     progress: float
     remaining_seconds: float | None
+    superseded_by: str | None = None
+    """The job that wrote over an output of this one."""
 
 
-def view_job(registry: Registry, state: StateRepository, job: JobRecord) -> JobView:
+def view_job(
+    registry: Registry, state: StateRepository, outputs: OutputRegistry, job: JobRecord
+) -> JobView:
     """The job with its stages. The counts come from the stage rows, so no tasks are counted."""
     names = _names(registry, job)
     started = {row.stage: row for row in state.get_stages(job.job_id)}
@@ -49,7 +53,11 @@ def view_job(registry: Registry, state: StateRepository, job: JobRecord) -> JobV
     ]
     progress = _progress(job, stages)
     return JobView(
-        job=job, stages=stages, progress=progress, remaining_seconds=_remaining(job, progress)
+        job=job,
+        stages=stages,
+        progress=progress,
+        remaining_seconds=_remaining(job, progress),
+        superseded_by=outputs.superseded_by(job.job_id) if job.status.is_final else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 import uuid
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -122,6 +122,7 @@ class AzureBlobs:
         content_type: str,
         access_tier: AccessTier | None = None,
         metadata: dict[str, str] | None = None,
+        confirm: Callable[[], None] | None = None,
     ) -> BlobProperties:
         """Blocks get ids of this call's own: those of the SDK are offsets, so two writers of one
         blob would mix theirs."""
@@ -131,6 +132,8 @@ class AzureBlobs:
             expected = {"match_condition": MatchConditions.IfNotModified, "etag": etag}
         with _translated(ref.container, ref.name):
             blocks = _stage_blocks(client, path)
+            if confirm is not None:
+                confirm()
             try:
                 stored = client.commit_block_list(
                     blocks,

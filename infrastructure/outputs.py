@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from core.models import BlobRef, ItemName, Json, Output, OutputTarget, WrittenBlob
-from core.ports import Published, PublishOutcome, RecordOutcome
+from core.ports import Begun, Published, PublishOutcome, RecordOutcome
 from infrastructure.database import retried
 
 LIVE = "written_at IS NOT NULL AND superseded_at IS NULL AND removed_at IS NULL"
@@ -30,9 +30,9 @@ class PostgresOutputs:
         return location
 
     @retried
-    def begin(self, target: OutputTarget, task_id: str, attempt: int) -> int | None:
+    def begin(self, target: OutputTarget, task_id: str, attempt: int) -> Begun:
         [row] = self._rows(
-            "SELECT app.begin_output(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS output_id",
+            "SELECT * FROM app.begin_upload(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             task_id,
             attempt,
             target.blob.container,
@@ -44,8 +44,7 @@ class PostgresOutputs:
             target.request,
             target.generation,
         )
-        output_id: int | None = row["output_id"]
-        return output_id
+        return Begun(row["output_id"], row["superseded_by"])
 
     @retried
     def record(

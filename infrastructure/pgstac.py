@@ -6,7 +6,7 @@ line behind an advisory lock, the item is read back inside the same transaction,
 deadlocks is tried again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
@@ -16,15 +16,15 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from core.errors import GeolatheError, TaskFailed
-from core.models import Json
-from core.ports import ItemChange
+from core.errors import GeolatheError, TaskFailed, TierMissing
+from core.models import ItemName, Json
+from core.ports import ItemChange, PublishOutcome
 from infrastructure.collection_extent import merge_collections
 from infrastructure.database import retried
+from infrastructure.outputs import publish_outputs
 
 # Set by the catalogue, so a repeated job does not differ by them.
 STAMPS = ("created", "updated")
-AT_ADDRESS = "jsonb_path_exists(content, '$.assets.*.href ? (@ == $href)'::jsonpath, %s)"
 
 
 class PgstacCatalog:
@@ -34,18 +34,18 @@ class PgstacCatalog:
         self.pool = pool
 
     @retried
-    def put_item(self, item: Json, collection: Json, owner: str | None = None) -> ItemChange:
-        """Store the item, its collection when missing, and widen the collection's extent.
-
-        `owner` names the property that tells whose item this is: an item stored under the same
-        id with another owner is not overwritten (TaskFailed ITEM_ID_TAKEN).
-        """
+    def put_item(
+        self, item: Json, collection: Json, owner: str | None = None, outputs: Sequence[int] = ()
+    ) -> ItemChange:
+        """Store the item, publish its outputs, create or widen its collection: all or nothing."""
         with self._transaction() as conn:
             lock_collection(conn, item["collection"])
             grow_collection(conn, collection)
             stored = stored_item(conn, item["collection"], item["id"])
             if owner is not None and stored is not None:
                 refuse_other_owner(stored, item, owner)
+            if outputs:
+                publish(conn, item, outputs)
             if stored is not None and strip_stamps(stored) == strip_stamps(item):
                 return "unchanged"
             write_item(conn, stamp(item, stored), stored is not None)
@@ -58,25 +58,8 @@ class PgstacCatalog:
             return stored_item(conn, collection_id, item_id)
 
     @retried
-    def shows(self, collection_id: str | None, href: str) -> bool:
-        """Whether an item of the collection, or of any, has an asset at that address."""
-        within = "" if collection_id is None else "collection = %s AND"
-        values = [value for value in (collection_id, Jsonb({"href": href})) if value is not None]
-        query = f"SELECT EXISTS (SELECT FROM items WHERE {within} {AT_ADDRESS})"
-        with self._transaction() as conn:
-            return conn.execute(query.encode(), values).fetchone() == (True,)
-
-    @retried
-    def withdraw(self, collection_id: str, href: str) -> int:
-        """Delete the items that have an asset at that address. Returns how many."""
-        query = f"DELETE FROM items WHERE collection = %s AND {AT_ADDRESS}"
-        with self._transaction() as conn:
-            lock_collection(conn, collection_id)
-            return conn.execute(query.encode(), (collection_id, Jsonb({"href": href}))).rowcount
-
-    @retried
-    def delete_item(self, collection_id: str, item_id: str, updated: str, owner: str) -> bool:
-        """Remove the item if it was last written at `updated`, and note that in `removals`."""
+    def delete_item(self, collection_id: str, item_id: str, updated: str) -> bool:
+        """Remove the item if it was last written at `updated`, and supersede its outputs."""
         with self._transaction() as conn:
             lock_collection(conn, collection_id)
             stored = stored_item(conn, collection_id, item_id)
@@ -84,26 +67,20 @@ class PgstacCatalog:
                 return False
             remove_item(conn, collection_id, item_id)
             conn.execute(
-                "INSERT INTO app.removals (collection_id, item_id, source) VALUES (%s, %s, %s)",
-                (collection_id, item_id, stored["properties"].get(owner)),
+                """UPDATE app.outputs SET superseded_at = now()
+                    WHERE collection_id = %s AND item_id = %s
+                      AND superseded_at IS NULL AND removed_at IS NULL""",
+                (collection_id, item_id),
             )
             return True
 
     @retried
-    def removals(self, collection_id: str, source: str | None = None) -> int:
-        """How many items of the collection were deleted before, of all or of one source.
-
-        A source may be followed by `#` and the variable of it that the item showed.
-        """
-        query = "SELECT count(*) FROM app.removals WHERE collection_id = %(collection)s"
-        if source is not None:
-            # '$' comes after '#': a range that the index serves, as starts_with is not.
-            query += """ AND (source = %(source)s
-                OR (source > %(source)s || '#' AND source < %(source)s || '$'))"""
-        with self.pool.connection() as conn:
-            values = {"collection": collection_id, "source": source}
-            row = conn.execute(query.encode(), values).fetchone()
-        return 0 if row is None else int(row[0])
+    def collection_key(self, collection_id: str) -> int | None:
+        """pgSTAC numbers collections as they are created."""
+        with self._transaction() as conn:
+            query = "SELECT key FROM collections WHERE id = %s"
+            row = conn.execute(query, (collection_id,)).fetchone()
+        return None if row is None else int(row[0])
 
     @retried
     def delete_collection_if_empty(self, collection_id: str) -> bool:
@@ -159,6 +136,23 @@ def grow_collection(conn: Connection[Any], offered: Json) -> None:
     grown = merge_collections(row[0], offered)
     if grown != row[0]:
         conn.execute("SELECT update_collection(%s)", (Jsonb(grown),))
+
+
+def publish(conn: Connection[Any], item: Json, outputs: Sequence[int]) -> None:
+    """Publish the outputs of an item, and delete items that have no output left."""
+    name = ItemName(collection_id=item["collection"], item_id=item["id"])
+    published = publish_outputs(conn, outputs, name)
+    if published.outcome is PublishOutcome.SUPERSEDED:
+        by = published.superseded_by or "another job, or by hand"
+        raise TaskFailed(
+            "OUTPUT_SUPERSEDED",
+            f"an output of item {item['id']!r} was superseded by {by} before it was published;"
+            " submit the request again to make it once more",
+        )
+    if published.outcome is PublishOutcome.INCOMPLETE:
+        raise TierMissing(f"item {item['id']!r}: another tier was published meanwhile")
+    for vacated in published.vacated:
+        remove_item(conn, vacated.collection_id, vacated.item_id)
 
 
 def stored_item(conn: Connection[Any], collection_id: str, item_id: str) -> Json | None:

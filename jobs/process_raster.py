@@ -3,7 +3,6 @@
 import math
 import re
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
@@ -15,6 +14,7 @@ from pydantic import (
     Field,
 )
 
+from core.errors import FieldError, InvalidRequest
 from core.job import JobBase, stage
 from core.models import BlobName, BlobRef, ContainerName, Json, Record
 from core.ports import Ports
@@ -32,7 +32,8 @@ from services.raster.model import (
     TierChoice,
 )
 from services.stac.model import StacId
-from services.storage.ownership import discard_cog
+from services.storage.naming import describe_owner, name_cog, propose_locations
+from services.storage.ownership import discard_outputs, verify_outputs
 from services.storage.sidecars import find_sidecars
 from services.validate_raster import ValidateRaster, validate_raster
 
@@ -139,31 +140,47 @@ class Parameters(BaseModel):
 class Submission(Parameters):
     """The parameters, completed with what the world said when the job was submitted."""
 
+    # Jobs that another release submitted may have other fields.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
     collection_id: StacId
     output_container: ContainerName
+    location: str = ""
+    """The folder and name of the COGs, without their tier."""
     source_etag: str
     sidecars: dict[str, str] = {}
     """The ETags of the sidecars by name."""
-    removals: int = 0
-    """How often items of this source were unpublished before: what was done then is undone."""
+    request: str = ""
+    """The id of the job that this request has in generation 0."""
+    generation: int = 0
+    """The number of jobs of this request whose outputs do not exist any more."""
 
     @property
     def source(self) -> BlobRef:
         return BlobRef(container=self.container_name, name=self.blob_name)
 
     def target(self, tier: Tier) -> BlobRef:
-        """{folder}/{name}_cog_{tier}.tif, and what else keeps two different COGs apart."""
-        path = PurePosixPath(self.blob_name)
-        parts = [path.stem]
-        if path.suffix != ".tif":
-            parts.append(path.suffix.lstrip("."))
-        if self.subdataset:
-            parts.append(self.subdataset)
-        if self.target_crs != "EPSG:4326":
-            parts.append(self.target_crs.replace(":", "").lower())
-        name = re.sub(r"[^\w.-]+", "_", "_".join(filter(None, parts)))
-        folder = PurePosixPath(self.output_folder or "", path.parent)
-        return BlobRef(container=self.output_container, name=str(folder / f"{name}_cog_{tier}.tif"))
+        """{folder}/{name}_cog_{tier}.tif."""
+        location = (
+            self.location
+            or propose_locations(self.source, self.output_folder, self.subdataset, self.target_crs)[
+                0
+            ]
+        )
+        return BlobRef(container=self.output_container, name=name_cog(location, tier))
+
+
+def _reserve_location(params: Parameters, ports: Ports) -> str:
+    """Where the COGs go, reserved for this source. Raises InvalidRequest."""
+    source = BlobRef(container=params.container_name, name=params.blob_name)
+    made_of = (params.subdataset, params.target_crs)
+    proposed = propose_locations(source, params.output_folder, *made_of)
+    owner = describe_owner(source, *made_of)
+    location = ports.outputs.reserve_location(ports.deployment.silver_container, proposed, owner)
+    if location is None:
+        message = f"the COGs at {proposed[0]!r} are of another source; choose another folder"
+        raise InvalidRequest([FieldError("output_folder", params.output_folder, message)])
+    return location
 
 
 class ValidationSummary(Record):
@@ -263,6 +280,7 @@ class ProcessRaster(JobBase):
     """Validate, make the COGs, catalogue them, and say where the map is."""
 
     job_type = "process_raster"
+    version = 2
     description = "Turn a raster into Cloud-Optimized GeoTIFFs, a STAC item and a map link"
     parameters = Parameters
     example: ClassVar[Json] = {
@@ -273,18 +291,21 @@ class ProcessRaster(JobBase):
     }
 
     def prepare(self, params: Parameters, ports: Ports) -> Submission:
+        """A request whose outputs do not exist any more is a new job, of the next generation."""
         found = ports.blobs.properties(
             BlobRef(container=params.container_name, name=params.blob_name)
         )
-        collection_id = params.collection_id or ports.deployment.default_collection
         known = params.model_dump() | {
-            "collection_id": collection_id,
+            "collection_id": params.collection_id or ports.deployment.default_collection,
             "output_container": ports.deployment.silver_container,
+            "location": _reserve_location(params, ports),
             "source_etag": found.etag,
             "sidecars": find_sidecars(ports.blobs, found.ref),
-            "removals": ports.catalog.removals(collection_id, str(found.ref)),
         }
-        return Submission.model_validate(known)
+        request = self.job_id(Submission.model_validate(known))
+        verify_outputs(ports, request)
+        generation = {"request": request, "generation": ports.outputs.generation(request)}
+        return Submission.model_validate(known | generation)
 
     @stage(validate_raster)
     def validate(self, params: Submission) -> ValidateRaster:
@@ -314,6 +335,8 @@ class ProcessRaster(JobBase):
                 target_crs=params.target_crs,
                 jpeg_quality=params.jpeg_quality,
                 in_memory=params.in_memory,
+                request=params.request,
+                generation=params.generation,
             )
             for tier in wanted
         ]
@@ -333,8 +356,7 @@ class ProcessRaster(JobBase):
 
     def discard(self, params: Submission, ports: Ports, owner: str) -> None:
         """Remove COGs that this job made and that no STAC item shows."""
-        for tier in Tier:
-            discard_cog(params.target(tier), params.collection_id, ports, owner)
+        discard_outputs(ports, owner)
 
     def finalize(
         self,

@@ -1,81 +1,129 @@
-"""unpublish_raster: remove a STAC item and its COGs. The source raster stays."""
+"""unpublish_raster: remove STAC items and their COGs. The source raster stays."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from core.job import JobBase, stage
-from core.models import Json
+from core.models import BlobRef, ItemName, Json, Record
 from core.ports import Ports
 from services.stac.model import StacId
 from services.unpublish_item import (
-    CogVersion,
+    ItemOutcome,
     Unpublished,
     UnpublishItem,
-    cogs_of,
+    describe_item,
     unpublish_item,
 )
 
 
+def _source(value: str) -> str:
+    container, _, name = value.partition("/")
+    return str(BlobRef(container=container, name=name))
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
 class Parameters(BaseModel):
-    """The parameters of unpublish_raster."""
+    """The parameters of unpublish_raster: an item, or a source, which means all its items."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-    item_id: StacId = Field(description="the STAC item")
-    collection_id: StacId | None = Field(None, description="the STAC collection it is in")
+    item_id: StacId | None = Field(None, description="the STAC item; or give a source")
+    collection_id: StacId | None = Field(
+        None, description="the STAC collection it is in; with a source, all by default"
+    )
+    source: Annotated[str, AfterValidator(_source)] | None = Field(
+        None,
+        description="the raster that the items were made from, as container/name; or give an item",
+    )
     remove_empty_collection: bool = Field(
         False, strict=True, description="remove the collection as well if it is then empty"
     )
 
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.item_id is None) == (self.source is None):
+            raise ValueError("give either item_id or source")
+        return self
+
 
 class Submission(Parameters):
-    """The parameters, with the state of the item at the time of submission."""
+    """The parameters, with the state of the items at the time of submission."""
 
-    collection_id: StacId
-    removals: int
-    """How many items were removed from the collection before."""
-    updated: str | None
-    cogs: tuple[CogVersion, ...]
+    # Jobs that another release submitted may have other fields.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    items: tuple[UnpublishItem, ...]
+    collection_keys: tuple[int | None, ...] = ()
+    """Of the collections that may be removed: one that is created again is another one."""
 
 
-class Result(Unpublished):
-    """The result of unpublish_raster."""
+class ItemResult(Unpublished):
+    """What became of one item."""
 
-    job_type: str
     item_id: str
     collection_id: str
 
 
+class Result(Record):
+    """The result of unpublish_raster: one item's, or `items` with those of a source."""
+
+    job_type: str
+    source: str | None = Field(None, exclude_if=_is_absent)
+    items: list[ItemResult] | None = Field(None, exclude_if=_is_absent)
+    item_id: str | None = Field(None, exclude_if=_is_absent)
+    collection_id: str | None = Field(None, exclude_if=_is_absent)
+    item: ItemOutcome | None = Field(None, exclude_if=_is_absent)
+    removed_cogs: tuple[str, ...] | None = Field(None, exclude_if=_is_absent)
+    kept_cogs: tuple[str, ...] | None = Field(None, exclude_if=_is_absent)
+    collection_removed: bool | None = Field(None, exclude_if=_is_absent)
+
+
 class UnpublishRaster(JobBase):
-    """Removes an item, the COGs that only it references and, on request, the empty collection."""
+    """Removes items with the COGs that they reference and, on request, emptied collections."""
 
     job_type = "unpublish_raster"
-    description = "Remove a STAC item and its COGs; the source raster stays"
+    version = 2
+    description = "Remove a STAC item, or all items of a source, with their COGs; the source stays"
     parameters = Parameters
     example: ClassVar[Json] = {"item_id": "dctest-3f2a9c01", "remove_empty_collection": True}
 
     def prepare(self, params: Parameters, ports: Ports) -> Submission:
-        """Include the item's last update: unpublishing a newer version of it is a different job."""
-        collection_id = params.collection_id or ports.deployment.default_collection
-        item = ports.catalog.get_item(collection_id, params.item_id)
-        known = params.model_dump() | {
-            "collection_id": collection_id,
-            "removals": ports.catalog.removals(collection_id),
-            "updated": item and item["properties"].get("updated", ""),
-            "cogs": cogs_of(item, ports) if item else (),
-        }
-        return Submission.model_validate(known)
+        """Include the items' last updates: unpublishing a newer version is a different job."""
+        items = tuple(
+            describe_item(name, ports, params.remove_empty_collection)
+            for name in _name_items(params, ports)
+        )
+        removable = {item.collection_id for item in items if item.remove_empty_collection}
+        keys = tuple(ports.catalog.collection_key(each) for each in sorted(removable))
+        collection_id = params.collection_id
+        if params.item_id is not None:
+            collection_id = collection_id or ports.deployment.default_collection
+        known = params.model_dump() | {"collection_id": collection_id}
+        return Submission.model_validate(known | {"items": items, "collection_keys": keys})
 
     @stage(unpublish_item)
-    def unpublish(self, params: Submission) -> UnpublishItem:
-        return UnpublishItem.model_validate(params.model_dump())
+    def unpublish(self, params: Submission) -> list[UnpublishItem]:
+        return list(params.items)
 
     def finalize(self, params: Submission, unpublish: list[Unpublished]) -> Result:
-        [done] = unpublish
-        return Result(
-            job_type=self.job_type,
-            item_id=params.item_id,
-            collection_id=params.collection_id,
-            **dict(done),
-        )
+        done = [
+            ItemResult(item_id=item.item_id, collection_id=item.collection_id, **dict(result))
+            for item, result in zip(params.items, unpublish, strict=True)
+        ]
+        if params.source is not None:
+            return Result(job_type=self.job_type, source=params.source, items=done)
+        return Result(job_type=self.job_type, **dict(done[0]))
+
+
+def _name_items(params: Parameters, ports: Ports) -> list[ItemName]:
+    if params.item_id is not None:
+        collection_id = params.collection_id or ports.deployment.default_collection
+        return [ItemName(collection_id=collection_id, item_id=params.item_id)]
+    outputs = ports.outputs.of_source(params.source or "")
+    items = {output.item for output in outputs if output.item is not None}
+    wanted = (each for each in items if params.collection_id in (None, each.collection_id))
+    return sorted(wanted, key=lambda each: (each.collection_id, each.item_id))

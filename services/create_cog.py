@@ -7,12 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from core.handler import TaskContext
-from core.models import BlobProperties, BlobRef, Record
+from core.models import BlobRef, OutputTarget, Record
 from core.ports import AccessTier
 from services.raster.model import Cog, MadeCog, MakeCog, RasterFacts, Tier
 from services.sandbox import child
 from services.storage.fetch import WHOLE_UP_TO_BYTES, Fetched, Wanted, read_source, unchanged
-from services.storage.ownership import owner_mark, refuse_anothers
+from services.storage.naming import locate_cog
+from services.storage.ownership import OutputFile, StoredOutput, record_output, store_output
 
 
 class CreateCog(Record):
@@ -25,6 +26,9 @@ class CreateCog(Record):
     """EPSG:n, or native."""
     jpeg_quality: int = Field(default=85, ge=1, le=100)
     in_memory: bool | None = None
+    request: str = ""
+    """The id of the job that the request has in generation 0."""
+    generation: int = 0
 
 
 CONTENT_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -47,7 +51,10 @@ _MOST_COMPRESSED = 3_000
 
 
 def create_cog(params: CreateCog, ctx: TaskContext) -> Cog:
-    """Make the COG and store it at the target. Running it again writes the same bytes."""
+    """Make the COG and store it at the target. Running it again writes the same bytes.
+
+    Raises TaskFailed OUTPUT_SUPERSEDED when another job wrote the target meanwhile.
+    """
     started = time.monotonic()
     facts = params.facts
     wanted = Wanted(
@@ -57,8 +64,7 @@ def create_cog(params: CreateCog, ctx: TaskContext) -> Cog:
         work_bytes=_work_bytes(facts),
         download_below=WHOLE_UP_TO_BYTES,
     )
-    made, stored = read_source(ctx, wanted, lambda source: _make_and_store(params, ctx, source))
-    return _cog(params, made, stored, time.monotonic() - started)
+    return read_source(ctx, wanted, lambda source: _make_and_store(params, ctx, source, started))
 
 
 def load_make_cog() -> child.Function[MakeCog, MadeCog]:
@@ -73,9 +79,7 @@ def _work_bytes(facts: RasterFacts) -> int:
     return int(pixels * _SCRATCH_PER_PIXEL_BYTE)
 
 
-def _make_and_store(
-    params: CreateCog, ctx: TaskContext, source: Fetched
-) -> tuple[MadeCog, BlobProperties]:
+def _make_and_store(params: CreateCog, ctx: TaskContext, source: Fetched, started: float) -> Cog:
     facts = params.facts
     request = MakeCog(
         facts=facts,
@@ -96,20 +100,27 @@ def _make_and_store(
         seconds=SECONDS,
     )
     unchanged(ctx, facts.source, facts.source_etag)
-    refuse_anothers(ctx.blobs, params.target, facts.source)
     ctx.report(0.9, "uploading")
-    ctx.confirm()
-    stored = ctx.blobs.upload(
-        params.target,
-        Path(made.path),
-        content_type=CONTENT_TYPE,
-        access_tier=_ACCESS_TIERS[params.tier],
-        metadata=owner_mark(ctx, facts.source),
+    file = OutputFile(Path(made.path), made.checksum, CONTENT_TYPE, _ACCESS_TIERS[params.tier])
+    stored = store_output(ctx, _target(params), file)
+    cog = _cog(params, made, stored, time.monotonic() - started)
+    record_output(ctx, stored, cog.model_dump(mode="json"))
+    return cog
+
+
+def _target(params: CreateCog) -> OutputTarget:
+    return OutputTarget(
+        blob=params.target,
+        location=locate_cog(params.target.name, params.tier),
+        tier=params.tier,
+        source=str(params.facts.source),
+        source_etag=params.facts.source_etag,
+        request=params.request,
+        generation=params.generation,
     )
-    return made, stored
 
 
-def _cog(params: CreateCog, made: MadeCog, stored: BlobProperties, seconds: float) -> Cog:
+def _cog(params: CreateCog, made: MadeCog, stored: StoredOutput, seconds: float) -> Cog:
     facts = params.facts
     return Cog(
         **made.model_dump(exclude={"path"}),
@@ -119,7 +130,8 @@ def _cog(params: CreateCog, made: MadeCog, stored: BlobProperties, seconds: floa
         source=facts.source,
         raster_type=facts.raster_type.applied_type,
         size_mb=round(made.size_bytes / 2**20, 2),
-        etag=stored.etag,
-        last_modified=stored.last_modified,
+        etag=stored.properties.etag,
+        last_modified=stored.properties.last_modified,
         processing_time_seconds=round(seconds, 2),
+        output_id=stored.output_id,
     )

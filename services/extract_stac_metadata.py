@@ -4,15 +4,20 @@ from datetime import timedelta
 
 from pydantic import AwareDatetime, Field
 
+from core.errors import TierMissing, Unavailable
 from core.handler import TaskContext
 from core.models import Json, Record
+from core.ports import ItemChange
 from services.raster.model import Cog, RasterFacts
 from services.sandbox import child
 from services.stac.model import OWNER, Described, DescribeRaster, StacId, preferred
+from services.storage.naming import locate_cog, make_item_id
 
 READ_LIFETIME = timedelta(hours=1)
 MEMORY_BYTES = 768 * 2**20
 SECONDS = 900.0
+MERGES = 5
+"""How often the item is described again because another tier was published meanwhile."""
 
 
 class ExtractStac(Record):
@@ -23,7 +28,7 @@ class ExtractStac(Record):
     """One for each tier; each becomes an asset of the one item."""
     collection_id: StacId
     item_id: StacId | None = None
-    """Without one: a slug of the source's name and a hash of its path."""
+    """Without one: a slug and a hash of the location of the COGs."""
     title: str | None = None
     datetime: AwareDatetime | None = None
     """Goes before every date found in the source."""
@@ -45,21 +50,36 @@ class StacItem(Record):
 
 
 def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
-    """Look at the COGs, write the item, store it. Unchanged input changes nothing.
+    """Describe the COGs, write the item, store it. Unchanged input changes nothing.
 
-    An item_id that belongs to another source: TaskFailed ITEM_ID_TAKEN.
+    Tiers that earlier jobs published from the same source at the same location stay in the item.
+    Raises TaskFailed ITEM_ID_TAKEN when the item_id belongs to another source, and
+    OUTPUT_SUPERSEDED when another job wrote over a COG meanwhile.
     """
-    described = child.run(
-        load_describe_raster,
-        request_for(params, ctx),
-        Described,
-        lambda fraction, message: ctx.report(0.9 * fraction, message),
-        folder=None,
-        memory_bytes=MEMORY_BYTES,
-        seconds=SECONDS,
-    )
-    ctx.confirm()
-    change = ctx.catalog.put_item(described.item, described.collection, OWNER)
+    for _ in range(MERGES):
+        cogs = preferred((*params.cogs, *_published_tiers(params, ctx)))
+        described = child.run(
+            load_describe_raster,
+            _request_for(params, cogs, ctx),
+            Described,
+            lambda fraction, message: ctx.report(0.9 * fraction, message),
+            folder=None,
+            memory_bytes=MEMORY_BYTES,
+            seconds=SECONDS,
+        )
+        ctx.confirm()
+        outputs = [cog.output_id for cog in cogs if cog.output_id is not None]
+        try:
+            change = ctx.catalog.put_item(described.item, described.collection, OWNER, outputs)
+        except TierMissing:
+            continue
+        return _stac_item(params, described, change, ctx)
+    raise Unavailable(f"item of {params.cogs[0].blob}: other tiers were published {MERGES} times")
+
+
+def _stac_item(
+    params: ExtractStac, described: Described, change: ItemChange, ctx: TaskContext
+) -> StacItem:
     collection_id, item_id = described.item["collection"], described.item["id"]
     stored = ctx.catalog.get_item(collection_id, item_id) or described.item
     return StacItem(
@@ -75,6 +95,21 @@ def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
     )
 
 
+def _published_tiers(params: ExtractStac, ctx: TaskContext) -> tuple[Cog, ...]:
+    """What earlier jobs published at this location from the same version of the source."""
+    first = params.cogs[0]
+    location = locate_cog(first.blob.name, first.cog_tier)
+    published = ctx.ports.outputs.published_at(first.blob.container, location)
+    mine = {cog.blob for cog in params.cogs}
+    return tuple(
+        Cog.model_validate(output.cog | {"output_id": output.output_id})
+        for output in published
+        if output.cog is not None
+        and output.source_etag == params.facts.source_etag
+        and output.blob not in mine
+    )
+
+
 def load_describe_raster() -> child.Function[DescribeRaster, Described]:
     """The function that the sandbox runs. Only the child process imports GDAL."""
     from services.stac.describe import describe_raster
@@ -82,14 +117,15 @@ def load_describe_raster() -> child.Function[DescribeRaster, Described]:
     return describe_raster
 
 
-def request_for(params: ExtractStac, ctx: TaskContext) -> DescribeRaster:
-    cogs = preferred(params.cogs)
+def _request_for(params: ExtractStac, cogs: tuple[Cog, ...], ctx: TaskContext) -> DescribeRaster:
+    first = params.cogs[0]
+    location = locate_cog(first.blob.name, first.cog_tier)
     signed = [ctx.blobs.signed_url(cog.blob, READ_LIFETIME) for cog in cogs]
     return DescribeRaster(
         facts=params.facts,
         cogs=cogs,
         collection_id=params.collection_id,
-        item_id=params.item_id,
+        item_id=params.item_id or make_item_id(first.blob.container, location),
         title=params.title,
         datetime=params.datetime,
         paths=tuple(f"/vsicurl/{url}" for url in signed),

@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,7 +68,10 @@ class MemoryBlobs:
         content_type: str,
         access_tier: AccessTier | None = None,
         metadata: dict[str, str] | None = None,
+        confirm: Callable[[], None] | None = None,
     ) -> BlobProperties:
+        if confirm is not None:
+            confirm()
         found = self._properties.get(ref)
         if (found.etag if found else None) != etag:
             raise BlobChanged(f"blob {ref} has changed")

@@ -9,6 +9,8 @@ from typing import Any
 from core.models import (
     BlobRef,
     ItemName,
+    JobRecord,
+    JobStatus,
     Json,
     Output,
     OutputTarget,
@@ -16,7 +18,7 @@ from core.models import (
     TaskStatus,
     WrittenBlob,
 )
-from core.ports import Published, PublishOutcome, RecordOutcome
+from core.ports import Begun, Published, PublishOutcome, RecordOutcome
 from testing.state import MemoryState
 
 
@@ -43,21 +45,24 @@ class MemoryOutputs:
                 self.locations[container, chosen] = owner
             return chosen
 
-    def begin(self, target: OutputTarget, task_id: str, attempt: int) -> int | None:
+    def begin(self, target: OutputTarget, task_id: str, attempt: int) -> Begun:
         with self._lock:
             if not self._holds(task_id, attempt):
-                return None
+                return Begun(None)
+            later = self._later_writer(target, self._job_of(task_id))
+            if later is not None:
+                return Begun(None, later)
             for row in self.rows.values():
                 is_open = row.written_at is None and row.removed_at is None
                 if is_open and (row.task_id, row.blob) == (task_id, target.blob):
-                    return row.output_id
+                    return Begun(row.output_id)
             output_id = len(self.rows) + 1
             self.rows[output_id] = Output(
                 **target.model_dump(exclude={"blob"}), **target.blob.model_dump(),
                 output_id=output_id, job_id=self._job_of(task_id), task_id=task_id,
                 begun_at=_now(),
             )  # fmt: skip
-            return output_id
+            return Begun(output_id)
 
     def record(
         self, output_id: int, attempt: int | None, written: WrittenBlob, cog: Json | None
@@ -110,7 +115,7 @@ class MemoryOutputs:
         )
 
     def of_item(self, item: ItemName) -> list[Output]:
-        return self._where(lambda row: _is_stored(row) and _item(row) == item)
+        return self._where(lambda row: _is_stored(row) and row.item == item)
 
     def of_source(self, source: str) -> list[Output]:
         return self._where(lambda row: _is_stored(row) and row.source == source)
@@ -142,19 +147,19 @@ class MemoryOutputs:
             if any(row.source_etag == first.source_etag and row.cog for row in others):
                 return Published(PublishOutcome.INCOMPLETE)
             of_item = [
-                row for row in self._where(lambda row: row.is_live and _item(row) == item)
+                row for row in self._where(lambda row: row.is_live and row.item == item)
                 if row.output_id not in output_ids
             ]  # fmt: skip
             for row in {row.output_id: row for row in [*others, *of_item]}.values():
                 self._set(row, superseded_at=_now(), superseded_by=first.job_id)
             before = {
-                _item(row)
+                row.item
                 for row in self._where(lambda row: _is_stored(row) and row.item_id is not None)
                 if (row.container, row.location) == (first.container, first.location)
             }
             for row in chosen:
                 self._set(row, **item.model_dump())
-            live = {_item(row) for row in self.rows.values() if row.is_live}
+            live = {row.item for row in self.rows.values() if row.is_live}
             gone = sorted(before - {item} - live, key=str)
             return Published(PublishOutcome.PUBLISHED, None, [each for each in gone if each])
 
@@ -222,6 +227,20 @@ class MemoryOutputs:
         )
         return newer[-1] if newer else None
 
+    def _later_writer(self, target: OutputTarget, job_id: str) -> str | None:
+        """The job that started later than this one and writes to the same location."""
+        jobs = {} if self.state is None else self.state.jobs
+        mine = jobs.get(job_id)
+        for row in self.rows.values():
+            other = jobs.get(row.job_id)
+            if mine is None or other is None or row.superseded_at or row.removed_at:
+                continue
+            is_there = (row.container, row.location) == (target.blob.container, target.location)
+            counts = other.status not in (JobStatus.FAILED, JobStatus.CANCELLED)
+            if is_there and counts and _start(other) > _start(mine):
+                return row.job_id
+        return None
+
     def _task(self, task_id: str) -> TaskRecord | None:
         return None if self.state is None else self.state.tasks.get(task_id)
 
@@ -245,14 +264,12 @@ class MemoryOutputs:
         return job is not None and not job.status.is_final
 
 
+def _start(job: JobRecord) -> tuple[datetime, str]:
+    return job.started_at or _now(), job.job_id
+
+
 def _is_stored(row: Output) -> bool:
     return row.written_at is not None and row.removed_at is None
-
-
-def _item(row: Output) -> ItemName | None:
-    if row.collection_id is None or row.item_id is None:
-        return None
-    return ItemName(collection_id=row.collection_id, item_id=row.item_id)
 
 
 def _ended(superseded_by: str | None) -> Json:

@@ -217,6 +217,8 @@ class Cog(CogFacts):
     etag: str
     last_modified: datetime
     processing_time_seconds: float
+    output_id: int | None = None
+    """Its row in the registry of outputs."""
 
 
 class MakeCog(Record):

@@ -1,8 +1,6 @@
 """The STAC 1.1 item of a raster, as one of its readers would want it."""
 
-import hashlib
 import re
-import unicodedata
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
 
@@ -42,7 +40,7 @@ def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, R
         request.facts.source_last_modified,
     )
     item = pystac.Item(
-        id=item_id(request),
+        id=request.item_id,
         geometry=main.geometry,
         bbox=main.bbox,
         datetime=dated.at or request.facts.source_last_modified,
@@ -59,22 +57,6 @@ def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, R
     written: Json = item.to_dict(include_self_link=True, transform_hrefs=False)
     written["properties"] |= dated.properties()
     return written
-
-
-def item_id(request: DescribeRaster) -> str:
-    """As given, or the source's name made readable and eight digits of its path's SHA-256.
-
-    The path tells `a/b.tif` from `a-b.tif`, which a slug alone does not.
-    """
-    if request.item_id is not None:
-        return request.item_id
-    path = source_path(request.facts)
-    stem = PurePosixPath(request.facts.source.name).stem
-    words = "-".join(filter(None, [stem, request.facts.subdataset]))
-    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:64].strip("-")
-    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
-    return f"{slug or 'raster'}-{digest}"
 
 
 def source_path(facts: RasterFacts) -> str:
@@ -243,7 +225,7 @@ def thumbnail(request: DescribeRaster, look: Rendering) -> pystac.Asset:
 
 def links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
     """Where it is catalogued, its source, its viewer, and what QGIS and web maps take."""
-    blob, facts, name = request.cogs[0].blob, request.facts, item_id(request)
+    blob, facts, name = request.cogs[0].blob, request.facts, request.item_id
     urls = titiler_urls(request.titiler_url, blob, request.collection_id, name, MAIN_ASSET, look)
     drawn = {"render": "default"}
     layer = f"{vsiaz_path(blob)}_WebMercatorQuad_default"

@@ -21,7 +21,7 @@ class DescribeRaster(Record):
     cogs: tuple[Cog, ...]
     """In the order of preference: maps show the first."""
     collection_id: StacId
-    item_id: StacId | None
+    item_id: StacId
     title: str | None
     datetime: AwareDatetime | None
     paths: tuple[str, ...]

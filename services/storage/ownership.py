@@ -1,50 +1,154 @@
-"""Whose a COG is: a mark in its metadata, so that nobody writes over or removes another's."""
+"""Writing, checking and discarding outputs, as the registry of outputs requires it."""
 
-from urllib.parse import quote, unquote
+from pathlib import Path
+from typing import NamedTuple
 
-from core.assets import MADE_BY
-from core.errors import BlobNotFound, TaskFailed
+from core.errors import BlobChanged, TaskFailed, TaskLost, Unavailable
 from core.handler import TaskContext
-from core.models import BlobProperties, BlobRef
-from core.ports import BlobStore, Ports
+from core.models import BlobProperties, BlobRef, ItemName, Json, OutputTarget
+from core.outputs import (
+    CHECKSUM,
+    OUTPUT,
+    TASK,
+    find_blob,
+    is_stored,
+    mark,
+    marked_source,
+    read_mark,
+    remove_output,
+)
+from core.ports import AccessTier, Ports, RecordOutcome
 
-MADE_FROM = "geolathe_source"
+UPLOADS = 5
+"""How often an upload is begun again because another writer came first."""
 
 
-def owner_mark(ctx: TaskContext, source: BlobRef) -> dict[str, str]:
-    """The metadata of a COG: the task that made it, and its source (headers are ASCII)."""
-    return {MADE_BY: ctx.task_id, MADE_FROM: quote(str(source))}
+class OutputFile(NamedTuple):
+    """A file that becomes the blob of an output."""
+
+    path: Path
+    checksum: str
+    content_type: str
+    access_tier: AccessTier | None
 
 
-def refuse_anothers(blobs: BlobStore, cog: BlobRef, source: BlobRef) -> None:
+class StoredOutput(NamedTuple):
+    """An upload that the registry does not know yet."""
+
+    output_id: int
+    properties: BlobProperties
+
+
+def store_output(ctx: TaskContext, target: OutputTarget, file: OutputFile) -> StoredOutput:
+    """Upload a file over the version of the blob that is there now.
+
+    Raises TaskFailed OUTPUT_TAKEN when the blob is of another source, and OUTPUT_SUPERSEDED when
+    a job that started later writes to the same location.
+    """
+    for _ in range(UPLOADS):
+        output_id = _begin(ctx, target)
+        current = find_blob(ctx.blobs, target.blob)
+        if current is not None:
+            refuse_other_source(current, target.source)
+            if _is_same(current, output_id, file):
+                return StoredOutput(output_id, current)
+        replaced = None if current is None else current.etag
+        try:
+            stored = ctx.blobs.replace(
+                target.blob,
+                file.path,
+                replaced,
+                content_type=file.content_type,
+                access_tier=file.access_tier,
+                metadata=mark(output_id, ctx.task_id, target, replaced, file.checksum),
+                confirm=ctx.confirm,
+            )
+        except BlobChanged:
+            continue
+        return StoredOutput(output_id, stored)
+    raise Unavailable(f"{target.blob}: other tasks wrote it during {UPLOADS} uploads")
+
+
+def record_output(ctx: TaskContext, stored: StoredOutput, cog: Json) -> None:
+    """Make the registry know an upload. Raises TaskLost, and TaskFailed OUTPUT_SUPERSEDED."""
+    current = find_blob(ctx.blobs, stored.properties.ref)
+    is_current = current is not None and current.etag == stored.properties.etag
+    written = read_mark(stored.properties, is_current)
+    outcome = ctx.ports.outputs.record(stored.output_id, ctx.attempt, written, cog)
+    if outcome is RecordOutcome.LOST:
+        raise TaskLost(f"task {ctx.task_id}: attempt {ctx.attempt} lost its claim")
+    if outcome is RecordOutcome.SUPERSEDED:
+        raise _superseded(stored.properties.ref, None)
+
+
+def refuse_other_source(current: BlobProperties, source: str) -> None:
     """Never write over the COG of another source. Raises TaskFailed OUTPUT_TAKEN."""
-    try:
-        made_from = blobs.properties(cog).metadata.get(MADE_FROM)
-    except BlobNotFound:
-        return
-    if made_from is not None and made_from != quote(str(source)):
+    made_from = marked_source(current)
+    if made_from is not None and made_from != source:
         raise TaskFailed(
             "OUTPUT_TAKEN",
-            f"{cog} is the COG of {unquote(made_from)}; choose another output_folder",
+            f"{current.ref} is the COG of {made_from}; choose another output_folder",
         )
 
 
-def is_ours(found: BlobProperties) -> bool:
+def is_marked(found: BlobProperties) -> bool:
     """Whether a task of this product made the blob."""
-    return MADE_BY in found.metadata
+    return TASK in found.metadata
 
 
-def discard_cog(cog: BlobRef, collection_id: str, ports: Ports, owner: str) -> None:
-    """Remove the blob if a task of `owner` made it and no item of the collection shows it.
+def verify_outputs(ports: Ports, request: str) -> None:
+    """Make the registry know which outputs of a request were modified or deleted by others.
 
-    The same name may by now hold the COG of another job: that one stays. An item that shows
-    the COG after its removal came from a worker that was late: it goes, too.
+    Only those of jobs that have ended: while a job runs, its tasks write.
     """
-    try:
-        found = ports.blobs.properties(cog)
-    except BlobNotFound:
-        ports.catalog.withdraw(collection_id, ports.blobs.url(cog))
-        return
-    made_by_owner = found.metadata.get(MADE_BY, "").startswith(owner)
-    if made_by_owner and not ports.catalog.shows(collection_id, ports.blobs.url(cog)):
-        ports.blobs.delete(cog, found.etag)
+    for output in ports.outputs.of_request(request):
+        if not is_stored(output, find_blob(ports.blobs, output.blob)):
+            ports.outputs.supersede(output.output_id, is_gone=True)
+        elif output.item is not None and _is_missing(output.item, ports):
+            ports.outputs.supersede(output.output_id, is_gone=False)
+
+
+def discard_outputs(ports: Ports, owner: str) -> None:
+    """Remove what the tasks whose ids begin with `owner` wrote and no item references.
+
+    Rows that are removed already are looked at again: a late worker may have uploaded since.
+    """
+    for output in ports.outputs.of_tasks(owner):
+        if ports.outputs.discard(output.output_id):
+            found = find_blob(ports.blobs, output.blob)
+            if found is not None and found.metadata.get(OUTPUT) == str(output.output_id):
+                ports.blobs.delete(output.blob, found.etag)
+            ports.outputs.mark_removed(output.output_id)
+
+
+def remove_outputs_of(ports: Ports, item: ItemName) -> list[BlobRef]:
+    """Remove the outputs that the item had and that are not live any more. Returns their blobs."""
+    superseded = [each for each in ports.outputs.of_item(item) if not each.is_live]
+    return [each.blob for each in superseded if remove_output(ports.blobs, ports.outputs, each)]
+
+
+def _is_missing(item: ItemName, ports: Ports) -> bool:
+    return ports.catalog.get_item(item.collection_id, item.item_id) is None
+
+
+def _begin(ctx: TaskContext, target: OutputTarget) -> int:
+    output_id, superseded_by = ctx.ports.outputs.begin(target, ctx.task_id, ctx.attempt)
+    if superseded_by is not None:
+        raise _superseded(target.blob, superseded_by)
+    if output_id is None:
+        raise TaskLost(f"task {ctx.task_id}: attempt {ctx.attempt} lost its claim")
+    return output_id
+
+
+def _is_same(current: BlobProperties, output_id: int, file: OutputFile) -> bool:
+    """Whether the blob holds this very file already: the answer to its upload was lost."""
+    known = current.metadata.get(OUTPUT), current.metadata.get(CHECKSUM)
+    return known == (str(output_id), file.checksum)
+
+
+def _superseded(blob: BlobRef, job_id: str | None) -> TaskFailed:
+    by = f"job {job_id}" if job_id else "another job"
+    return TaskFailed(
+        "OUTPUT_SUPERSEDED",
+        f"{by} wrote {blob} meanwhile; submit the request again to make this output once more",
+    )

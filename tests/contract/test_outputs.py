@@ -36,8 +36,13 @@ class Writer:
             request=self.request, generation=self.generation,
         )  # fmt: skip
 
-    def begin(self, **target):
+    def try_begin(self, **target):
         return self.outputs.begin(self.target(**target), self.task.task_id, self.task.attempt)
+
+    def begin(self, **target):
+        begun = self.try_begin(**target)
+        assert begun.superseded_by is None
+        return begun.output_id
 
     def record(self, output_id, etag, replaced=None, is_current=True):
         written = WrittenBlob(
@@ -125,6 +130,15 @@ def test_uploads_are_ordered_by_what_they_replaced_and_not_by_when_they_were_rec
         assert first.record(early, "e1") is RecordOutcome.SUPERSEDED
     assert outputs.live_at(first.target().blob).output_id == late
     assert outputs.superseded_by(first.job.job_id) == second.job.job_id
+
+
+def test_of_two_jobs_at_one_location_the_one_that_started_later_wins(state, outputs, writer):
+    first, second = writer(), writer("other request")
+    second.begin()
+    assert first.try_begin(tier="archive") == (None, second.job.job_id)
+    assert first.try_begin(location="elsewhere/a").output_id is not None
+    state.cancel_job(second.job.job_id)
+    assert first.try_begin(tier="archive").output_id is not None
 
 
 def test_an_upload_that_was_overwritten_before_it_was_recorded_is_not_live(outputs, writer):

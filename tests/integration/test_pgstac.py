@@ -186,9 +186,9 @@ def test_item_over_the_antimeridian_widens_to_all_longitudes(
 def test_deleting_is_repeatable(catalog: PgstacCatalog):
     put(catalog, item(1))
     updated = catalog.get_item("many", "item-1")["properties"]["updated"]
-    assert not catalog.delete_item("many", "item-1", "2020-01-01T00:00:00Z", OWNER)
-    assert catalog.delete_item("many", "item-1", updated, OWNER)
-    assert not catalog.delete_item("many", "item-1", updated, OWNER)
+    assert not catalog.delete_item("many", "item-1", "2020-01-01T00:00:00Z")
+    assert catalog.delete_item("many", "item-1", updated)
+    assert not catalog.delete_item("many", "item-1", updated)
     assert catalog.get_item("many", "item-1") is None
 
 

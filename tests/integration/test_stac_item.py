@@ -138,12 +138,6 @@ def test_item_id_of_another_source_is_not_overwritten(publish, ctx):
     assert ctx.catalog.get_item("test-rasters", "site-7") == mine.stac_item
 
 
-def test_paths_that_look_alike_get_ids_of_their_own(publish):
-    sources = [BlobRef(container="bronze-rasters", name=name) for name in ("a/b.tif", "a-b.tif")]
-    ids = {publish("rgb", facts=facts("rgb", source)).item_id for source in sources}
-    assert len(ids) == 2
-
-
 @pytest.mark.parametrize(
     ("changes", "expected", "origin"),
     [

@@ -87,6 +87,9 @@ class Job(JobSummary):
         description="When the outputs of a cancelled job had been removed."
     )
     current_stage: int | None = absent("The current stage of a running job, as `stage`.")
+    superseded_by: JobId | None = Field(
+        None, description="The job that has since overwritten an output of this one."
+    )
     metadata: Json = Field(
         description="The job type's description and name, and the main parameters."
     )
@@ -274,6 +277,7 @@ def describe_job(view: JobView, metadata: Json) -> Job:
         discarded_at=view.job.discarded_at,
         current_stage=None if view.job.status.is_final else view.job.stage,
         metadata=metadata,
+        superseded_by=view.superseded_by,
         stages=[_describe_stage(stage) for stage in view.stages],
         result_data=view.job.result,
     )

@@ -1,0 +1,213 @@
+"""What a job says exists, what exists belongs to an item, and nothing else is left."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from core.models import JobStatus
+from tests.fixtures.catalogue import open_catalogue
+
+
+@pytest.fixture
+def world(azurite, pool, tmp_path):
+    with open_catalogue(azurite.connection_string, pool, tmp_path) as world:
+        yield world
+
+
+def assets(item):
+    return {key for key, asset in item["assets"].items() if "file:checksum" in asset}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "more"),
+    [
+        ("jpeg_quality", (30, 95, 30), {"output_tier": "visualization"}),
+        ("raster_type", ("rgb", "multispectral", "rgb"), {}),
+    ],
+)
+def test_a_request_whose_output_was_written_over_runs_again(world, name, values, more):
+    source = world.put_raster()
+    first, second, third = (world.run(**source, **more, **{name: value}) for value in values)
+    assert len({first.job_id, second.job_id, third.job_id}) == 3
+    checksums = [job.result["cog"]["checksum"] for job in (first, second, third)]
+    assert checksums[0] == checksums[2]
+    assert world.item(third)["assets"]["data"]["file:checksum"] == checksums[2]
+    assert world.machine.status(first.job_id).superseded_by == second.job_id
+    assert world.machine.status(second.job_id).superseded_by == third.job_id
+    assert world.machine.status(third.job_id).superseded_by is None
+    assert world.run(**source, **more, **{name: values[2]}).job_id == third.job_id
+    world.check()
+
+
+def test_a_cog_that_a_person_deleted_is_made_again(world):
+    source = world.put_raster()
+    first = world.run(**source)
+    world.storage.get_blob_client(world.silver, first.result["cog"]["cog_blob"]).delete_blob()
+    again = world.run(**source)
+    assert again.job_id != first.job_id
+    assert again.result["cog"]["checksum"] == first.result["cog"]["checksum"]
+    world.check()
+
+
+def test_a_cog_that_a_person_changed_is_made_again(world):
+    source = world.put_raster()
+    first = world.run(**source)
+    blob = world.storage.get_blob_client(world.silver, first.result["cog"]["cog_blob"])
+    blob.upload_blob(b"no COG", overwrite=True)
+    assert world.run(**source).job_id != first.job_id
+    world.check()
+
+
+def test_two_resubmissions_of_a_superseded_job_at_once_are_one_job(world):
+    source = world.put_raster()
+    first = world.run(**source)
+    world.storage.get_blob_client(world.silver, first.result["cog"]["cog_blob"]).delete_blob()
+    start = threading.Barrier(4)
+
+    def submit(_):
+        start.wait()
+        return world.submit(**source).job_id
+
+    with ThreadPoolExecutor(4) as threads:
+        submitted = set(threads.map(submit, range(4)))
+    assert len(submitted) == 1 and first.job_id not in submitted
+    world.drain()
+    assert world.submit(**source).job_id in submitted
+    world.check()
+
+
+def test_an_idempotency_key_still_stands_for_its_first_job(world):
+    source = world.put_raster()
+    first = world.machine.submit("process_raster", source, "key").job
+    world.drain()
+    world.run(**source, strict_mode=True)
+    assert world.machine.submit("process_raster", source, "key").job.job_id == first.job_id
+    assert world.submit(**source).job_id != first.job_id
+
+
+def test_a_tier_made_later_joins_the_item(world):
+    source = world.put_raster()
+    whole = world.run(**source, output_tier="all")
+    assert assets(world.item(whole)) == {"data", "visualization", "archive"}
+    analysis = world.run(**source, output_tier="analysis")
+    assert analysis.result["stac"] == whole.result["stac"]
+    assert assets(world.item(analysis)) == {"data", "visualization", "archive"}
+    assert analysis.result["cog"]["cog_tier"] == "analysis"
+    world.check()
+
+
+def test_another_folder_or_crs_is_another_item(world):
+    source = world.put_raster()
+    jobs = [world.run(**source, **each) for each in ({}, {"output_folder": "other"},
+                                                     {"target_crs": "native"})]  # fmt: skip
+    assert len({job.result["stac"]["item_id"] for job in jobs}) == 3 == len(world.items())
+    world.check()
+
+
+def test_a_changed_source_replaces_every_tier_made_from_the_old_one(world):
+    source = world.put_raster(value=7)
+    world.run(**source, output_tier="all")
+    world.put_raster(value=30)
+    analysis = world.run(**source, output_tier="analysis")
+    assert assets(world.item(analysis)) == {"data"}
+    assert len(world.stored()) == 3
+    world.clean()
+    assert set(world.stored()) == {analysis.result["cog"]["cog_blob"]}
+    world.check()
+
+
+def test_what_an_item_of_a_given_id_does_not_show_any_more_is_removed_after_a_grace_period(world):
+    source = world.put_raster()
+    first = world.run(**source, item_id="mine")
+    second = world.run(**source, item_id="mine", output_folder="elsewhere")
+    assert first.result["cog"]["cog_blob"] in world.stored()
+    world.clean()
+    assert set(world.stored()) == {second.result["cog"]["cog_blob"]}
+    assert world.machine.status(first.job_id).superseded_by == second.job_id
+    world.check()
+
+
+def test_an_output_has_one_item(world):
+    source = world.put_raster()
+    world.run(**source)
+    renamed = world.run(**source, item_id="mine", collection_id="others")
+    assert world.items() == {("others", "mine")}
+    assert assets(world.item(renamed)) == {"data"}
+    world.check()
+
+
+def test_a_name_belongs_to_the_source_that_had_it_first(world):
+    first = world.run(**world.put_raster("in/b.tif"))
+    second = world.run(**world.put_raster("in/b.tiff"))
+    third = world.run(**world.put_raster("in/c.tiff"))
+    names = [job.result["cog"]["cog_blob"] for job in (first, second, third)]
+    assert names == [
+        "in/b_cog_analysis.tif", "in/b_tiff_cog_analysis.tif", "in/c_cog_analysis.tif"
+    ]  # fmt: skip
+    assert len(world.items()) == 3
+    world.check()
+
+
+def test_unpublishing_an_item_removes_every_tier_with_its_snapshots(world):
+    source = world.put_raster()
+    job = world.run(**source, output_tier="all")
+    blob = world.storage.get_blob_client(world.silver, job.result["cog"]["cog_blob"])
+    blob.create_snapshot()
+    done = world.run("unpublish_raster", item_id=job.result["stac"]["item_id"])
+    assert len(done.result["removed_cogs"]) == 3
+    container = world.storage.get_container_client(world.silver)
+    assert list(container.list_blobs(include=["snapshots"])) == [] and world.items() == set()
+    again = world.run(**source, output_tier="all")
+    assert again.job_id != job.job_id
+    world.check()
+
+
+def test_unpublishing_a_source_removes_all_its_items(world):
+    source, other = world.put_raster("in/a.tif"), world.put_raster("in/b.tif")
+    for more in ({}, {"output_folder": "x"}, {"target_crs": "native", "collection_id": "more"}):
+        world.run(**source, **more)
+    kept = world.run(**other)
+    done = world.run("unpublish_raster", source=f"{world.bronze}/in/a.tif")
+    assert [item["item"] for item in done.result["items"]] == ["removed"] * 3
+    assert set(world.stored()) == {kept.result["cog"]["cog_blob"]}
+    world.check()
+
+
+def test_a_cancelled_job_leaves_nothing(world):
+    source = world.put_raster()
+    job = world.submit(**source)
+    for _ in range(4):  # up to the message of the task that catalogues
+        message = world.bus.messages.popleft()
+        if hasattr(message, "task_id"):
+            world.machine.process_tasks([message])
+        else:
+            world.machine.process_job_message(message)
+    assert len(world.stored()) == 1
+    world.machine.cancel(job.job_id)
+    world.drain(world.make_machine(world.bus))
+    assert world.stored() == {} == world.live()
+    again = world.run(**source)
+    assert (again.job_id, again.run) == (job.job_id, 2)
+    world.check()
+
+
+def test_of_two_jobs_for_one_target_at_once_one_wins(world):
+    source = world.put_raster()
+    for _ in range(3):
+        jobs = [world.submit(**source, jpeg_quality=n, output_tier="visualization")
+                for n in (40, 90)]  # fmt: skip
+
+        def work(_):
+            world.bus.drain(world.machine.process_job_message, world.machine.process_tasks)
+
+        with ThreadPoolExecutor(2) as threads:
+            while world.bus.messages:
+                list(threads.map(work, range(2)))
+        world.drain()
+        ended = [world.state.get_job(job.job_id) for job in jobs]
+        won = [job for job in ended if job.status is JobStatus.COMPLETED]
+        assert won and all(job.error.code == "OUTPUT_SUPERSEDED" for job in ended if job not in won)
+        standing = [job for job in won if world.machine.status(job.job_id).superseded_by is None]
+        assert len(standing) == 1
+        world.check()
