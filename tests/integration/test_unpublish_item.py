@@ -53,7 +53,7 @@ class World:
         return UnpublishRaster().prepare(asked, self.ports)
 
     def run(self, submission):
-        task = UnpublishRaster().unpublish(submission)
+        [task] = UnpublishRaster().unpublish(submission)
         return unpublish_item(task, TaskContext("t", 1, self.ports, Quiet()))
 
     def has(self, ref):
