@@ -46,8 +46,8 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
 # A failed job is the fault of its input, except for these codes and for unexpected errors.
 SERVICE_FAULTS = {
     "INTERNAL_ERROR", "UNEXPECTED_ERROR", "STAGE_FAILED", "LEASE_LOST", "WORKER_LOST",
-    "BLOB_CHANGED", "TIER_MISSING", "TASK_TYPE_NOT_FOUND", "SERVICE_UNAVAILABLE", "DISK_FULL", "NOT_STORABLE",
-    "COG_INVALID", "COG_UNREADABLE",
+    "BLOB_CHANGED", "TIER_MISSING", "TASK_TYPE_NOT_FOUND", "SERVICE_UNAVAILABLE", "DISK_FULL",
+    "NOT_STORABLE", "COG_INVALID", "COG_UNREADABLE",
 }  # fmt: skip
 
 
