@@ -1,10 +1,14 @@
-"""Decoding once what is costly to decode, into a scratch file that is cheap to read anywhere.
+"""Decodes what is costly to decode once, into a scratch file that is cheap to read in any order.
 
-Warp and COG driver come back to a block several times. That is dear in JPEG 2000, in PNG (which
-only decodes from its first row) and in NetCDF chunks and strips as large as the image.
+The warp and the COG driver read a block several times. That is expensive in JPEG 2000, in PNG,
+which can only be decoded from its first row, and in NetCDF chunks and strips as large as the image.
 """
 
+from typing import Any
+
+import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from core.handler import Report
@@ -17,11 +21,15 @@ _COSTLY_BLOCK_BYTES = 16 * 2**20
 
 
 def is_costly(source: Source) -> bool:
+    """Whether reading a block twice costs more than a scratch copy."""
     return source.driver in _COSTLY_DRIVERS or source.block_bytes > _COSTLY_BLOCK_BYTES
 
 
 def decode_once(source: Source, path: str, report: Report) -> None:
-    """Copy the pixels, in their order, to a tiled GeoTIFF. Its nodata makes the same mask."""
+    """Copy the pixels, in file order, to a tiled GeoTIFF with the same nodata value or mask.
+
+    Raises TaskFailed PIXELS_UNREADABLE when a pixel cannot be decoded.
+    """
     image = source.dataset
     with (
         gdal.failing_as("PIXELS_UNREADABLE", f"{source.name} has pixels that cannot be decoded"),
@@ -29,10 +37,23 @@ def decode_once(source: Source, path: str, report: Report) -> None:
     ):
         for row in range(0, image.height, BLOCK):
             window = Window(0, row, image.width, min(BLOCK, image.height - row))
-            copy.write(image.read(window=window).astype(source.dtype, copy=False), window=window)
+            copy.write(_read(source, window), window=window)
             if source.has_mask_band:
                 copy.write_mask(image.read_masks(1, window=window), window=window)
             report(row / image.height, "decoding")
+
+
+def _read(source: Source, window: Window) -> NDArray[Any]:
+    """The pixels of a window as wide as the image.
+
+    GDAL's PNG driver raises for missing rows only when it is asked for single rows.
+    """
+    image, windows = source.dataset, [window]
+    if source.driver == "PNG":
+        first, last = window.row_off, window.row_off + window.height
+        windows = [Window(0, row, window.width, 1) for row in range(first, last)]
+    pixels = np.concatenate([image.read(window=part) for part in windows], axis=1)
+    return pixels.astype(source.dtype, copy=False)
 
 
 def _profile(source: Source) -> dict[str, object]:

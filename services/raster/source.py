@@ -19,6 +19,7 @@ from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
 from services.raster import subdatasets
+from services.raster.completeness import check_structure
 from services.raster.crs_text import check_crs_text
 from services.raster.gdal import MAX_BANDS, failing_as
 
@@ -164,6 +165,7 @@ def open_source(
 ) -> Iterator[Source]:
     """Sniff, open with the one driver that fits, and hold the limits, before any pixel is read."""
     driver = sniff(path, name)
+    check_structure(path, driver, name, stored_bytes)
     _check_sidecars(path, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -1,0 +1,1 @@
+"""The structure of raster files, read without GDAL: are they complete and self-contained?"""

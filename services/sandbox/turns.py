@@ -1,0 +1,40 @@
+"""Who may use a processor: short work does not queue behind long work, nor long behind short."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+Length = Literal["short", "long"]
+
+
+class Turns:
+    """At most one more process than processors, of which at most `processors` of each length."""
+
+    def __init__(self, processors: int) -> None:
+        self._processors = processors
+        self._running: dict[Length, int] = {"short": 0, "long": 0}
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, length: Length, seconds: float, wait: Callable[[], None]) -> Iterator[None]:
+        """Hold a turn. Calls `wait` every `seconds` until there is one; it may raise."""
+        while not self._acquire(length, seconds):
+            wait()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running[length] -= 1
+                self._changed.notify_all()
+
+    def _acquire(self, length: Length, seconds: float) -> bool:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._is_free(length), seconds):
+                return False
+            self._running[length] += 1
+            return True
+
+    def _is_free(self, length: Length) -> bool:
+        is_full = sum(self._running.values()) > self._processors
+        return not is_full and self._running[length] < self._processors

@@ -1,0 +1,167 @@
+"""Every truncated raster is refused, or has lost nothing.
+
+The six formats are written by GDAL; the pixels are compared by GDAL with those of the whole file.
+"""
+
+import shutil
+import struct
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.errors import TaskFailed
+from services.raster.completeness import check_structure
+from tests.fixtures.made_rasters import hills, photo, write
+
+TIFF = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+JP2 = {"QUALITY": "100", "REVERSIBLE": "YES", "BLOCKXSIZE": "128", "BLOCKYSIZE": "128"}
+FORMATS = {
+    "strips.tif": ("GTiff", {}),
+    "tiles.tif": ("GTiff", TIFF),
+    "big.tif": ("GTiff", TIFF | {"BIGTIFF": "YES", "ENDIANNESS": "BIG"}),
+    "cog.tif": ("COG", {"COMPRESS": "DEFLATE", "BLOCKSIZE": 128}),
+    "picture.png": ("PNG", {}),
+    "tiles.jp2": ("JP2OpenJPEG", JP2),
+    "single.jp2": ("JP2OpenJPEG", {"QUALITY": "30"}),
+    "raw.j2k": ("JP2OpenJPEG", JP2 | {"CODEC": "J2K"}),
+    "plain.img": ("HFA", {}),
+    "packed.img": ("HFA", {"COMPRESSED": "YES"}),
+    "classic.nc": ("netCDF", {"FORMAT": "NC"}),
+    "large.nc": ("netCDF", {"FORMAT": "NC2"}),
+    "hdf5.nc": ("netCDF", {"FORMAT": "NC4"}),
+}
+SIGNATURE_BYTES = 16
+DRIVERS = {"COG": "GTiff"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Holds a whole file of each format, without sidecars."""
+    folder = tmp_path_factory.mktemp("whole")
+    source = write(folder / "source.tif", photo(300))
+    for name, (driver, options) in FORMATS.items():
+        rasterio.shutil.copy(str(source), str(folder / name), driver=driver, **options)
+    for sidecar in folder.glob("*.aux.xml"):
+        sidecar.unlink()
+    return folder
+
+
+def check(path: Path, driver: str) -> None:
+    check_structure(str(path), DRIVERS.get(driver, driver), path.name, path.stat().st_size)
+
+
+def pixels(path: Path, driver: str) -> np.ndarray:
+    """The pixels of a raster, or of each variable of a NetCDF file."""
+    driver = DRIVERS.get(driver, driver)
+    with rasterio.open(path, driver=driver) as dataset:
+        if dataset.count:
+            return dataset.read()
+        names = dataset.subdatasets
+    layers = []
+    for name in names:
+        with rasterio.open(name, driver=driver) as layer:
+            layers.append(layer.read())
+    return np.concatenate(layers)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_whole_file_is_accepted(folder, name):
+    driver, _ = FORMATS[name]
+    check(folder / name, driver)
+    assert pixels(folder / name, driver).shape == (3, 300, 300)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("name", FORMATS)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(share=st.floats(0.001, 0.99), few=st.none() | st.integers(1, 40))
+def test_a_truncated_file_is_refused_or_has_lost_nothing(folder, tmp_path, name, share, few):
+    """`share` of the bytes are cut off, or a `few` bytes."""
+    driver, _ = FORMATS[name]
+    whole = (folder / name).read_bytes()
+    kept = max(SIGNATURE_BYTES, len(whole) - (few or max(1, int(share * len(whole)))))
+    cut = tmp_path / name
+    cut.write_bytes(whole[:kept])
+    try:
+        check(cut, driver)
+    except TaskFailed as error:
+        assert error.code == "PIXELS_UNREADABLE"
+        missing = int(error.message.partition("at least ")[2].split()[0])
+        assert 0 < missing <= len(whole) - kept
+        return
+    np.testing.assert_array_equal(pixels(cut, driver), pixels(folder / name, driver))
+
+
+def test_a_damaged_png_chunk_is_named(folder, tmp_path):
+    content = bytearray((folder / "picture.png").read_bytes())
+    content[len(content) // 2] ^= 1
+    path = tmp_path / "damaged.png"
+    path.write_bytes(content)
+    with pytest.raises(TaskFailed, match=r"IDAT chunk .* CRC") as refused:
+        check(path, "PNG")
+    assert refused.value.code == "PIXELS_UNREADABLE"
+
+
+def test_sparse_blocks_are_not_missing(tmp_path):
+    path = tmp_path / "sparse.tif"
+    grid = {"width": 4096, "height": 4096, "count": 1, "dtype": "uint8", "sparse_ok": True}
+    with rasterio.open(path, "w", driver="GTiff", **grid, **TIFF, crs="EPSG:3857",
+                       transform=rasterio.Affine(10, 0, 0, 0, -10, 0)) as dataset:  # fmt: skip
+        dataset.write(np.ones((1, 64, 64), "uint8"), window=((0, 64), (0, 64)))
+    check(path, "GTiff")
+
+
+def test_a_truncated_overview_and_mask_are_refused(tmp_path):
+    path = write(tmp_path / "levels.tif", photo(600), **TIFF)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(np.full((600, 600), 255, "uint8"))
+        dataset.build_overviews([2, 4])
+    check(path, "GTiff")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(TaskFailed, match="bytes are missing"):
+        check(path, "GTiff")
+
+
+@pytest.mark.parametrize("variables", [1, 2])
+def test_records_of_classic_netcdf(tmp_path, variables):
+    """Records of several variables are padded to four bytes, those of a single one are not."""
+    path = tmp_path / "records.nc"
+    header = b"CDF\1" + struct.pack(">I", 3)
+    dimensions = struct.pack(">II", 10, 2) + b"".join(
+        struct.pack(">I", 1) + name.ljust(4, b"\0") + struct.pack(">I", size)
+        for name, size in ((b"t", 0), (b"x", 5))
+    )
+    start = len(header) + len(dimensions) + 8 + 8 + variables * 40
+    listed = struct.pack(">II", 11, variables)
+    for number in range(variables):
+        listed += struct.pack(">I", 1) + b"abc"[number : number + 1].ljust(4, b"\0")
+        listed += struct.pack(">IIIIIIII", 2, 0, 1, 0, 0, 1, 8, start + 8 * number)
+    head = header + dimensions + bytes(8) + listed
+    assert len(head) == start
+    size = 3 * 5 if variables == 1 else 3 * 16 - 3
+    needed = start + size
+    path.write_bytes(head.ljust(needed, b"\1"))
+    check(path, "netCDF")
+    path.write_bytes(head.ljust(needed - 1, b"\1"))
+    with pytest.raises(TaskFailed, match="at least 1 bytes"):
+        check(path, "netCDF")
+
+
+def test_a_user_block_counts(tmp_path):
+    path = tmp_path / "block.nc"
+    with h5py.File(path, "w", userblock_size=1024) as file:
+        file["z"] = hills(50)[0]
+    check(path, "netCDF")
+    shutil.copy(path, tmp_path / "cut.nc")
+    (tmp_path / "cut.nc").write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(TaskFailed, match="at least 1 bytes"):
+        check(tmp_path / "cut.nc", "netCDF")

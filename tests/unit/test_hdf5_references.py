@@ -1,0 +1,167 @@
+"""HDF5 files that name other files are found by their structure, and no other file is refused.
+
+h5py, which is the HDF5 library itself, makes the files.
+"""
+
+from contextlib import suppress
+
+import h5py
+import numpy as np
+import pytest
+
+from core.errors import TaskFailed
+from services.raster.completeness import check_structure
+from services.raster.structure import hdf5
+from services.raster.structure.hdf5 import check_hdf5_references
+from services.raster.structure.stored_file import (
+    ExternalReference,
+    Malformed,
+    Truncated,
+    open_stored,
+)
+
+VERSIONS = ["earliest", ("v108", "v110"), ("v110", "v110"), "latest"]
+SECRET = "/proc/self/environ"
+
+
+def check(path):
+    check_structure(str(path), "netCDF", path.name, path.stat().st_size)
+
+
+def storage(group):
+    group.create_dataset("hostile", (64,), "u1", external=[(SECRET, 0, 64)])
+
+
+def link(group):
+    group["hostile"] = h5py.ExternalLink(SECRET, "z")
+
+
+def long_link(group):
+    """A link that is too long for a direct block of the heap."""
+    group["hostile"] = h5py.ExternalLink("/" + "a" * 10_000, "z")
+
+
+def mosaic(group):
+    layout = h5py.VirtualLayout((64,), "u1")
+    layout[:] = h5py.VirtualSource(SECRET, "z", (64,))
+    group.create_virtual_dataset("hostile", layout)
+
+
+def mosaic_of_itself(group):
+    layout = h5py.VirtualLayout((64,), "u1")
+    layout[:] = h5py.VirtualSource(".", "z", (64,))
+    group.create_virtual_dataset("hostile", layout)
+
+
+HOSTILE = [storage, link, long_link, mosaic, mosaic_of_itself]
+
+
+def fill(file, members):
+    """A file as netCDF-4 writes it, with as many members in a group as storage turns dense at."""
+    group = file.create_group("deep/er", track_order=True)
+    for number in range(min(members, 20)):
+        group.create_dataset(f"variable_{number:05}", data=np.arange(3), track_order=True)
+    for number in range(20, members):
+        group[f"variable_{number:05}"] = group["variable_00000"]
+    file.create_dataset("chunked", data=np.ones((100, 100)), chunks=(10, 10), compression="gzip")
+    file["chunked"].attrs["text"] = "x" * 3_000
+    for number in range(20):
+        file["chunked"].attrs[f"attribute {number}"] = np.arange(number + 1)
+    file["soft"] = h5py.SoftLink("/nowhere")
+    file["committed"] = np.dtype("f8")
+    file.create_dataset("texts", data=["a", "bc"], dtype=h5py.string_dtype())
+    return group
+
+
+@pytest.mark.parametrize("user_block", [0, 512, 2048])
+@pytest.mark.parametrize("members", [0, 7, 9, 300, 5_000])
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_files_without_references_are_accepted(tmp_path, version, members, user_block):
+    path = tmp_path / "plain.nc"
+    with h5py.File(path, "w", libver=version, userblock_size=user_block) as file:
+        fill(file, members)
+    check(path)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("members", [0, 9, 300, 5_000])
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_references_are_found_wherever_they_are(tmp_path, version, members, hostile):
+    path = tmp_path / "hostile.nc"
+    with h5py.File(path, "w", libver=version, track_order=members == 9) as file:
+        group = fill(file, members)
+        hostile(group)
+        for number in range(members):
+            group[f"later_{number:05}"] = file["chunked"]
+    with pytest.raises(TaskFailed, match="other files") as refused:
+        check(path)
+    assert refused.value.code == "EXTERNAL_REFERENCE"
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_references_in_the_root_group_and_after_deletions(tmp_path, version, hostile):
+    path = tmp_path / "hostile.nc"
+    with h5py.File(path, "w", libver=version, track_order=True) as file:
+        for number in range(200):
+            file[f"gone_{number}"] = number
+        hostile(file)
+        for number in range(0, 200, 2):
+            del file[f"gone_{number}"]
+    with pytest.raises(TaskFailed, match="other files"):
+        check(path)
+
+
+def test_every_object_is_visited(tmp_path, monkeypatch):
+    """As many object headers as the library counts."""
+    path = tmp_path / "counted.nc"
+    seen = []
+    for version in VERSIONS:
+        with h5py.File(path, "w", libver=version) as file:
+            fill(file, 20)
+            names = ["/"]
+            file.visit(names.append)
+        with open_stored(str(path), path.stat().st_size) as stored:
+            visited = _visited(stored, monkeypatch)
+        seen.append((len(names), visited))
+    assert [visited for _, visited in seen] == [count for count, _ in seen]
+
+
+def _visited(stored, monkeypatch):
+    headers = []
+    original = hdf5._messages
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            hdf5, "_messages", lambda *given: (headers.append(given[2]), original(*given))[1]
+        )
+        check_hdf5_references(stored)
+    return len(headers)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_damaged_structures_end_in_a_refusal(tmp_path, version):
+    """Whatever byte is changed: accepted, refused, never another exception and never endless."""
+    path = tmp_path / "plain.nc"
+    with h5py.File(path, "w", libver=version, track_order=True) as file:
+        fill(file, 20)
+    content = path.read_bytes()
+    rng = np.random.default_rng(4)
+    for _ in range(100):
+        damaged = bytearray(content)
+        for place in rng.integers(0, min(len(content), 6_000), 3):
+            damaged[place] = rng.choice([0, 1, 2, 255, rng.integers(256)])
+        path.write_bytes(damaged)
+        refusals = suppress(ExternalReference, Malformed, Truncated)
+        with open_stored(str(path), len(damaged)) as stored, refusals:
+            check_hdf5_references(stored)
+
+
+def test_a_file_shorter_than_its_superblock_says(tmp_path):
+    path = tmp_path / "cut.nc"
+    with h5py.File(path, "w") as file:
+        fill(file, 3)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1000])
+    with pytest.raises(TaskFailed, match="at least 1000 bytes are missing") as refused:
+        check(path)
+    assert refused.value.code == "PIXELS_UNREADABLE"

@@ -1,0 +1,74 @@
+"""Turns on the processors, by sequences of events."""
+
+import threading
+from contextlib import ExitStack
+from queue import Queue
+
+import pytest
+
+from services.sandbox.turns import Turns
+
+
+class Waiting(Exception):
+    """Raised instead of waiting on."""
+
+
+def stop():
+    raise Waiting
+
+
+def take(turns, stack, *lengths):
+    for length in lengths:
+        stack.enter_context(turns.take(length, 0, stop))
+
+
+def is_refused(turns, length):
+    try:
+        with turns.take(length, 0, stop):
+            return False
+    except Waiting:
+        return True
+
+
+@pytest.mark.parametrize("processors", [1, 2, 4])
+def test_a_short_task_runs_while_long_ones_hold_all_processors(processors):
+    turns = Turns(processors)
+    with ExitStack() as stack:
+        take(turns, stack, *["long"] * processors)
+        assert is_refused(turns, "long")
+        take(turns, stack, "short")
+        assert is_refused(turns, "short")
+    assert not is_refused(turns, "long")
+
+
+@pytest.mark.parametrize("processors", [1, 2, 4])
+def test_short_tasks_cannot_keep_long_ones_out(processors):
+    turns = Turns(processors)
+    with ExitStack() as stack:
+        take(turns, stack, *["short"] * processors)
+        assert is_refused(turns, "short")
+        take(turns, stack, "long")
+        assert is_refused(turns, "long")
+
+
+def test_who_waits_gets_the_turn_that_becomes_free():
+    turns, waits, entered = Turns(1), Queue(), threading.Event()
+
+    def work():
+        with turns.take("long", 0.01, lambda: waits.put("waiting")):
+            entered.set()
+
+    with turns.take("long", 0, stop):
+        thread = threading.Thread(target=work)
+        thread.start()
+        waits.get(timeout=60)
+        assert not entered.is_set()
+    assert entered.wait(60)
+    thread.join()
+
+
+def test_a_turn_is_given_back_after_an_error():
+    turns = Turns(1)
+    with pytest.raises(ZeroDivisionError), turns.take("long", 0, stop):
+        raise ZeroDivisionError
+    assert not is_refused(turns, "long")
