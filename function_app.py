@@ -31,6 +31,7 @@ from infrastructure.pgstac import PgstacCatalog
 from infrastructure.postgres import PostgresState
 from infrastructure.scratch import LocalScratch
 from jobs import ALL_JOBS
+from services.sandbox import landlock
 from triggers import api, queues, timers
 from triggers.http.health import Check, Health
 from triggers.http.history import History
@@ -96,6 +97,7 @@ checks: dict[str, Check] = {
     "catalog": lambda: {"pgstac": catalog.check_version()},
     "storage": lambda: blobs.check(settings.bronze_container),
     "service_bus": lambda: bus.check(),
+    "sandbox": landlock.health,
 }
 routes = [
     Jobs(machine, state, registry, settings.jobs_queue),

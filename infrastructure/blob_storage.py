@@ -13,6 +13,7 @@ from urllib.parse import quote
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
+    DecodeError,
     HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
@@ -30,7 +31,7 @@ from azure.storage.blob import (
 )
 from azure.storage.blob import BlobProperties as AzureProperties
 
-from core.errors import BlobChanged, BlobNotFound, ContainerNotFound, Unavailable
+from core.errors import BlobChanged, BlobNotFound, ContainerNotFound, TaskFailed, Unavailable
 from core.models import BlobProperties, BlobRef
 from core.ports import AccessTier
 from infrastructure.identity import managed_identity
@@ -143,6 +144,7 @@ class AzureBlobs:
                     **expected,
                 )
             except (ResourceExistsError, ResourceModifiedError) as error:
+                _refuse_permanently(error, ref.container, ref.name)
                 raise BlobChanged(f"{ref} was written by another task meanwhile") from error
             except HttpResponseError as error:
                 # A commit drops the uncommitted blocks of every other writer.
@@ -245,20 +247,48 @@ def _properties(ref: BlobRef, found: AzureProperties) -> BlobProperties:
 
 
 def _code(error: HttpResponseError) -> str:
-    return str(getattr(error, "error_code", "") or "")
+    """Storage's error code, which the SDK gives as text or as a member of an enumeration."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
 
 
 def _base64(content: bytearray | None) -> str | None:
     return b64encode(content).decode() if content else None
 
 
+def _refuse_permanently(error: HttpResponseError, container: str, name: str) -> None:
+    """Raises TaskFailed for a state of the blob that only its owner can change.
+
+    https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
+    """
+    blob, code = f"{container}/{name}", _code(error)
+    if DecodeError in {type(error), type(error.__cause__), type(error.__context__)}:
+        raise TaskFailed(
+            "BLOB_ENCODING_INVALID",
+            f"{blob} cannot be decoded as its Content-Encoding property says: remove the property",
+        ) from error
+    if code in ("BlobArchived", "BlobBeingRehydrated"):
+        raise TaskFailed(
+            "BLOB_ARCHIVED", f"{blob} is in the Archive tier: set its tier to Hot or Cool first"
+        ) from error
+    if code == "LeaseIdMissing":
+        raise TaskFailed(
+            "BLOB_LEASED", f"{blob} is locked by a lease: release or break the lease first"
+        ) from error
+    if code in ("BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold"):
+        raise TaskFailed(
+            "BLOB_IMMUTABLE", f"{blob} is protected by an immutability policy or a legal hold"
+        ) from error
+
+
 @contextmanager
 def _translated(container: str, name: str) -> Iterator[None]:
-    """Azure's errors in our words."""
+    """Raise Azure's errors as the product's: not found, permanent, or transient."""
     try:
         yield
     except HttpResponseError as error:
         code = _code(error)
+        _refuse_permanently(error, container, name)
         if code in ("ContainerNotFound", "ContainerBeingDeleted"):
             raise ContainerNotFound(f"there is no container {container!r}") from None
         if error.status_code == 404:

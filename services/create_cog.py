@@ -11,6 +11,7 @@ from core.models import BlobRef, OutputTarget, Record
 from core.ports import AccessTier
 from services.raster.model import Cog, MadeCog, MakeCog, RasterFacts, Tier
 from services.sandbox import child
+from services.sandbox.turns import length_of
 from services.storage.fetch import WHOLE_UP_TO_BYTES, Fetched, Wanted, read_source, unchanged
 from services.storage.naming import locate_cog
 from services.storage.ownership import OutputFile, StoredOutput, record_output, store_output
@@ -98,6 +99,8 @@ def _make_and_store(params: CreateCog, ctx: TaskContext, source: Fetched, starte
         folder=source.folder,
         memory_bytes=MEMORY_BYTES,
         seconds=SECONDS,
+        network=source.is_ranged,
+        length=length_of(facts.decoded_bytes),
     )
     unchanged(ctx, facts.source, facts.source_etag)
     ctx.report(0.9, "uploading")

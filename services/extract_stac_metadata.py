@@ -10,6 +10,7 @@ from core.models import Json, Record
 from core.ports import ItemChange
 from services.raster.model import Cog, RasterFacts
 from services.sandbox import child
+from services.sandbox.turns import length_of
 from services.stac.model import OWNER, Described, DescribeRaster, StacId, preferred
 from services.storage.naming import locate_cog, make_item_id
 
@@ -66,6 +67,8 @@ def extract_stac_metadata(params: ExtractStac, ctx: TaskContext) -> StacItem:
             folder=None,
             memory_bytes=MEMORY_BYTES,
             seconds=SECONDS,
+            network=True,
+            length=length_of(params.facts.decoded_bytes),
         )
         ctx.confirm()
         outputs = [cog.output_id for cog in cogs if cog.output_id is not None]

@@ -47,4 +47,6 @@ def _inspect(params: ValidateRaster, ctx: TaskContext, source: Fetched) -> Raste
         folder=source.folder,
         memory_bytes=MEMORY_BYTES,
         seconds=SECONDS,
+        network=source.is_ranged,
+        length="short",
     )

@@ -1,8 +1,8 @@
-"""Runs work on untrusted files in a process of its own.
+"""Runs work on untrusted files in a child process.
 
-A file that makes GDAL crash, hang or eat memory ends that process and one task, not the worker.
-The process has no credentials in its environment, opens no file but its program's and those of its
-task (landlock.py), has a memory cap and a deadline, and is killed as soon as the task is lost.
+A file that makes GDAL crash, hang or exhaust memory ends that process and one task, not the worker.
+The child has no credentials in its environment, can open only the files of the program and of its
+task (landlock.py), has a memory limit and a deadline, and is killed when the task's lease is lost.
 """
 
 import atexit
@@ -26,6 +26,8 @@ from pydantic import BaseModel
 from core.errors import TaskFailed
 from core.handler import Report
 from services.sandbox import landlock
+from services.sandbox.processors import count_processors
+from services.sandbox.turns import Length, Turns
 
 Request = TypeVar("Request", bound=BaseModel)
 Result = TypeVar("Result", bound=BaseModel)
@@ -36,22 +38,25 @@ logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.25
 _SERVER_MODULE = "services.sandbox.forkserver"
 _PRELOADED = ("services.raster.preload", "services.stac.describe")
-# What a process needs to run at all; nothing that opens a door.
+# What a process needs to start; no settings and no credentials.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
          "CURL_CA_BUNDLE")  # fmt: skip
-# A heap for each of GDAL's threads keeps what others could use: 12 bands peaked at 360 MB, with
-# two heaps at 290. (A low trim threshold saves more, and costs half again as much CPU time.)
+# With a heap per thread, as is the default, memory that one of GDAL's threads freed is of no use to
+# the others.
 _MALLOC = {"MALLOC_ARENA_MAX": "2"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_TURNS = threading.BoundedSemaphore(os.cpu_count() or 1)
+_TURNS = Turns(count_processors())
 
 
 class ChildError(RuntimeError):
-    """Something went wrong in the child that another attempt may not meet again."""
+    """The child failed in a way that another attempt may not."""
 
 
 class ChildKilled(ChildError):
-    """Somebody killed it. If that was for its own hunger, the next attempts die too."""
+    """The child was killed from outside, most likely because memory ran out.
+
+    The code applies if that happens in every attempt.
+    """
 
     code = "RASTER_OUT_OF_MEMORY"
 
@@ -65,11 +70,15 @@ def run(
     folder: Path | None,
     memory_bytes: int,
     seconds: float,
+    network: bool = False,
+    length: Length = "long",
 ) -> Result:
     """Run the function that `load` returns on the request in a child process.
 
     `load` is a module-level function. The child imports its module and calls it, so that only the
-    child imports what the work needs. Besides its program the child can open `folder` alone.
+    child imports what the work needs. Besides its program the child can open only `folder`, and it
+    can open connections only with `network`. Work of one `length` does not wait for work of the
+    other.
 
     Raises TaskFailed when the function does, and for a crash, too much memory or too much time.
     An exception from `report` ends the child at once.
@@ -78,33 +87,24 @@ def run(
         "load": f"{load.__module__}:{load.__qualname__}",
         "request": request.model_dump(mode="json"),
         "folder": str(folder) if folder else None,
-        # A sudden allocation is refused here; what grows is seen by _Conversation first.
+        "network": network,
+        # Refuses a large allocation at once. _Conversation notices memory that grows.
         "memory_bytes": 2 * memory_bytes,
     }
-    with _turn(report), _SERVER.conversation() as line:
+    waiting = _TURNS.take(length, _TICK_SECONDS, lambda: report(0.0, "waiting for a processor"))
+    with waiting, _SERVER.conversation() as line:
         conversation = _Conversation(line, report, memory_bytes, seconds)
         try:
             line.sendall(json.dumps(order).encode() + b"\n")
             return result.model_validate(conversation.result())
         except (BrokenPipeError, ConnectionResetError):
-            raise ChildError("the raster process died before it could begin") from None
+            raise ChildError("the raster process ended before it started") from None
         finally:
             conversation.end()
 
 
-@contextmanager
-def _turn(report: Report) -> Iterator[None]:
-    """As many raster processes as processors: more would only share their memory and time."""
-    while not _TURNS.acquire(timeout=_TICK_SECONDS):
-        report(0.0, "waiting for a processor")
-    try:
-        yield
-    finally:
-        _TURNS.release()
-
-
 class _Conversation:
-    """What the child says, and how it is watched meanwhile."""
+    """Receives the child's messages and watches its time and memory."""
 
     def __init__(
         self, line: socket.socket, report: Report, memory_bytes: int, seconds: float
@@ -133,7 +133,7 @@ class _Conversation:
                 raise _raised(*content)
             elif kind == "exit":
                 raise _death(content, self._memory_bytes)
-        raise ChildError("the raster process ended without a word")
+        raise ChildError("the raster process ended without a result")
 
     def _messages(self) -> Iterator[dict[str, Any]]:
         buffer = bytearray()
@@ -148,21 +148,19 @@ class _Conversation:
             *whole, rest = bytes(buffer).split(b"\n")
             buffer = bytearray(rest)
             for line in filter(None, whole):
-                # A child killed in mid-sentence leaves half a line before its exit code.
+                # A child that is killed while it writes leaves half a line before its exit code.
                 with suppress(json.JSONDecodeError):
                     yield json.loads(line)
 
     def _watch(self) -> None:
-        """Every tick: is the task still ours, is there time, is there memory?"""
+        """Report progress, which raises when the lease is lost, and enforce time and memory."""
         self._report(*self._progress)
         if time.monotonic() > self._deadline:
-            raise TaskFailed(
-                "RASTER_TIMEOUT", f"the work was not done within {self._seconds:.0f} s"
-            )
+            raise TaskFailed("RASTER_TIMEOUT", f"processing took longer than {self._seconds:.0f} s")
         if self._resident() > self._memory_bytes:
             raise TaskFailed(
                 "RASTER_OUT_OF_MEMORY",
-                f"the work needs more than {self._memory_bytes >> 20} MB of memory",
+                f"processing needs more than {self._memory_bytes >> 20} MB of memory",
             )
 
     def _meet(self, pid: int) -> None:
@@ -181,7 +179,7 @@ class _Conversation:
         return int(pages) * _PAGE
 
     def end(self) -> None:
-        """Make sure that the child is gone: nobody may write to a folder that is being removed."""
+        """Kill the child and wait for its end: its folder is removed next."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):
@@ -203,19 +201,19 @@ def _raised(kind: str, message: str, trace: str) -> Exception:
 def _death(code: int, memory_bytes: int) -> Exception:
     if code == -signal.SIGKILL:
         return ChildKilled(
-            f"the raster process was killed: it, or its neighbours, took too much memory "
-            f"(its own limit is {memory_bytes >> 20} MB)"
+            f"the raster process was killed: it or other processes used too much memory "
+            f"(its limit is {memory_bytes >> 20} MB)"
         )
     if code == -signal.SIGTERM:
-        return ChildError("the raster process was told to stop")
+        return ChildError("the raster process was terminated")
     if code < 0:
         name = signal.Signals(-code).name
-        return TaskFailed("GDAL_CRASHED", f"reading this raster crashes GDAL ({name})")
+        return TaskFailed("GDAL_CRASHED", f"GDAL crashes when it reads this raster ({name})")
     return ChildError(f"the raster process ended with code {code}")
 
 
 class _Server:
-    """The fork server of this process, started when first needed and again when it died."""
+    """The fork server of this process, started on first use and again after it ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -235,7 +233,7 @@ class _Server:
             return self._control
         self.stop()
         if not landlock.version():
-            logger.warning("no Landlock in this kernel: NetCDF files can name others to read")
+            logger.warning("the kernel has no Landlock: the raster process can open other files")
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -248,7 +246,7 @@ class _Server:
         return self._control
 
     def stop(self) -> None:
-        """Close the socket: the server and its children end by themselves."""
+        """Close the socket, which ends the server and its children."""
         if self._control:
             self._control.close()
         if self._process:

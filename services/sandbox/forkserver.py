@@ -31,7 +31,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def serve(control: socket.socket) -> None:
-    """Fork for each socket that arrives, and say how each child ended."""
+    """Fork for each socket that arrives, and send the exit code of each child."""
     woken, waker = socket.socketpair()
     for end in (woken, waker):
         end.setblocking(False)
@@ -54,7 +54,7 @@ def serve(control: socket.socket) -> None:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """A handler has to exist for the wake-up socket to be written."""
+    """Without a handler, nothing is written to the wake-up socket."""
 
 
 def _fork(
@@ -67,7 +67,7 @@ def _fork(
     if child:
         children[child] = conversation
         return
-    # Leave by _exit: nothing of the server's may be cleaned up by its child.
+    # The child leaves by os._exit, so that it does not clean up what belongs to the server.
     status = 1
     try:
         _die_with(server)
@@ -90,7 +90,7 @@ def _die_with(server: int) -> None:
 
 
 def _silence() -> None:
-    """What GDAL's libraries print may hold the signed address."""
+    """Discard what GDAL's libraries print, which may contain a signed URL."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
@@ -107,7 +107,7 @@ def _reap(children: dict[int, socket.socket]) -> None:
 
 
 def _answer(conversation: socket.socket) -> None:
-    """Run what is asked, within the limits that are asked, and send back what comes of it."""
+    """Run the requested function within the requested limits, and send its result or error."""
     lock = Lock()
 
     def send(kind: str, *content: Any) -> None:
@@ -123,7 +123,8 @@ def _answer(conversation: socket.socket) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         function = _load(order["load"])
-        landlock.confine(Path(order["folder"]) if order["folder"] else None)
+        folder = Path(order["folder"]) if order["folder"] else None
+        landlock.confine(folder, network=order["network"])
         request = get_type_hints(function)["request"].model_validate(order["request"])
         result = function(request, lambda fraction, text: send("progress", fraction, text))
         send("result", result.model_dump(mode="json"))
@@ -131,9 +132,11 @@ def _answer(conversation: socket.socket) -> None:
         send("failed", error.code, error.message)
     except MemoryError:
         send(
-            "failed", "RASTER_OUT_OF_MEMORY", f"the work needs more than {limit >> 20} MB of memory"
+            "failed",
+            "RASTER_OUT_OF_MEMORY",
+            f"processing needs more than {limit >> 20} MB of memory",
         )
-    except Exception as error:  # noqa: BLE001 - the other end raises it again
+    except Exception as error:  # noqa: BLE001 - the parent raises it again
         send("error", type(error).__name__, str(error), traceback.format_exc())
 
 

@@ -1,8 +1,8 @@
-"""Fences a process in: afterwards it opens its program's files and one folder, nothing else.
+"""Restricts a process to its program's files, one folder and, if it needs none, no network.
 
-HDF5, and so NetCDF, can keep a variable in other files that it names (external storage, external
-links, virtual datasets), and its library opens whatever they are: the settings of the worker would
-come out as pixels. See landlock(7); Linux has it from 5.13 on, unless it is switched off.
+This is the second layer: services/raster refuses files and texts that refer to others before GDAL
+opens them. See landlock(7). Linux has Landlock from 5.13 on, unless it is disabled; it restricts
+TCP from 6.7 on.
 """
 
 import ctypes
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION = 1
@@ -22,12 +23,18 @@ _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE
 _RIGHTS = {1: 13, 2: 14}
 _MOST_RIGHTS = 15
 
-_PROGRAM = ("core", "services", "config")
+_BIND_TCP, _CONNECT_TCP = 1, 2
+_NETWORK_SINCE = 4
+
+_PROGRAM = ("core", "services")
 _SYSTEM = (
-    "/usr", "/lib", "/lib64", "/sys", "/proc/self", "/proc/sys", "/proc/cpuinfo",
-    "/proc/meminfo", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/resolv.conf",
-    "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
-    "/etc/ld.so.cache", "/etc/localtime",
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
+    "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/etc/ssl", "/etc/pki",
+    "/etc/ca-certificates", "/etc/localtime", "/sys/devices/system/cpu",
+)  # fmt: skip
+# The C library resolves names with these; GDAL cannot be given an address that is resolved before.
+_NAME_RESOLUTION = (
+    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf",
 )  # fmt: skip
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 _CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE")
@@ -36,7 +43,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = (("handled_access_fs", ctypes.c_uint64),)
+    _fields_ = (("handled_access_fs", ctypes.c_uint64), ("handled_access_net", ctypes.c_uint64))
 
 
 class _PathBeneath(ctypes.Structure):
@@ -45,25 +52,33 @@ class _PathBeneath(ctypes.Structure):
 
 
 def version() -> int:
-    """Of the kernel's Landlock; 0 where there is none."""
+    """The version of the kernel's Landlock; 0 without it."""
     known: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION)
     return max(known, 0)
 
 
-def confine(folder: Path | None) -> None:
-    """Leave this thread, and what it starts, its program to read and `folder` to write.
+def health() -> dict[str, Any]:
+    """For /api/health. Without Landlock the product works, with one layer less."""
+    known = version()
+    return {"active": known > 0, "landlock": known, "restricts_tcp": known >= _NETWORK_SINCE}
 
-    Does nothing where the kernel cannot. Raises OSError where it could and refuses.
+
+def confine(folder: Path | None, *, network: bool) -> None:
+    """Restrict this thread and its children to reading the program and writing to `folder`.
+
+    Without `network` they cannot connect to or listen on TCP ports. Does nothing without Landlock.
+    Raises OSError when the kernel has it and refuses.
     """
     known = version()
     if not known:
         return
     every = (1 << _RIGHTS.get(known, _MOST_RIGHTS)) - 1
-    handled = _Ruleset(every)
+    closed = not network and known >= _NETWORK_SINCE
+    handled = _Ruleset(every, _BIND_TCP | _CONNECT_TCP if closed else 0)
     size = ctypes.c_size_t(ctypes.sizeof(handled))
     ruleset = _checked(_libc.syscall(_CREATE_RULESET, ctypes.byref(handled), size, 0))
     try:
-        for path in _readable():
+        for path in _readable(network):
             _allow(ruleset, path, _READ)
         for device in _DEVICES:
             _allow(ruleset, Path(device), _OF_A_FILE)
@@ -75,13 +90,13 @@ def confine(folder: Path | None) -> None:
         os.close(ruleset)
 
 
-def _readable() -> Iterator[Path]:
-    """The interpreter, its packages and our own: not the folder that holds them, nor its files."""
+def _readable(network: bool) -> Iterator[Path]:
+    """The interpreter, its packages and the product's own, but not the folder of the product."""
     home = Path(__file__).resolve().parents[2]
     yield from (home / part for part in _PROGRAM)
     libraries = [Path(entry).resolve() for entry in (*sys.path, sys.prefix, sys.base_prefix)]
     yield from (entry for entry in libraries if entry not in (home, *home.parents))
-    yield from map(Path, _SYSTEM)
+    yield from map(Path, (*_SYSTEM, *(_NAME_RESOLUTION if network else ())))
     yield from (Path(os.environ[name]) for name in _CERTIFICATES if name in os.environ)
 
 
@@ -89,7 +104,7 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return  # closed to us as it is
+        return  # it cannot be opened anyway
     try:
         rights = rights if path.is_dir() else rights & _OF_A_FILE
         rule = _PathBeneath(rights, beneath)

@@ -6,6 +6,13 @@ from contextlib import contextmanager
 from typing import Literal
 
 Length = Literal["short", "long"]
+SHORT_UP_TO_BYTES = 64 * 2**20
+"""Work on rasters up to this size, decoded, is short."""
+
+
+def length_of(decoded_bytes: int) -> Length:
+    """The length of work that reads or writes every pixel of a raster."""
+    return "short" if decoded_bytes <= SHORT_UP_TO_BYTES else "long"
 
 
 class Turns:

@@ -1,4 +1,4 @@
-"""Where the child process finds the bytes of a source: a signed address, or a local copy."""
+"""Makes a source available to the child process: by a signed URL, or as a local copy."""
 
 import math
 import re
@@ -17,8 +17,8 @@ MAX_SOURCE_BYTES = 128 * 2**30
 SAMPLED_FROM_BYTES = 64 * 2**20
 """Smaller files are downloaded even for samples: one request is faster than dozens."""
 WHOLE_UP_TO_BYTES = 8 * 2**30
-"""Whoever reads every pixel reads it twice or more: downloading first was a tenth faster, and that
-on one machine, where a request does not travel (`./dev bench raster`). More would fill the disk."""
+"""Work on every pixel reads each of them twice or more, so a download comes first. Larger sources
+would fill the disk."""
 _UNREADABLE = ("PIXELS_UNREADABLE", "NOT_A_RASTER")
 _PLAIN = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _RANGED_SUFFIXES = (".tif", ".tiff")
@@ -30,30 +30,32 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Fetched:
-    """A source within reach of GDAL."""
+    """A source that GDAL can open."""
 
     path: str
+    """A local path, or /vsicurl/ and a signed URL."""
     properties: BlobProperties
     folder: Path
-    """Holds the copy, where there is one, and the work."""
+    """The scratch folder of the task, with the copy if there is one."""
 
     @property
     def work(self) -> Path:
-        """Empty at first."""
+        """A folder for results and temporary files, empty at first."""
         return self.folder / "work"
 
     @property
     def is_ranged(self) -> bool:
+        """Whether the source is read by range requests."""
         return self.path.startswith("/vsicurl/")
 
 
 def _can_be_ranged(properties: BlobProperties, sidecars: tuple[BlobRef, ...]) -> bool:
-    """Whether parts of the source make sense alone, and GDAL finds them."""
+    """Whether the source can be read in parts: GeoTIFFs, and without sidecars only."""
     return not sidecars and properties.ref.name.lower().endswith(_RANGED_SUFFIXES)
 
 
 def unchanged(ctx: TaskContext, source: BlobRef, etag: str) -> BlobProperties:
-    """The source's properties. Raises TaskFailed when it is no longer what was submitted."""
+    """The source's properties. Raises TaskFailed SOURCE_CHANGED when its ETag is another."""
     properties = ctx.blobs.properties(source)
     if properties.etag != etag:
         raise TaskFailed(
@@ -64,21 +66,23 @@ def unchanged(ctx: TaskContext, source: BlobRef, etag: str) -> BlobProperties:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A source as it was submitted, and what reading it takes."""
+    """A source as it was submitted, and what reading it needs."""
 
     source: BlobRef
     etag: str
     sidecars: tuple[BlobRef, ...]
     work_bytes: int
-    """Room on the scratch disk, beside a copy."""
+    """Space on the scratch disk, in addition to that of a copy."""
     download_below: float
-    """In bytes. What is larger is read by range requests where its format allows."""
+    """A size in bytes. Larger sources are read by range requests if their format allows it."""
 
 
 def read_source(ctx: TaskContext, wanted: Wanted, read: Callable[[Fetched], Result]) -> Result:
-    """Read it where it lies or from a copy: the same bytes from begin to end, or SOURCE_CHANGED.
+    """Call `read` with the source, by range requests or as a copy.
 
-    When range requests fail, only a copy tells whether the file is to blame: it is read again.
+    Raises TaskFailed SOURCE_CHANGED when the blob changed before or while it was read. When a
+    source cannot be read by range requests, it is read again from a copy, which shows whether the
+    file or the connection is at fault.
     """
     is_ranged = False
     try:
@@ -96,6 +100,7 @@ def read_source(ctx: TaskContext, wanted: Wanted, read: Callable[[Fetched], Resu
 def _fetched(ctx: TaskContext, wanted: Wanted) -> Iterator[Fetched]:
     properties = unchanged(ctx, wanted.source, wanted.etag)
     _check_size(properties)
+    _check_tier(properties)
     can_be_ranged = _can_be_ranged(properties, wanted.sidecars)
     copied = properties.size < wanted.download_below or not can_be_ranged
     room = wanted.work_bytes + (properties.size if copied else 0)
@@ -116,15 +121,24 @@ def _check_size(properties: BlobProperties) -> None:
     if properties.size > MAX_SOURCE_BYTES:
         raise TaskFailed(
             "RASTER_TOO_LARGE",
-            f"{properties.ref} has {properties.size / 2**30:.0f} GB: "
-            f"the limit is {MAX_SOURCE_BYTES >> 30} GB. Cut it into parts",
+            f"{properties.ref} has {properties.size / 2**30:.0f} GB; "
+            f"the limit is {MAX_SOURCE_BYTES >> 30} GB. Split the raster",
+        )
+
+
+def _check_tier(properties: BlobProperties) -> None:
+    if properties.access_tier == "Archive":
+        raise TaskFailed(
+            "BLOB_ARCHIVED",
+            f"{properties.ref} is in the Archive tier: set its tier to Hot or Cool first",
         )
 
 
 def _copy(ctx: TaskContext, source: BlobRef, sidecars: tuple[BlobRef, ...], folder: Path) -> str:
-    """In a folder of their own, under their own names: some formats name their companions.
+    """Download the source and its sidecars to a folder. Returns the path of the source.
 
-    A name that is not plain is replaced; endings tell GDAL what belongs together.
+    They keep their names, which some formats refer to, unless a name has unusual characters.
+    GDAL finds sidecars by their extensions.
     """
     home = folder / "source"
     home.mkdir()

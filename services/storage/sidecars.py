@@ -13,14 +13,14 @@ def find_sidecars(blobs: BlobStore, source: BlobRef) -> dict[str, str]:
     stem = source.name.removesuffix(suffix)
     appended = {suffix + ending for ending in APPENDED}
     found = {
-        beside.ref.name: beside.etag
-        for beside in blobs.list(source.container, stem + ".")
-        if _ending(beside.ref.name, stem) in appended | set(REPLACED)
+        candidate.ref.name: candidate.etag
+        for candidate in blobs.list(source.container, stem + ".")
+        if _ending(candidate.ref.name, stem) in appended | set(REPLACED)
     }
     return dict(sorted(found.items()))
 
 
 def _ending(name: str, stem: str) -> str:
-    """What follows the stem; an ending alone may be in upper case."""
+    """What follows the stem, in lower case if all of it is in upper case."""
     ending = name.removeprefix(stem)
     return ending.lower() if ending.isupper() else ending

@@ -5,6 +5,7 @@ import gzip
 import pytest
 
 from local.stack.environment import BRONZE
+from services.sandbox import landlock
 
 
 def problem(answer):
@@ -230,6 +231,7 @@ def test_health_tells_every_part_with_its_latency(product):
     with product.api as api:
         body = api.get("/health").json()
     assert body["status"] == "healthy", body
-    assert set(body["parts"]) == {"database", "catalog", "storage", "service_bus"}
+    assert set(body["parts"]) == {"database", "catalog", "storage", "service_bus", "sandbox"}
+    assert body["parts"]["sandbox"]["active"] == (landlock.version() > 0)
     assert all(part["latency_ms"] < 1000 for part in body["parts"].values())
     assert body["parts"]["database"]["dead_letters"] == 0

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +13,14 @@ import pytest
 from core.errors import TaskFailed, TaskLost
 from services.sandbox import child, landlock
 from services.sandbox.child import ChildError, ChildKilled
+from services.sandbox.processors import count_processors
 from tests.fixtures import child_functions
 from tests.fixtures.child_functions import Order, Reply
 
+CLOSED = (
+    "/proc/self/environ", "/proc/self/maps", "/proc/cpuinfo", "/etc/hosts", "/etc/passwd",
+    "/etc/resolv.conf", f"/proc/{os.getpid()}/environ",
+)  # fmt: skip
 MB = 2**20
 ROOT = Path(__file__).parents[2]
 
@@ -62,10 +68,57 @@ def test_child_opens_its_own_folder_and_no_other(tmp_path, write):
         folder.mkdir()
         (folder / "file").write_text("here")
     assert run("open_file", text=str(ours / "file"), number=write, folder=ours).text
-    for outside in (others / "file", f"/proc/{os.getpid()}/environ", ROOT / "README.md"):
+    for outside in (others / "file", ROOT / "README.md", *CLOSED):
         with pytest.raises(ChildError, match="Permission denied"):
             run("open_file", text=str(outside), number=write, folder=ours)
     assert (others / "file").read_text() == "here"
+
+
+@pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
+def test_program_can_be_read_but_not_written(tmp_path):
+    module = Path(child_functions.__file__)
+    before = module.read_text()
+    service = ROOT / "services" / "__init__.py"
+    assert run("open_file", text=str(service), folder=tmp_path).text == service.read_text()
+    with pytest.raises(ChildError, match="Permission denied"):
+        run("open_file", text=str(service), number=1, folder=tmp_path)
+    assert module.read_text() == before
+
+
+@pytest.mark.skipif(landlock.version() < 4, reason="this kernel does not restrict TCP")
+def test_only_a_task_with_network_can_connect(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ChildError, match="Permission denied"):
+            run("connect", number=port, folder=tmp_path)
+        assert run("connect", number=port, folder=tmp_path, network=True).text == "connected"
+
+
+def test_short_work_does_not_wait_for_long_work():
+    """Long work holds every processor until the short work is done."""
+    processors = count_processors()
+    started, done = threading.Semaphore(0), threading.Event()
+
+    def report(_: float, message: str) -> None:
+        if message and message != "waiting for a processor":
+            started.release()
+        if done.is_set():
+            raise TaskLost("seen enough")
+
+    def hang(_: int) -> None:
+        with pytest.raises(TaskLost):
+            run("hang", report)
+
+    with ThreadPoolExecutor(processors) as pool:
+        hanging = [pool.submit(hang, number) for number in range(processors)]
+        for _ in hanging:
+            started.acquire()
+        try:
+            assert run("echo", text="short", length="short").text == "short"
+        finally:
+            done.set()
+        for each in hanging:
+            each.result()
 
 
 def test_refusal_arrives_as_it_was_raised():
@@ -107,7 +160,7 @@ def test_a_child_that_was_killed_may_be_tried_again():
 
 
 def test_no_more_processes_run_than_there_are_processors():
-    processors = os.cpu_count() or 1
+    processors = count_processors()
     running: set[str] = set()
     most, waited = [0], threading.Event()
 

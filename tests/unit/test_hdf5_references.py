@@ -73,8 +73,7 @@ def fill(file, members):
     return group
 
 
-@pytest.mark.parametrize("user_block", [0, 512, 2048])
-@pytest.mark.parametrize("members", [0, 7, 9, 300, 5_000])
+@pytest.mark.parametrize(("members", "user_block"), [(0, 512), (9, 2048), (300, 0), (2_000, 0)])
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 def test_files_without_references_are_accepted(tmp_path, version, members, user_block):
     path = tmp_path / "plain.nc"
@@ -84,7 +83,7 @@ def test_files_without_references_are_accepted(tmp_path, version, members, user_
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda make: make.__name__)
-@pytest.mark.parametrize("members", [0, 9, 300, 5_000])
+@pytest.mark.parametrize("members", [9, 1_500])
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 def test_references_are_found_wherever_they_are(tmp_path, version, members, hostile):
     path = tmp_path / "hostile.nc"
