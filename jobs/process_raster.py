@@ -30,6 +30,7 @@ from services.raster.model import (
     RasterWarning,
     Tier,
     TierChoice,
+    VerticalCrs,
 )
 from services.stac.model import StacId
 from services.storage.naming import describe_owner, name_cog, propose_locations
@@ -214,6 +215,7 @@ class CogSummary(Record):
     compression: str
     reprojection_performed: bool
     target_crs: str
+    vertical_crs: VerticalCrs | None = None
     bounds_4326: tuple[float, float, float, float]
     shape: tuple[int, int]
     raster_type: RasterType

@@ -1,6 +1,7 @@
 """From a source raster to a COG file: view, warp, write, check."""
 
 import hashlib
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,27 +9,32 @@ from typing import Literal
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
 from core.handler import Report
 from services.raster import decode_once, gdal, nodata, profiles, writer
 from services.raster.antimeridian import normalize_longitudes
-from services.raster.crs import dataset_crs, describe_crs, parse_crs
+from services.raster.crs import dataset_crs, describe_crs, parse_crs, to_horizontal
 from services.raster.georeference import Georeference, geographic_extent, read_georeference
 from services.raster.grid import Grid, grid_for
 from services.raster.model import (
+    BandFacts,
     CogSettings,
     MadeCog,
     MakeCog,
+    RasterFacts,
     RasterType,
     RasterWarning,
     Tier,
     Validity,
+    VerticalCrs,
 )
 from services.raster.progress import Stretch
 from services.raster.source import Source, open_source
 from services.raster.source_georeference import read_source_crs
+from services.raster.vertical import add_vertical, read_vertical
 from services.raster.vrt import Band, Mask, Palette, View, alpha_top
 from services.raster.warp import Warp, warp
 
@@ -48,6 +54,9 @@ class Plan:
     grid: Grid
     settings: CogSettings
     quality: int
+    vertical_crs: VerticalCrs | None
+    stored_crs: CRS
+    """CRS of the COG: that of the grid, with the vertical part of the source where it is kept."""
     unified: bool
     """Whether a pixel is empty only when all its bands are, as in a picture."""
     footprint: bool
@@ -114,9 +123,19 @@ def plan(source: Source, request: MakeCog) -> Plan:
         grid=grid,
         settings=settings,
         quality=request.jpeg_quality,
+        vertical_crs=known.vertical_crs,
+        stored_crs=_stored_crs(source, request, grid.crs),
         unified=kind in (RasterType.RGB, RasterType.RGBA),
         footprint=grid.resampled and view.mask is None and view.nodata is None,
     )
+
+
+def _stored_crs(source: Source, request: MakeCog, horizontal: CRS) -> CRS:
+    vertical = request.facts.vertical_crs
+    if request.target_crs != "native" or vertical is None:
+        return horizontal
+    own = dataset_crs(source.dataset)
+    return own if own and read_vertical(own) else add_vertical(horizontal, vertical)
 
 
 def stored_dtype(dtype: str, *, palette: bool) -> str:
@@ -159,9 +178,17 @@ def _bands(source: Source, request: MakeCog) -> list[Band]:
             offset=fact.offset,
             palette=palette if fact.index == 1 else None,
             nodata=nodata.from_json(fact.nodata),
+            tags=_band_tags(fact, request.facts),
         )
         for fact in request.facts.bands
     ]
+
+
+def _band_tags(band: BandFacts, facts: RasterFacts) -> dict[str, str]:
+    """A GeoTIFF has no place for the names of classes, so they become a tag of the first band."""
+    if band.index > 1 or not facts.categories:
+        return band.tags
+    return band.tags | {"CATEGORY_NAMES": json.dumps(facts.categories, ensure_ascii=False)}
 
 
 def _palette(source: Source) -> Palette | None:
@@ -210,6 +237,7 @@ def _make(plan: Plan, request: MakeCog, folder: Path, report: Report, stack: Exi
     if plan.grid.warped:
         scratch = _scratch(folder, "warped.tif", in_memory, stack)
         view = _warped(plan, scratch, Stretch(report, 0.15, 0.55, "warping"))
+    view = replace(view, georeference=replace(view.georeference, crs=plan.stored_crs))
     writing = Stretch(report, 0.55 if plan.grid.warped else 0.15, 0.95, "writing")
     writer.write(view, output, plan.settings, plan.quality, name=plan.name, progress=writing)
     writer.check(output, plan.name)
@@ -304,7 +332,7 @@ def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarnin
                 f"a GeoTIFF cannot store the CRS of {plan.name} "
                 f"({describe_crs(plan.grid.crs)[:60]}): choose a target_crs, for example EPSG:4326",
             )
-        where = read_georeference(cog, cog.crs)
+        where = read_georeference(cog, to_horizontal(cog.crs))
         globe = geographic_extent(where)
         resampling = plan.settings.reproject_resampling if plan.grid.resampled else None
         return MadeCog(
@@ -312,6 +340,7 @@ def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarnin
             reprojection_performed=plan.grid.resampled,
             source_crs=describe_crs(plan.view.georeference.crs),
             target_crs=describe_crs(plan.grid.crs),
+            vertical_crs=plan.vertical_crs,
             bounds=where.bounds,
             bounds_4326=globe.bounds if globe else (-180.0, -90.0, 180.0, 90.0),
             transform=tuple(cog.transform)[:6],

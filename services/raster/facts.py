@@ -8,6 +8,7 @@ from core.handler import Report
 from services.raster import (
     bit_depth,
     gdal,
+    metadata,
     nodata,
     profiles,
     raster_type,
@@ -66,7 +67,8 @@ def inspect(request: InspectRaster, report: Report) -> RasterFacts:
 def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     options = request.options
     findings = Findings(options.strict_mode, [])
-    where, crs_source = locate_source(source, options, findings)
+    placement = locate_source(source, options, findings)
+    where = placement.georeference
     globe = read_extent(where, source, findings)
     _check_target(options)
     bands = _bands_to_sample(source)
@@ -99,7 +101,8 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         alpha_opaque=found.opaque,
         has_palette=has_palette(source),
         source_crs=describe_crs(where.crs),
-        crs_source=crs_source,
+        crs_source=placement.crs_source,
+        vertical_crs=placement.vertical_crs,
         georeference=where.kind,
         bounds=where.bounds,
         bounds_4326=globe.bounds,
@@ -120,7 +123,8 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         tiers_not_applicable=refused,
         bit_depth_check=depth,
         acquired=read_acquisition_time(source.dataset),
-        tags=kept_tags(source),
+        tags=metadata.read_tags(source.dataset),
+        categories=_categories(source),
         warnings=tuple(findings.warnings),
     )
 
@@ -293,7 +297,13 @@ def _band(source: Source, found: Detection, index: int, value: float | None) -> 
         scale=_number(dataset.scales[index - 1], 1.0),
         offset=_number(dataset.offsets[index - 1], 0.0),
         nodata=nodata.as_json(value),
+        tags=metadata.read_band_tags(dataset, index),
     )
+
+
+def _categories(source: Source) -> dict[int, str]:
+    with gdal.failing_as("NOT_A_RASTER", f"{source.name} has an unreadable attribute table"):
+        return metadata.read_categories(source.dataset)
 
 
 def _number(value: float, otherwise: float) -> float:
@@ -323,21 +333,3 @@ def _find_validity(
             "MASK_IGNORED", f"{source.name}: its mask was ignored because nodata was given"
         )
     return "all" if all(value is None for value in values) else "nodata"
-
-
-_LOST = ("STATISTICS_", "OVR_", "OVERVIEW_", "NETCDF_", "TIFFTAG_", "XML_", "NC_GLOBAL#")
-_LONGEST_TAG = 1_000
-_MOST_TAGS = 100
-
-
-def kept_tags(source: Source) -> dict[str, str]:
-    """The file's tags, without those about the file's own encoding."""
-    tags = {
-        key: value
-        for key, value in sorted(source.dataset.tags().items())
-        if not key.startswith(_LOST)
-        and key not in ("AREA_OR_POINT", "NODATA_VALUES")
-        and len(value) <= _LONGEST_TAG
-        and value.isprintable()
-    }
-    return dict(list(tags.items())[:_MOST_TAGS])

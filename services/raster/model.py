@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.models import BlobRef, Record
+from core.models import BlobRef, Json, Record
 
 Bounds = tuple[float, float, float, float]
 Nodata = int | float | Literal["nan", "inf", "-inf"]
@@ -111,6 +111,19 @@ class BandFacts(Record):
     offset: float = 0.0
     nodata: Nodata | None = None
     """The nodata value that applies: the caller's or the file's, if the data type can hold it."""
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class VerticalCrs(Record):
+    """The vertical part of a CRS: what heights refer to."""
+
+    name: str
+    code: str | None = None
+    """Of EPSG or another authority."""
+    unit: str
+    """As PROJ names it, such as "US survey foot"."""
+    projjson: Json | None = None
+    """None for ellipsoidal heights, which are no CRS by themselves."""
 
 
 class RasterFacts(Record):
@@ -144,6 +157,7 @@ class RasterFacts(Record):
     source_crs: str
     """EPSG:n where there is a code, otherwise WKT."""
     crs_source: Literal["file_metadata", "user_override"]
+    vertical_crs: VerticalCrs | None = None
     georeference: Literal["affine", "rotated", "gcps"]
     bounds: Bounds
     """In the source's CRS."""
@@ -157,6 +171,8 @@ class RasterFacts(Record):
     acquired: datetime | None = None
     """TIFFTAG_DATETIME, or the NetCDF file's time."""
     tags: dict[str, str] = Field(default_factory=dict)
+    categories: dict[int, str] = Field(default_factory=dict)
+    """Names of the classes of the first band, by value."""
     warnings: tuple[RasterWarning, ...] = ()
 
 
@@ -177,6 +193,8 @@ class CogFacts(Record):
     source_crs: str
     target_crs: str
     """EPSG:n where there is a code, otherwise WKT."""
+    vertical_crs: VerticalCrs | None = None
+    """What heights in the COG refer to, whether or not its CRS says so."""
     bounds: Bounds
     """In the COG's CRS."""
     bounds_4326: Bounds

@@ -1,17 +1,23 @@
-"""Where a file says its raster lies, and whether that can be."""
+"""The place of a source raster: its CRS and its georeference, checked for plausibility."""
 
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 from core.errors import TaskFailed
 from services.raster import gdal
 from services.raster.crs import (
+    WGS84,
     dataset_crs,
     describe_crs,
     is_earth,
     is_same_crs,
+    locates,
     parse_crs,
     to_horizontal,
 )
@@ -24,81 +30,177 @@ from services.raster.georeference import (
     has_affine,
     read_georeference,
 )
-from services.raster.model import InspectionOptions
+from services.raster.model import InspectionOptions, VerticalCrs
 from services.raster.source import Source
+from services.raster.vertical import read_vertical
 
 CrsSource = Literal["file_metadata", "user_override"]
 
+# CF conventions, 4.1 and 4.2. GDAL reads "lat#units" for the attribute `units` of `lat`.
+_LATITUDE = re.compile(r"degrees?_?(north|n)", re.IGNORECASE)
+_LONGITUDE = re.compile(r"degrees?_?(east|e)", re.IGNORECASE)
+_WKT = re.compile(r"\s*(PROJ|GEOG|GEOD|COMP|BOUND)\w*\s*\[", re.IGNORECASE)
+_LONGEST_PRJ = 65_536
 
-def locate_source(
-    source: Source, options: InspectionOptions, findings: Findings
-) -> tuple[Georeference, CrsSource]:
-    """Where the raster lies. The file's own CRS wins over input_crs, and says so."""
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a raster is, and where that is known from."""
+
+    georeference: Georeference
+    crs_source: CrsSource
+    vertical_crs: VerticalCrs | None
+
+
+def locate_source(source: Source, options: InspectionOptions, findings: Findings) -> Placement:
+    """The place of a raster. The file's own CRS wins over input_crs.
+
+    A NetCDF file without a CRS whose axes are latitude and longitude is placed in EPSG:4326.
+    """
     _check_coordinates(source)
-    own = read_source_crs(source)
+    own = _read_crs(source)
     given = parse_crs(options.input_crs, "input_crs") if options.input_crs else None
-    used = own or given
+    used = own or given or _assume_crs(source, findings)
     if used is None:
         raise TaskFailed("CRS_MISSING", _without_crs(source))
-    where = read_georeference(source.dataset, used)
+    where = read_georeference(source.dataset, to_horizontal(used))
     _check_place(where, source.name)
     if own and given:
-        _compare(own, given, where, source.name, findings)
-    return where, "file_metadata" if own else "user_override"
+        _compare(to_horizontal(own), given, where, source.name, findings)
+    vertical = read_vertical(used)
+    if vertical and options.target_crs != "native":
+        findings.warn(
+            "VERTICAL_CRS_DROPPED",
+            f"{source.name} has heights in {vertical.name} ({vertical.unit}). Heights are not "
+            f"changed, and a COG in {options.target_crs} does not name their CRS: use target_crs "
+            "native to keep it",
+        )
+    return Placement(where, "user_override" if used is given else "file_metadata", vertical)
 
 
 def read_source_crs(source: Source) -> CRS | None:
-    """The file's CRS, without heights. TaskFailed for other planets."""
-    found = dataset_crs(source.dataset)
-    if found is None:
-        return None
-    if not is_earth(found):
+    """The file's horizontal CRS. Raises TaskFailed for other celestial bodies."""
+    found = _read_crs(source)
+    return to_horizontal(found) if found else None
+
+
+def _read_crs(source: Source) -> CRS | None:
+    found = dataset_crs(source.dataset) or _read_prj(source)
+    if found is not None and not is_earth(found):
         raise TaskFailed(
             "CRS_NOT_EARTH",
-            f"{source.name} is not on Earth ({found.to_wkt()[:60]}...): "
-            "STAC and the map know only the Earth",
+            f"the CRS of {source.name} is not one of the Earth ({found.to_wkt()[:60]}...): "
+            "only rasters of the Earth can be catalogued",
         )
-    return to_horizontal(found)
+    return found
+
+
+def _read_prj(source: Source) -> CRS | None:
+    """The CRS in a .prj sidecar, which GDAL does not read for GeoTIFF and PNG."""
+    path = Path(source.path).with_suffix(".prj")
+    if source.path.startswith("/vsi") or source.subdataset or not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")[:_LONGEST_PRJ]
+    try:
+        found = CRS.from_wkt(text, morph_from_esri_dialect=True) if _WKT.match(text) else None
+    except CRSError:
+        found = None
+    if found is None:
+        raise TaskFailed("SIDECAR_INVALID", f"{source.name}: the .prj file next to it is not WKT")
+    return found if locates(found) else None
+
+
+def _assume_crs(source: Source, findings: Findings) -> CRS | None:
+    """EPSG:4326 for axes of latitude and longitude, which CF does not require to name a datum."""
+    if _axes(source) != "degrees":
+        return None
+    findings.warn_or_fail(
+        "CRS_ASSUMED",
+        f"{source.name} has axes of latitude and longitude but no CRS: EPSG:4326 was assumed. "
+        "Set input_crs if it is another",
+    )
+    return WGS84
+
+
+def _axes(source: Source) -> Literal["degrees", "metres", "unknown"]:
+    """What the axes of a NetCDF variable are, by units, standard_name, axis or name."""
+    if source.driver != "netCDF":
+        return "unknown"
+    attributes = _axis_attributes(source)
+    vertical = any(_is_axis(name, found, "y") for name, found in attributes.items())
+    across = any(_is_axis(name, found, "x") for name, found in attributes.items())
+    if vertical and across:
+        return "degrees"
+    if any(found.get("units") in ("m", "metre", "meter", "km") for found in attributes.values()):
+        return "metres"
+    # Without any attribute, GDAL knows latitude and longitude by their names only.
+    return "unknown" if attributes else "degrees"
+
+
+def _axis_attributes(source: Source) -> dict[str, dict[str, str]]:
+    """Attributes of the dimensions, without those of time and height, in lower case."""
+    found: dict[str, dict[str, str]] = {}
+    variable = source.dataset.tags(1).get("NETCDF_VARNAME")
+    for key, value in source.dataset.tags().items():
+        name, _, attribute = key.partition("#")
+        if attribute in ("units", "standard_name", "axis") and name not in (variable, "NC_GLOBAL"):
+            found.setdefault(name, {})[attribute] = value.strip().lower()
+    return {
+        name: attributes
+        for name, attributes in found.items()
+        if " since " not in attributes.get("units", "") and attributes.get("axis") not in ("t", "z")
+    }
+
+
+def _is_axis(name: str, attributes: dict[str, str], axis: Literal["x", "y"]) -> bool:
+    word, pattern = ("latitude", _LATITUDE) if axis == "y" else ("longitude", _LONGITUDE)
+    unit, standard = attributes.get("units", ""), attributes.get("standard_name", "")
+    if pattern.fullmatch(unit) or standard == word:
+        return True
+    if unit not in ("", "degree", "degrees") or standard:
+        return False
+    is_named = name.lower() in (word, word[:3])
+    return is_named or (attributes.get("axis") == axis and unit != "")
 
 
 def _without_crs(source: Source) -> str:
     """Why there is no CRS, and which one to try."""
     local = source.dataset.crs
-    said = f"only a CRS of no known place ({local.to_wkt()[:60]}...)" if local else "no CRS"
-    units = {value for key, value in source.dataset.tags().items() if key.endswith("#units")}
-    degrees = {"degrees_north", "degrees_east"} <= units
-    hint = (
-        "it counts in degrees: set input_crs to EPSG:4326 if that is meant"
-        if degrees
-        else "set input_crs, for example EPSG:32618, if you know it"
-    )
-    return f"{source.name} says {said} and none was given: {hint}"
+    found = f"only a local CRS ({local.to_wkt()[:60]}...)" if local else "no CRS"
+    hint = {
+        "degrees": "its axes are in degrees: set input_crs to EPSG:4326",
+        "metres": "its axes are in metres: set input_crs to its projected CRS, such as EPSG:32618",
+        "unknown": "set input_crs, for example EPSG:32618 for metres or EPSG:4326 for degrees",
+    }
+    return f"{source.name} has {found} and input_crs is not set: {hint[_axes(source)]}"
 
 
 def _check_coordinates(source: Source) -> None:
-    """Raises TaskFailed for a raster without an affine or control points, whatever its CRS."""
+    """Raises TaskFailed for a raster without a geotransform and without control points."""
     dataset = source.dataset
     if has_affine(dataset) or dataset.gcps[0]:
         return
     if dataset.tags(ns="GEOLOCATION"):
-        told = "has coordinates of its own for each pixel: warp it first with gdalwarp -geoloc"
+        reason = "has a pair of coordinates for each pixel: warp it first with gdalwarp -geoloc"
     elif dataset.rpcs:
-        told = "has only RPCs, which need elevations: orthorectify it first with gdalwarp -rpc"
+        reason = "has only RPCs, which need elevations: orthorectify it first with gdalwarp -rpc"
     else:
-        told = (
+        reason = (
             "has neither a geotransform nor control points: "
-            "add them to the file or put a world file beside it"
+            "add them to the file or put a world file next to it"
         )
-    raise TaskFailed("NOT_GEOREFERENCED", f"{source.name} {told}")
+    raise TaskFailed("NOT_GEOREFERENCED", f"{source.name} {reason}")
 
 
 def _check_place(where: Georeference, name: str) -> None:
-    """Raises TaskFailed for an affine or control points that put all pixels on one line."""
-    with gdal.failing_as("NOT_GEOREFERENCED", f"{name}: its control points make no map"):
+    """Raises TaskFailed for a geotransform or control points with all pixels on one line."""
+    with gdal.failing_as(
+        "NOT_GEOREFERENCED", f"{name}: its control points do not define a usable transform"
+    ):
         bounds = where.bounds
     if not np.all(np.isfinite(bounds)) or (not where.gcps and where.transform.is_degenerate):
         raise TaskFailed(
-            "NOT_GEOREFERENCED", f"{name} has a geotransform that makes no map: {where.transform!r}"
+            "NOT_GEOREFERENCED", f"{name} has an unusable geotransform: {where.transform!r}"
         )
 
 
@@ -108,22 +210,22 @@ def _compare(own: CRS, given: CRS, where: Georeference, name: str, findings: Fin
     if not is_same_crs(own, given, xs.tolist(), ys.tolist(), tolerance):
         findings.warn_or_fail(
             "CRS_MISMATCH",
-            f"{name} says {describe_crs(own)[:80]}, input_crs says {describe_crs(given)[:80]}: "
-            "the file's own was used",
+            f"the CRS of {name} is {describe_crs(own)[:80]}, but input_crs is "
+            f"{describe_crs(given)[:80]}: the CRS of the file was used",
         )
 
 
 def read_extent(where: Georeference, source: Source, findings: Findings) -> GeographicExtent:
-    """Where on the globe the raster lies. TaskFailed where that is nowhere."""
+    """The extent on the globe. Raises TaskFailed where the CRS has no place for the raster."""
     found = geographic_extent(where)
     if found is None:
         raise TaskFailed(
             "BOUNDS_INVALID",
-            f"{source.name}: no part of {where.bounds} lies on the globe in "
+            f"{source.name}: no part of its bounds {where.bounds} is on the globe in "
             f"{describe_crs(where.crs)[:80]}: check the CRS",
         )
     west, south, east, north = where.bounds
-    # The cells of a grid with a row of points at the pole reach half a cell beyond it.
+    # A grid with a row of points at the pole has cells that extend half a cell beyond it.
     reach = 90 + max(0.1, 0.51 * abs(where.transform.e))
     if where.crs.is_geographic and (south < -reach or north > reach):
         raise TaskFailed(

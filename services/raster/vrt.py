@@ -56,6 +56,7 @@ class Band:
     scale: float = 1.0
     offset: float = 0.0
     palette: Palette | None = None
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class View:
         )
         return (
             f'<VRTRasterBand dataType="{_TYPES[self.dtype]}" band="{number}">'
+            f"{_metadata(band.tags)}"
             f"{_text('Description', band.description)}{_text('UnitType', band.unit)}"
             f"{nodata}<ColorInterp>{_COLORS.get(band.color, 'Undefined')}</ColorInterp>"
             f"{_scaling(band)}{_colors(band.palette)}{self._source(band)}</VRTRasterBand>"

@@ -9,6 +9,7 @@ import rasterio
 
 from core.models import Json
 from services.raster.model import BandFacts, Cog, RasterFacts, RasterType, Tier
+from services.raster.vertical import compound_projjson
 from services.stac.dates import ItemDate, choose_date
 from services.stac.map_links import Rendering, cog_links, titiler_urls, vsiaz_path, wmts_url
 from services.stac.model import OWNER, DescribeRaster
@@ -73,6 +74,7 @@ def properties(
         "title": request.title or title(facts),
         "gsd": main.gsd,
         **projection(main),
+        **describe_heights(facts, main),
         "renders": {name: render(look) for name, look in looks.items()},
         "processing:software": software(),
         "processing:lineage": lineage(facts, request.cogs[0]),
@@ -98,6 +100,23 @@ def projection(scan: CogScan) -> Json:
     if scan.epsg is not None:
         return {"proj:code": f"EPSG:{scan.epsg}", **places}
     return {"proj:code": None, "proj:wkt2": scan.wkt2, "proj:projjson": scan.projjson, **places}
+
+
+def describe_heights(facts: RasterFacts, scan: CogScan) -> Json:
+    """The vertical CRS of the source, and a compound CRS where the COG names only a horizontal one.
+
+    The code in `proj:code` is that of the COG; `proj:projjson` adds what its heights refer to.
+    """
+    vertical = facts.vertical_crs
+    if vertical is None:
+        return {}
+    found: Json = {
+        "geolathe:vertical_crs": vertical.code or vertical.name,
+        "geolathe:vertical_unit": vertical.unit,
+    }
+    if scan.projjson is not None and vertical.projjson and scan.epsg is not None:
+        found["proj:projjson"] = compound_projjson(scan.projjson, vertical)
+    return found
 
 
 def render(look: Rendering) -> Json:
@@ -175,7 +194,7 @@ def bands(facts: RasterFacts, scan: CogScan) -> list[Json]:
     known = {band.index: band for band in facts.bands}
     named = [band_entry(band, known.get(band.index)) for band in scan.bands]
     if facts.raster_type.applied_type is RasterType.CATEGORICAL:
-        named[0] |= classes(scan)
+        named[0] |= list_classes(facts, scan)
     return named
 
 
@@ -203,13 +222,18 @@ def statistics(band: BandScan) -> Json | None:
     return band.statistics.model_dump(exclude={"p2", "p98"})
 
 
-def classes(scan: CogScan) -> Json:
-    """The classes that occur, with the colours of the file's own table."""
+def list_classes(facts: RasterFacts, scan: CogScan) -> Json:
+    """The classes that occur, with the names and colours that the source gives them."""
     if scan.classes is None:
         return {}
     listed = []
     for value in scan.classes:
-        entry: Json = {"value": value, "name": f"class-{value}".replace("--", "-minus-")}
+        title = facts.categories.get(value)
+        slug = re.sub(r"[^0-9A-Za-z]+", "-", title or "").strip("-").lower()
+        name = slug or f"class-{value}".replace("--", "-minus-")
+        entry: Json = {"value": value, "name": name}
+        if title:
+            entry["title"] = title
         if scan.palette and value in scan.palette:
             entry["color_hint"] = "".join(f"{part:02X}" for part in scan.palette[value][:3])
         listed.append(entry)

@@ -6,6 +6,7 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
@@ -13,7 +14,9 @@ from rasterio.crs import CRS
 from core.errors import TaskFailed
 from services.raster.coverage import check_coverage
 from services.raster.georeference import Georeference
-from tests.fixtures.made_rasters import write
+from services.stac.item import describe_heights
+from services.stac.scan import scan_cog
+from tests.fixtures.made_rasters import hills, photo, warmth, write, write_netcdf
 from tests.fixtures.raster_handlers import RasterHandlers
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -113,3 +116,112 @@ def test_a_warp_that_loses_a_part_fails(tmp_path):
     with pytest.raises(TaskFailed, match="50%") as failed:
         check_coverage(str(source), place, str(result), place, "x.tif")
     assert failed.value.code == "COVERAGE_LOST"
+
+
+# ── vertical CRSs ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("crs", "name", "unit"),
+    [
+        ("EPSG:6529+6360", "NAVD88 height (ftUS)", "US survey foot"),
+        ("EPSG:7415", "NAP height", "metre"),
+        ("EPSG:4979", "ellipsoidal height of WGS 84", "metre"),
+    ],
+)
+def test_native_keeps_the_vertical_crs(handlers, tmp_path, crs, name, unit):
+    flat = crs == "EPSG:4979"
+    grid = Affine(0.001, 0, 10, 0, -0.001, 50) if flat else Affine(10, 0, 2e5, 0, -10, 4e5)
+    path = write(tmp_path / "heights.tif", hills(60), crs=crs, transform=grid)
+    cog = handlers.make(path, target_crs="native")
+    assert (cog.vertical_crs.name, cog.vertical_crs.unit) == (name, unit)
+    with handlers.opened(cog) as made, rasterio.open(path) as source:
+        kept, given = (
+            pyproj.CRS.from_wkt(d.crs.to_wkt(version="WKT2_2019")) for d in (made, source)
+        )
+        assert [axis.unit_name for axis in kept.axis_info] == [a.unit_name for a in given.axis_info]
+        assert len(kept.axis_info) == 3
+        assert np.array_equal(made.read(), source.read())
+
+
+def test_a_rotated_raster_keeps_its_vertical_crs(handlers, tmp_path):
+    turned = Affine(8, 6, 120_000, 6, -8, 480_000)
+    path = write(tmp_path / "turned.tif", hills(60), crs="EPSG:7415", transform=turned)
+    with handlers.opened(handlers.make(path, target_crs="native")) as made:
+        assert [part.name for part in pyproj.CRS(made.crs).sub_crs_list][1] == "NAP height"
+
+
+def test_another_target_reports_the_vertical_crs(handlers, tmp_path):
+    grid = Affine(10, 0, 2_000_000, 0, -10, 700_000)
+    path = write(tmp_path / "feet.tif", hills(60), crs="EPSG:6529+6360", transform=grid)
+    facts = handlers.validate(handlers.put(path))
+    [warning] = [one for one in facts.warnings if one.code == "VERTICAL_CRS_DROPPED"]
+    assert "NAVD88 height (ftUS)" in warning.message and "US survey foot" in warning.message
+    cog = handlers.make_from(facts, tier="analysis")
+    assert cog.target_crs == "EPSG:4326" and cog.vertical_crs.code == "EPSG:6360"
+    with handlers.opened(cog) as made:
+        scan = scan_cog(made.name)
+        assert made.crs.to_epsg() == 4326 and made.units == ("US survey foot",)
+    heights = describe_heights(facts, scan)
+    judge = pyproj.CRS.from_json_dict(heights["proj:projjson"])
+    assert [part.to_epsg() for part in judge.sub_crs_list] == [4326, 6360]
+    assert heights["geolathe:vertical_unit"] == "US survey foot"
+
+
+# ── the CRS of files that have none ──────────────────────────────────────────
+
+
+@pytest.mark.parametrize("driver", ["GTiff", "PNG"])
+def test_a_prj_file_gives_the_crs(handlers, tmp_path, driver):
+    plain = write(tmp_path / "plain.tif", photo(), crs=None, transform=None)
+    path = tmp_path / ("map.tif" if driver == "GTiff" else "map.png")
+    rasterio.shutil.copy(plain, path, driver=driver)
+    path.with_name("map.tfw" if driver == "GTiff" else "map.pgw").write_text(
+        "10\n0\n0\n-10\n500005\n5599995\n"
+    )
+    wkt = pyproj.CRS("EPSG:25833").to_wkt("WKT1_ESRI")
+    path.with_suffix(".prj").write_text(wkt)
+    facts = handlers.validate(handlers.put(path))
+    assert (facts.source_crs, facts.crs_source) == ("EPSG:25833", "file_metadata")
+    assert facts.bounds[:2] == (500_000, 5_597_000)
+    path.with_suffix(".prj").write_text("http://127.0.0.1/crs")
+    with pytest.raises(TaskFailed) as refused:
+        handlers.validate(handlers.put(path))
+    assert refused.value.code == "SIDECAR_INVALID"
+
+
+LAT, LON = np.arange(50, 40, -0.5), np.arange(0, 15, 0.5)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"lat": (LAT, "degrees_north"), "lon": (LON, "degrees_east")},
+        {"a": (LAT, "", "latitude"), "b": (LON, "", "longitude")},
+        {"latitude": (LAT,), "longitude": (LON,)},
+    ],
+)
+def test_axes_of_latitude_and_longitude_are_wgs84(handlers, tmp_path, axes):
+    values, _, attributes = warmth()
+    path = write_netcdf(tmp_path / "cf.nc", axes, {"tas": (values, tuple(axes), attributes)})
+    ref = handlers.put(path)
+    facts = handlers.validate(ref)
+    assert facts.source_crs == "EPSG:4326" and facts.bounds == (-0.25, 40.25, 14.75, 50.25)
+    assert "CRS_ASSUMED" in {warning.code for warning in facts.warnings}
+    given = handlers.validate(ref, input_crs="EPSG:4258")
+    assert given.source_crs == "EPSG:4258"
+    assert "CRS_ASSUMED" not in {warning.code for warning in given.warnings}
+    with pytest.raises(TaskFailed) as refused:
+        handlers.validate(ref, strict_mode=True)
+    assert refused.value.code == "CRS_ASSUMED"
+
+
+def test_axes_in_metres_ask_for_a_projected_crs(handlers, tmp_path):
+    axes = {
+        "y": (np.arange(20)[::-1] * 1_000.0 + 5e6, "m", "projection_y_coordinate"),
+        "x": (np.arange(30) * 1_000.0 + 5e5, "m", "projection_x_coordinate"),
+    }
+    path = write_netcdf(tmp_path / "m.nc", axes, {"tas": (warmth()[0], ("y", "x"), {})})
+    with pytest.raises(TaskFailed, match="metres") as refused:
+        handlers.validate(handlers.put(path))
+    assert refused.value.code == "CRS_MISSING" and "EPSG:4326" not in refused.value.message

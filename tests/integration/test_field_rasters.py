@@ -108,11 +108,9 @@ def test_a_crs_that_no_geotiff_holds_asks_for_another(handlers, tmp_path):
 # ── NetCDF ───────────────────────────────────────────────────────────────────
 
 
-def test_degrees_without_a_datum_tell_which_crs_to_try(handlers, tmp_path):
+def test_degrees_without_a_datum_are_placed(handlers, tmp_path):
     path = write_netcdf(tmp_path / "model.nc", DEGREES, {"tas": warmth()})
-    refused = refusal(handlers, path)
-    assert refused.code == "CRS_MISSING" and "set input_crs to EPSG:4326" in refused.message
-    with handlers.opened(handlers.make(path, input_crs="EPSG:4326")) as made:
+    with handlers.opened(handlers.make(path)) as made:
         assert np.array_equal(made.read(1), warmth()[0])
         assert made.bounds.left == -0.25 and made.bounds.top == 50.25
 
