@@ -60,11 +60,11 @@ class StageStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
+CONTAINER_PATTERN = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
 
 
 def _container_name(value: str) -> str:
-    if not _CONTAINER.fullmatch(value) or len(value) > 63:
+    if not CONTAINER_PATTERN.fullmatch(value) or len(value) > 63:
         raise ValueError(
             f"invalid container name {value!r}:"
             " use 3 to 63 lower-case letters, digits and single hyphens"

@@ -14,7 +14,7 @@ MAX_VALUE_BYTES = 64 * 2**20
 MAX_TEXT_CHARACTERS = 10_000
 """Of a message: an exception may quote a whole file."""
 
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
@@ -40,7 +40,7 @@ def why_not_storable(value: Any) -> str | None:
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         return str(error)
-    if _NUL.search(text):
+    if ESCAPED_NUL.search(text):
         return "it contains a NUL character"
     if size > MAX_VALUE_BYTES:
         return f"it has {size} bytes as JSON; at most {MAX_VALUE_BYTES} are allowed"

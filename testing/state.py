@@ -107,7 +107,7 @@ class MemoryState:
                 fresh = {"status": JobStatus.QUEUED, "run": known.run + 1, "stage": 0}
                 fresh |= {"total_stages": job.total_stages, "started_at": None}
                 fresh |= {"correlation_id": job.correlation_id}
-                stored = known.model_copy(update=fresh | _OPEN)
+                stored = known.model_copy(update=fresh | OPEN_AGAIN)
                 kind = "job_resubmitted"
             else:
                 return False, known
@@ -324,7 +324,7 @@ class MemoryState:
             status = JobStatus.PROCESSING if job.stage else JobStatus.QUEUED
             self._log(job_id, "job_retried")
             again = {"status": status, "run": job.run + 1, "stage": stage}
-            return True, self._set_job(job, **(again | _OPEN))
+            return True, self._set_job(job, **(again | OPEN_AGAIN))
 
     def mark_discarded(self, job: JobRecord, after: timedelta) -> bool:
         with self._lock:
@@ -539,7 +539,7 @@ class MemoryState:
             self._log(task.job_id, "late_write_refused", task.task_id)
 
 
-_OPEN: dict[str, Any] = {
+OPEN_AGAIN: dict[str, Any] = {
     "result": None, "error": None, "finished_at": None, "discarded_at": None,
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The queue functions over real messages: what nobody can handle is kept with its reason."""
+"""The Service Bus triggers over real messages."""
 
 import json
 
