@@ -405,5 +405,5 @@ def _jsonb(value: Json | BaseModel | None) -> Jsonb | None:
 
 def _one_job(rows: list[DictRow], job_id: str) -> JobRecord:
     if not rows:
-        raise JobNotFound(f"there is no job {job_id!r}")
+        raise JobNotFound(f"no job has the id {job_id!r}")
     return JobRecord.model_validate(rows[0])

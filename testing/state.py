@@ -117,7 +117,7 @@ class MemoryState:
 
     def get_job(self, job_id: str) -> JobRecord:
         if job_id not in self.jobs:
-            raise JobNotFound(f"there is no job {job_id!r}")
+            raise JobNotFound(f"no job has the id {job_id!r}")
         return self.jobs[job_id]
 
     def get_stages(self, job_id: str) -> list[StageRecord]:

@@ -25,7 +25,7 @@ def ui(product):
 
 @pytest.fixture
 def signed_in(tab, ui, product):
-    """A page whose browser knows the key."""
+    """A page whose browser has stored the key."""
     tab.goto(ui)
     tab.get_by_label("Key").fill(product.environment.keys.function_key)
     tab.get_by_role("button", name="Continue").click()
@@ -35,7 +35,7 @@ def signed_in(tab, ui, product):
 
 @pytest.fixture
 def bare(tmp_path):
-    """A raster of its own name that says no CRS."""
+    """A raster without a CRS, under a unique name."""
     path = tmp_path / f"bare-{uuid.uuid4().hex[:8]}.tif"
     with rasterio.open(
         path, "w", driver="GTiff", width=64, height=64, count=1, dtype="float32",
@@ -45,7 +45,7 @@ def bare(tmp_path):
     return path
 
 
-def state_is(page, state):
+def expect_status(page, state):
     expect(page.locator("#state")).to_have_text(state, timeout=300_000)
 
 
@@ -56,7 +56,7 @@ def submit(page, ui, file):
     page.get_by_role("button", name="Submit").click()
 
 
-def test_a_wrong_key_is_told_and_a_right_one_is_asked_for_once(tab, ui, product):
+def test_a_wrong_key_is_reported_and_a_valid_one_is_stored(tab, ui, product):
     tab.goto(ui)
     expect(tab.get_by_role("button", name="Sign out")).to_be_hidden()
     tab.get_by_label("Key").fill("wrong")
@@ -71,7 +71,7 @@ def test_a_wrong_key_is_told_and_a_right_one_is_asked_for_once(tab, ui, product)
     expect(tab.get_by_label("Key")).to_be_visible()
 
 
-def test_a_raster_is_dropped_watched_and_opened_as_a_map(signed_in, ui, tmp_path):
+def test_a_dropped_raster_becomes_a_map(signed_in, ui, tmp_path):
     page, name = signed_in, f"drop-{uuid.uuid4().hex[:8]}.tif"
     page.goto(f"{ui}#/new")
     page.wait_for_selector(".drop")
@@ -88,19 +88,31 @@ def test_a_raster_is_dropped_watched_and_opened_as_a_map(signed_in, ui, tmp_path
     expect(page.get_by_label("Blob name")).to_have_value(name)
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("heading", name=name)).to_be_visible()
-    state_is(page, "completed")
+    expect_status(page, "completed")
     preview = page.locator("img.picture")
     expect(preview).to_be_visible()
     page.wait_for_function("document.querySelector('img.picture').naturalWidth > 100")
     assert "map.html" in page.locator("#map").get_attribute("href")
+    validation = page.get_by_role("region", name="Validation")
+    for words in (
+        "RGB (confidence: ",
+        "EPSG:32618 (from the file)",
+        "uint8",
+        "DEFLATE",
+        "Analysis",
+    ):
+        expect(validation).to_contain_text(words)
+    expect(validation.get_by_role("list").first.get_by_role("listitem")).not_to_have_count(0)
     page.goto(f"{ui}#/")
     expect(page.get_by_role("link", name=name)).to_be_visible()
 
 
-def test_a_failed_raster_tells_why_and_is_submitted_again_with_what_it_missed(signed_in, ui, bare):
+def test_a_failed_job_shows_its_error_and_is_submitted_again_with_the_missing_parameter(
+    signed_in, ui, bare
+):
     page = signed_in
     submit(page, ui, bare)
-    state_is(page, "failed")
+    expect_status(page, "failed")
     page.goto(f"{ui}#/?status=failed")
     row = page.get_by_role("row").filter(has_text=bare.name)
     expect(row).to_contain_text("says no CRS and none was given")
@@ -111,10 +123,10 @@ def test_a_failed_raster_tells_why_and_is_submitted_again_with_what_it_missed(si
     expect(page.get_by_role("alert")).to_contain_text("set input_crs")
     page.get_by_label("Input CRS").fill("EPSG:32618")
     page.get_by_role("button", name="Submit").click()
-    state_is(page, "completed")
+    expect_status(page, "completed")
 
 
-def test_a_wrong_field_is_named_where_it_stands(signed_in, ui):
+def test_an_invalid_field_has_its_error_next_to_it(signed_in, ui):
     page = signed_in
     page.goto(f"{ui}#/new?type=hello_world")
     page.get_by_label("N", exact=True).fill("-1")
@@ -129,19 +141,19 @@ def test_a_wrong_field_is_named_where_it_stands(signed_in, ui):
     expect(page.locator("#wrong-n")).to_have_text("This is not a number")
 
 
-def test_what_was_submitted_before_is_told_and_the_way_back_keeps_what_was_typed(signed_in, ui):
+def test_a_repeated_submission_says_so_and_going_back_keeps_the_values(signed_in, ui):
     page, message = signed_in, uuid.uuid4().hex
     for known in (0, 1):
         page.goto(f"{ui}#/new?type=hello_world")
         page.get_by_label("Message").fill(message)
         page.get_by_role("button", name="Submit").click()
-        state_is(page, "completed")
+        expect_status(page, "completed")
         expect(page.locator("#known")).to_have_count(known)
         page.go_back()
         expect(page.get_by_label("Message")).to_have_value(message)
 
 
-def test_a_slow_upload_asks_again_before_its_address_expires(signed_in, ui, tmp_path):
+def test_a_slow_upload_gets_a_new_url_before_the_old_one_expires(signed_in, ui, tmp_path):
     page, asked = signed_in, []
 
     def expiring(route):
@@ -173,13 +185,13 @@ def test_two_uploads_to_one_name_do_not_share_blocks(signed_in, ui):
     assert len(ids) == 2 and ids[0] != ids[1] and len(ids[0]) == len(ids[1])
 
 
-def test_a_refused_action_stays_told(signed_in, ui, product, bare):
+def test_the_error_of_a_refused_action_stays_visible(signed_in, ui, product, bare):
     page = signed_in
     failed = product.run("process_raster", **product.upload(bare, bare.name))["job_id"]
     page.goto(f"{ui}#/jobs/{failed}")
     detail = "the job cannot be retried"
     page.route("**/retry", lambda route: route.fulfill(status=409, json={"detail": detail}))
-    page.get_by_role("button", name="Retry what failed").click()
+    page.get_by_role("button", name="Retry failed tasks").click()
     page.wait_for_timeout(2000)
     expect(page.locator("#refused")).to_contain_text(detail)
 
@@ -195,13 +207,13 @@ def test_a_poll_changes_only_what_differs(signed_in, ui, product):
     page.wait_for_selector(f"#row-{newer}")
     assert page.evaluate("window.kept.isConnected")
     expect(page.locator(f"#job-{job_id}")).to_be_focused()
-    page.get_by_label("State").focus()
-    page.get_by_label("State").select_option("completed")
+    page.get_by_label("Status").focus()
+    page.get_by_label("Status").select_option("completed")
     expect(page).to_have_url(re.compile("status=completed"))
-    expect(page.get_by_label("State")).to_be_focused()
+    expect(page.get_by_label("Status")).to_be_focused()
 
 
-def test_a_running_job_s_time_goes_on_between_answers(signed_in, ui, product):
+def test_the_duration_of_a_running_job_is_updated_between_polls(signed_in, ui, product):
     page = signed_in
     with product.running("hello_world", n=20_000, message=uuid.uuid4().hex) as job_id:
         page.goto(f"{ui}#/jobs/{job_id}")
@@ -217,7 +229,7 @@ def test_a_running_job_s_time_goes_on_between_answers(signed_in, ui, product):
     [(0.2, "less than 1 s"), (59.7, "1 min 0 s"), (119.8, "2 min 0 s"), (7190, "2 h 0 min"),
      (200_000, "2 d 7 h")],
 )  # fmt: skip
-def test_durations_are_rounded_whole(signed_in, seconds, words):
+def test_durations_are_rounded(signed_in, seconds, words):
     script = "seconds => import('/api/ui/words.js').then(({ span }) => span(seconds))"
     assert signed_in.evaluate(script, seconds).replace("\xa0", " ") == words
 
@@ -228,14 +240,14 @@ def test_a_running_job_is_cancelled_and_a_failed_one_retried(signed_in, ui, prod
     with product.running("hello_world", n=20_000, message=uuid.uuid4().hex) as running:
         page.goto(f"{ui}#/jobs/{running}")
         page.get_by_role("button", name="Cancel").click()
-        state_is(page, "cancelled")
+        expect_status(page, "cancelled")
         assert page.locator("progress").first.evaluate("bar => bar.value") < 1
         expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     failed = product.run("process_raster", **product.upload(bare, bare.name))["job_id"]
     page.goto(f"{ui}#/jobs/{failed}")
-    page.get_by_role("button", name="Retry what failed").click()
+    page.get_by_role("button", name="Retry failed tasks").click()
     expect(page.locator("main")).to_contain_text("run 2")
-    state_is(page, "failed")
+    expect_status(page, "failed")
     expect(page.locator("ol.timeline")).to_contain_text("Job retried")
 
 
@@ -270,7 +282,7 @@ def test_ten_thousand_jobs_are_paged(signed_in, ui, product):
             conn.execute("DELETE FROM app.jobs WHERE created_at < now() - interval '300 days'")
 
 
-def test_states_without_content_are_told(signed_in, ui):
+def test_empty_and_failed_views_explain_themselves(signed_in, ui):
     page = signed_in
     page.goto(f"{ui}#/jobs/{'0' * 64}")
     expect(page.get_by_role("alert")).to_contain_text("no job has the id")
@@ -278,17 +290,17 @@ def test_states_without_content_are_told(signed_in, ui):
     expect(page.get_by_role("alert")).to_contain_text("an id has 64 lower-case hexadecimal digits")
     page.route("**/api/job-types", lambda route: route.abort())
     page.goto(f"{ui}#/new")
-    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
     page.unroute("**/api/job-types")
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_label("Job type")).to_be_visible()
     page.route("**/api/jobs?*", lambda route: route.fulfill(json={"jobs": []}))
     page.goto(f"{ui}#/?status=cancelled")
-    expect(page.locator("main")).to_contain_text("No job is like that")
+    expect(page.locator("main")).to_contain_text("No jobs match")
     page.unroute("**/api/jobs?*")
     page.route("**/api/jobs?*", lambda route: route.abort())
     page.goto(f"{ui}#/")
-    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
     page.unroute("**/api/jobs?*")
     expect(page.get_by_role("alert")).to_have_count(0)
 
@@ -310,7 +322,7 @@ def test_every_view_is_accessible_and_fits(signed_in, ui, product, bare):
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, address
 
 
-def test_the_keyboard_alone_is_enough(signed_in, ui, product):
+def test_the_dashboard_works_with_the_keyboard_alone(signed_in, ui, product):
     job_id = product.run("hello_world", n=1, message=f"keyboard {uuid.uuid4().hex}")["job_id"]
     page = signed_in
     page.goto(f"{ui}#/?job_type=hello_world")
@@ -325,7 +337,7 @@ def test_the_keyboard_alone_is_enough(signed_in, ui, product):
     expect(page.get_by_role("heading", name="keyboard")).to_be_focused()
 
 
-def test_pages_need_no_key_and_run_no_script_of_others(product):
+def test_pages_need_no_key_and_load_no_scripts_from_other_hosts(product):
     with product.api as api:
         for path in ("/ui", "/ui/app.js", "/docs", "/openapi.json"):
             answer = api.get(path, headers={"x-functions-key": ""})

@@ -42,7 +42,7 @@ def test_each_stage_of_a_thousand_tasks_advances_once(product):
     assert kinds.count("stage_started") == 2 and kinds.count("job_completed") == 1
 
 
-def test_submitting_again_answers_with_the_finished_result(product):
+def test_a_repeated_submission_returns_the_result(product):
     first = product.run("hello_world", n=2, message="again")
     again = product.submit("hello_world", n=2, message="again")
     assert again["job_id"] == first["job_id"] and again["idempotent"] is True
@@ -69,7 +69,7 @@ def test_tasks_and_events_are_paged(product):
     assert [event["kind"] for event in events][:2] == ["job_submitted", "stage_started"]
 
 
-def test_ten_jobs_survive_a_killed_host_and_none_is_done_twice(own_product):
+def test_ten_jobs_survive_a_killed_host_and_no_stage_starts_twice(own_product):
     jobs = [
         own_product.submit("hello_world", n=150, message=f"survivor {number}")["job_id"]
         for number in range(10)

@@ -22,7 +22,7 @@ def test_jobs_are_listed_newest_first_in_pages(product):
     assert "result" not in newest and "result_data" not in newest
 
 
-def test_jobs_are_listed_by_when_they_were_created(product):
+def test_jobs_are_filtered_by_creation_time(product):
     jobs = [product.run("hello_world", n=0, message=f"created {n}") for n in range(2)]
     first, second = ({"id": job["job_id"], "at": job["created_at"]} for job in jobs)
     with product.api as api:
@@ -49,7 +49,7 @@ def test_jobs_are_listed_by_when_they_were_created(product):
         ("job_type=hello_world,circles", 404, None),
     ],
 )
-def test_a_wrong_filter_is_named(product, query, status, field):
+def test_an_invalid_filter_is_named(product, query, status, field):
     with product.api as api:
         answer = api.get(f"/jobs?{query}")
     assert answer.status_code == status
@@ -71,8 +71,8 @@ def test_an_unchanged_status_is_not_sent_again(product):
     assert "retry-after" not in first.headers
 
 
-def test_a_wait_that_names_an_etag_misses_no_change(product):
-    """The change before the request counts: nothing happens after a job has ended."""
+def test_a_wait_with_an_etag_misses_no_change(product):
+    """A change before the request counts too: an ended job never changes again."""
     submitted = product.submit("hello_world", n=300, message="long poll")
     job_id, tag, seen = submitted["job_id"], '"nothing yet"', []
     with product.api as api:
@@ -87,7 +87,7 @@ def test_a_wait_that_names_an_etag_misses_no_change(product):
     assert [body["progress"] for body in seen] == sorted(body["progress"] for body in seen)
 
 
-def test_a_request_repeated_with_its_key_starts_nothing(product):
+def test_a_request_repeated_with_its_key_starts_no_second_job(product):
     key = {"Idempotency-Key": uuid.uuid4().hex}
     body = {"n": 1, "message": key["Idempotency-Key"]}
     with product.api as api:
@@ -101,7 +101,7 @@ def test_a_request_repeated_with_its_key_starts_nothing(product):
     assert other.status_code == 422 and other.json()["code"] == "IDEMPOTENCY_KEY_REUSED"
 
 
-def test_one_key_sent_at_once_makes_one_job(product):
+def test_simultaneous_requests_with_one_key_start_one_job(product):
     key = {"Idempotency-Key": uuid.uuid4().hex}
     start, answers = threading.Barrier(5), []
 
@@ -119,7 +119,7 @@ def test_one_key_sent_at_once_makes_one_job(product):
     assert len({answer.json()["job_id"] for answer in answers}) == 1
 
 
-def test_a_key_that_is_none_is_refused(product):
+def test_an_invalid_key_is_refused(product):
     with product.api as api:
         answer = api.post(
             "/jobs/submit/hello_world", json={}, headers={"Idempotency-Key": "two words"}

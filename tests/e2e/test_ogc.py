@@ -1,4 +1,4 @@
-"""OGC API - Processes with a client that is not ours, and by the letter of OGC 18-062r2."""
+"""OGC API - Processes, with an independent client and against the text of OGC 18-062r2."""
 
 import time
 import uuid
@@ -41,12 +41,12 @@ def ended(api, job_id):
 
 
 def hello(api, **inputs):
-    """A job of its own that has ended."""
+    """The status of a new job that has ended."""
     done = execute(api, "hello_world", {"n": 1, "message": uuid.uuid4().hex} | inputs)
     return ended(api, done.json()["jobID"])
 
 
-def test_the_landing_page_leads_everywhere(ogc, product):
+def test_the_landing_page_links_to_everything(ogc, product):
     landing = ogc._request(path="")
     links = {link["rel"]: link["href"] for link in landing["links"]}
     assert {"service-desc", f"{REL}/conformance", f"{REL}/processes", f"{REL}/job-list"} <= set(
@@ -60,7 +60,7 @@ def test_the_landing_page_leads_everywhere(ogc, product):
     }  # fmt: skip
 
 
-def test_every_process_has_inputs_with_schemas_and_takes_its_example(ogc, product):
+def test_every_process_has_input_schemas_that_accept_its_example(ogc, product):
     with product.api as api:
         types = {each["job_type"]: each for each in api.get("/job-types").json()["job_types"]}
     listed = ogc.processes()
@@ -88,7 +88,7 @@ def test_a_client_runs_process_raster_to_its_end(ogc, api, product):
     assert found["result"]["value"]["share_url"].startswith("http")
 
 
-def test_an_execution_says_where_its_job_is(api, product):
+def test_an_execution_links_to_its_job(api, product):
     inputs = {"n": {"value": 1, "mediaType": "application/json"}, "message": uuid.uuid4().hex}
     answer = execute(api, "hello_world", inputs)
     assert answer.status_code == 201 and "preference-applied" not in answer.headers
@@ -100,8 +100,8 @@ def test_an_execution_says_where_its_job_is(api, product):
     assert again.json()["jobID"] == answer.json()["jobID"]
 
 
-def test_results_come_in_the_form_that_their_execution_asked_for(api):
-    """Two executions that differ in nothing else share one job."""
+def test_results_have_the_form_that_their_execution_requested(api):
+    """Executions that differ only in that form share a job."""
     inputs = {"n": 2, "message": uuid.uuid4().hex}
     names = [
         execute(api, "hello_world", inputs, **form).json()["jobID"]
@@ -128,7 +128,7 @@ def test_results_come_in_the_form_that_their_execution_asked_for(api):
         {"mode": "auto"},
     ],
 )
-def test_what_is_done_anyway_may_be_asked_for(api, body):
+def test_default_options_may_be_given(api, body):
     assert execute(api, "hello_world", {"n": 0}, **body).status_code == 201
 
 
@@ -155,7 +155,7 @@ def test_what_is_done_anyway_may_be_asked_for(api, body):
         ({"input": {"n": 1}}, "input"),
     ],
 )
-def test_what_is_not_done_is_refused_by_name(api, body, field):
+def test_unsupported_options_are_refused_by_name(api, body, field):
     answer = api.post("/ogc/processes/hello_world/execution", json=body)
     assert answer.status_code == 422, answer.text
     [wrong] = answer.json()["errors"]
@@ -176,7 +176,7 @@ def test_a_job_is_dismissed_and_has_no_results(ogc, api):
     assert "dismissed" in late.json()["detail"]
 
 
-def test_a_failed_job_answers_with_its_reason_instead_of_results(api, product, tmp_path):
+def test_the_results_of_a_failed_job_are_its_error(api, product, tmp_path):
     (tmp_path / "no.tif").write_bytes(b"II*\0" + b"no raster" * 9)
     source = product.upload(tmp_path / "no.tif", f"ogc/{uuid.uuid4().hex}.tif")
     status = ended(api, execute(api, "process_raster", source).json()["jobID"])
@@ -191,7 +191,7 @@ def test_a_failed_job_answers_with_its_reason_instead_of_results(api, product, t
     assert said["detail"] == status["message"]
 
 
-def test_what_is_not_there_has_the_type_of_the_standard(api):
+def test_missing_resources_have_the_problem_types_of_the_standard(api):
     process = api.get("/ogc/processes/circles")
     listed = api.get("/ogc/jobs?processID=hello_world,circles")
     wrong = execute(api, "hello_world", {"n": -1})
@@ -203,7 +203,7 @@ def test_what_is_not_there_has_the_type_of_the_standard(api):
     assert wrong.status_code == 422 and wrong.json()["errors"][0]["field"] == "n"
 
 
-def test_processes_come_in_pages(api):
+def test_processes_are_paged(api):
     everything = api.get("/ogc/processes").json()
     seen, path = [], "/ogc/processes?limit=1"
     while path:
@@ -216,7 +216,7 @@ def test_processes_come_in_pages(api):
     assert seen == everything["processes"]
 
 
-def test_jobs_come_in_pages_that_keep_the_filters(api, product):
+def test_pages_of_jobs_keep_the_filters(api, product):
     mine = [hello(api)["jobID"] for _ in range(3)]
     path = "/ogc/jobs?processID=hello_world&status=successful&limit=2"
     first = api.get(f"{path}&code={product.environment.keys.function_key}").json()
@@ -229,7 +229,7 @@ def test_jobs_come_in_pages_that_keep_the_filters(api, product):
     assert product.environment.keys.function_key not in str(first)
 
 
-def test_jobs_are_filtered_as_the_standard_says(api):
+def test_jobs_are_filtered_as_the_standard_defines(api):
     first, second = hello(api), hello(api)
     running = execute(api, "hello_world", {"n": 3000, "message": uuid.uuid4().hex}).json()["jobID"]
 
@@ -270,6 +270,6 @@ def test_jobs_are_filtered_as_the_standard_says(api):
         ("after=x", "after"),
     ],
 )
-def test_a_wrong_filter_is_refused_by_name(api, query, field):
+def test_an_invalid_filter_is_refused_by_name(api, query, field):
     answer = api.get(f"/ogc/jobs?{query}")
     assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == field

@@ -1,4 +1,4 @@
-"""Wrong requests: a clear answer, and nothing left behind."""
+"""Invalid requests: a problem that names the field, and no job."""
 
 import gzip
 
@@ -15,7 +15,7 @@ def problem(answer):
     return body
 
 
-WRONG = [
+INVALID = [
     ("circles", {}, 404, "JOB_TYPE_NOT_FOUND", "circles"),
     ("process_raster", {}, 422, "INVALID_PARAMETER", "blob_name: is required"),
     ("process_raster", [1], 422, "INVALID_PARAMETER", "must be a JSON object"),
@@ -41,7 +41,7 @@ WRONG = [
     ("hello_world", {"m": 1}, 422, "INVALID_PARAMETER", "m: unknown parameter"),
 ]
 RASTER = {"blob_name": "a.tif", "container_name": BRONZE}
-WRONG += [
+INVALID += [
     ("process_raster", RASTER | {field: value}, 422, "INVALID_PARAMETER", field)
     for field, value in [
         ("target_crs", "4326"),
@@ -71,8 +71,8 @@ WRONG += [
 ]
 
 
-@pytest.mark.parametrize(("job_type", "body", "status", "code", "words"), WRONG)
-def test_a_wrong_submission_is_refused_in_words(product, job_type, body, status, code, words):
+@pytest.mark.parametrize(("job_type", "body", "status", "code", "words"), INVALID)
+def test_an_invalid_submission_gets_a_problem(product, job_type, body, status, code, words):
     with product.api as api:
         answer = api.post(f"/jobs/submit/{job_type}", json=body)
     said = problem(answer)
@@ -104,14 +104,14 @@ def test_a_body_that_is_not_json_is_refused(product):
         (b"%d" % 10**4299, 422, "INVALID_PARAMETER"),
     ],
 )
-def test_a_hostile_body_is_refused(product, content, status, code):
+def test_a_malformed_body_is_refused(product, content, status, code):
     with product.api as api:
         answer = api.post("/jobs/submit/hello_world", content=content)
     assert (answer.status_code, problem(answer)["code"]) == (status, code)
     assert len(answer.content) < 2000 and b": NaN" not in answer.content
 
 
-def test_a_body_that_is_compressed_is_refused_by_name(product):
+def test_a_compressed_body_is_refused(product):
     with product.api as api:
         answer = api.post(
             "/jobs/submit/hello_world",
@@ -121,7 +121,7 @@ def test_a_body_that_is_compressed_is_refused_by_name(product):
     assert answer.status_code == 400 and "'gzip'" in problem(answer)["detail"]
 
 
-def test_many_wrong_fields_are_told_in_a_short_answer(product):
+def test_at_most_100_invalid_fields_are_listed(product):
     with product.api as api:
         answer = api.post("/jobs/submit/hello_world", json={f"k{n}": n for n in range(20_000)})
     assert answer.status_code == 422 and len(problem(answer)["errors"]) == 100
@@ -147,7 +147,7 @@ def test_unknown_routes_and_methods_get_a_problem(product, method, path, status,
     assert answer.headers.get("allow") == allowed and bare.status_code == 401
 
 
-def test_what_can_be_got_has_a_head(product):
+def test_get_routes_answer_head(product):
     with product.api as api:
         for path in ("/health/live", "/jobs", "/ogc", "/ui", "/docs", "/openapi.json"):
             got, head = api.get(path), api.head(path)
@@ -155,7 +155,7 @@ def test_what_can_be_got_has_a_head(product):
             assert head.headers["content-type"] == got.headers["content-type"]
 
 
-def test_pages_say_their_type_once(product):
+def test_pages_have_one_content_type(product):
     with product.api as api:
         assert api.get("/ui").headers["content-type"] == "text/html; charset=utf-8"
         assert api.get("/ui/api.js").headers["content-type"] == "text/javascript; charset=utf-8"
@@ -199,7 +199,7 @@ def test_unknown_jobs_are_not_found(product):
         ("/jobs/{id}/events?after=-1", "after"),
     ],
 )
-def test_wrong_query_parameters_are_named(product, path, field):
+def test_invalid_query_parameters_are_named(product, path, field):
     job_id = product.submit("hello_world", n=0, message="query")["job_id"]
     with product.api as api:
         answer = api.get(path.format(id=job_id))
@@ -214,7 +214,7 @@ def test_an_ended_job_can_neither_be_cancelled_nor_retried(product):
             assert answer.status_code == 409 and problem(answer)["code"] == "STATE_CONFLICT"
 
 
-def test_job_types_show_stages_schema_and_an_example(product):
+def test_job_types_have_stages_schemas_and_an_example(product):
     with product.api as api:
         types = {each["job_type"]: each for each in api.get("/job-types").json()["job_types"]}
     raster = types["process_raster"]
@@ -227,7 +227,7 @@ def test_job_types_show_stages_schema_and_an_example(product):
     assert set(types["hello_world"]["example"]) == {"n", "message"}
 
 
-def test_health_tells_every_part_with_its_latency(product):
+def test_health_lists_every_part_with_its_latency(product):
     with product.api as api:
         body = api.get("/health").json()
     assert body["status"] == "healthy", body

@@ -1,4 +1,4 @@
-"""Files go straight to storage, at an address that can do nothing else."""
+"""Uploads straight to storage, through a URL that can write one blob only."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ def granted(product, **wanted):
         return api.post("/uploads", json={"size": len(CONTENT), **wanted})
 
 
-def test_a_file_sent_there_becomes_a_map(product):
+def test_an_uploaded_file_becomes_a_map(product):
     answer = granted(product, name="uploads/sent.tif")
     grant = answer.json()
     assert answer.status_code == 201 and answer.headers["cache-control"] == "no-store"
@@ -32,7 +32,7 @@ def test_a_file_sent_there_becomes_a_map(product):
     assert product.run("process_raster", **source)["status"] == "completed"
 
 
-def test_the_address_can_write_this_blob_and_nothing_else(product):
+def test_the_url_can_only_write_this_blob(product):
     url = granted(product, name="uploads/alone.tif").json()["upload_url"]
     assert httpx.put(url, content=b"1", headers=PUT).status_code == 201
     other = url.replace("alone.tif", "other.tif")
@@ -41,7 +41,7 @@ def test_the_address_can_write_this_blob_and_nothing_else(product):
     assert httpx.delete(url).status_code == 403
 
 
-def test_the_same_bytes_are_not_asked_for_twice(product):
+def test_a_file_that_is_already_there_needs_no_upload(product):
     product.upload(SAMPLE, "uploads/there.tif")
     again = granted(product, name="uploads/there.tif", content_md5=MD5)
     assert again.status_code == 200
@@ -51,8 +51,8 @@ def test_the_same_bytes_are_not_asked_for_twice(product):
     assert changed.status_code == 201 and changed.json()["upload_url"]
 
 
-def test_a_browser_may_send_it(product):
-    """The dashboard's address is not that of storage: the Fetch standard's CORS preflight."""
+def test_a_browser_can_upload_from_the_dashboard(product):
+    """Storage is another origin than the dashboard, so the browser sends a CORS preflight."""
     url = granted(product, name="uploads/browser.tif").json()["upload_url"]
     asks = {
         "Origin": product.environment.api.removesuffix("/api"),
@@ -81,6 +81,6 @@ def test_a_browser_may_send_it(product):
         ("folder", "x"),
     ],
 )
-def test_what_is_no_raster_is_refused(product, field, value):
+def test_a_file_that_is_not_a_raster_is_refused(product, field, value):
     answer = granted(product, **{"name": "a.tif", field: value})
     assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == field

@@ -1,4 +1,4 @@
-"""Processes as the published schemas of OGC API - Processes 1.0 take them."""
+"""Processes against the published schemas of OGC API - Processes 1.0."""
 
 from typing import Literal
 
@@ -34,7 +34,7 @@ def wrong_words(schema):
 
 
 @pytest.mark.parametrize("job", Registry(ALL_JOBS).jobs.values(), ids=lambda job: job.job_type)
-def test_inputs_have_schemas_in_the_words_of_the_standard(job):
+def test_input_schemas_use_only_keywords_of_the_standard(job):
     for name, described in describe_process(job).inputs.items():
         assert list(wrong_words(described["schema"])) == [], name
 
@@ -61,7 +61,7 @@ class Nested(JobBase):
         return []
 
 
-def test_a_schema_stands_by_itself():
+def test_a_schema_is_self_contained():
     inputs = describe_process(Nested()).inputs
     jsonschema.validate({"colours": ["red"]}, inputs["look"]["schema"])
     with pytest.raises(jsonschema.ValidationError):

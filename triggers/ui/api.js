@@ -1,7 +1,7 @@
-// The API, with the function key that was given once.
+// Requests to the API, with the function key that this browser stores.
 
 const KEY = "geolathe-key";
-const SOON = 5 * 60_000; // ms in which a slow line may not get the next block through
+const SOON = 5 * 60_000; // ms: an upload URL that expires sooner may not outlast the next block
 
 export const key = {
   get: () => localStorage.getItem(KEY) ?? "",
@@ -9,10 +9,10 @@ export const key = {
   forget: () => localStorage.removeItem(KEY),
 };
 
-// A problem (RFC 9457) in one sentence, with the fields that are wrong.
+// A problem (RFC 9457) as an error, with the invalid fields.
 export class Problem extends Error {
   constructor(status, body) {
-    super(body?.detail ?? body?.title ?? (status ? `The service answered HTTP ${status}.` : "The service does not answer. Is the network there?"));
+    super(body?.detail ?? body?.title ?? (status ? `The service responded with HTTP ${status}.` : "The service cannot be reached. Check the network connection."));
     this.status = status;
     this.code = body?.code ?? "";
     this.errors = body?.errors ?? [];
@@ -44,8 +44,8 @@ export function pause(seconds, signal) {
   });
 }
 
-// Sends a file straight to storage, block by block; `onprogress` gets the bytes that have left.
-// Blocks belong to the blob, not to who sends them: ids of one's own keep them apart.
+// Uploads a file straight to storage in blocks; `onprogress` gets the number of bytes sent.
+// Blocks belong to the blob, so random ids keep two simultaneous uploads to one name apart.
 export async function upload(file, name, onprogress, signal) {
   const wanted = { method: "POST", body: { name, size: file.size }, signal };
   let grant = await ask("/uploads", wanted);
@@ -66,13 +66,13 @@ async function put(url, body, signal, onprogress) {
     const status = await send(url, body, signal, onprogress);
     if (status >= 200 && status < 300) return;
     if (attempt === 3 || (status && status < 500)) {
-      throw new Problem(status, { detail: status ? `Storage refused the upload (HTTP ${status}). Try again.` : "Storage cannot be reached from this browser: is the network there, and do its CORS rules allow PUT from this page?" });
+      throw new Problem(status, { detail: status ? `Storage refused the upload (HTTP ${status}). Try again.` : "Storage cannot be reached from this browser. Check the network connection, and that the CORS rules of the storage account allow PUT from this page." });
     }
     await pause(attempt, signal);
   }
 }
 
-// The HTTP status; 0 without an answer. fetch does not tell how much of a body has left.
+// The HTTP status, or 0 without a response. Unlike fetch, XMLHttpRequest reports upload progress.
 function send(url, body, signal, onprogress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();

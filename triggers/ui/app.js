@@ -1,4 +1,4 @@
-// The dashboard: one page, three views, and the question for the key.
+// The dashboard: one page with three views and a form for the function key.
 import { key, Problem } from "./api.js";
 import { h, show } from "./dom.js";
 import { formView } from "./form.js";
@@ -38,7 +38,7 @@ async function visit() {
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof Problem)) throw error;
-    if (error.status === 401) askForKey(key.get() && "This key is not accepted. Check it, or ask whoever runs the service.");
+    if (error.status === 401) askForKey(key.get() && "This key was not accepted. Check it, or ask the operator of this service.");
     else {
       shown = null;
       show(main, sorry(error, visit));
@@ -54,7 +54,7 @@ function askForKey(wrong) {
   show(main, h("form", { class: "card", onsubmit: (event) => { event.preventDefault(); key.set(input.value.trim()); visit(); } },
     h("h1", {}, "Function key"),
     h("div", { class: "field" }, h("label", { for: "key" }, "Key"), input,
-      h("p", { class: "help", id: "key-help" }, "It stays in this browser. On your own machine ", h("code", {}, "./dev status --json"), " shows it as ", h("code", {}, "function_key"), "; in Azure it stands under App keys."),
+      h("p", { class: "help", id: "key-help" }, "The key is stored in this browser only. For a local stack, ", h("code", {}, "./dev status --json"), " prints it as ", h("code", {}, "function_key"), ". In Azure it is listed under App keys."),
       wrong ? h("p", { class: "wrong", role: "alert" }, wrong) : null),
     h("button", { class: "primary" }, "Continue")));
   input.focus();

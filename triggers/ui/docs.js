@@ -1,4 +1,4 @@
-// The reference of the API, drawn from /api/openapi.json.
+// The API reference, rendered from /api/openapi.json.
 import { h, show } from "./dom.js";
 
 const main = document.getElementById("main");
@@ -10,7 +10,7 @@ try {
   show(main, page(api));
   if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
 } catch (error) {
-  show(main, h("p", { role: "alert", class: "problem" }, `The description cannot be loaded: ${error.message}. Reload the page to try again.`));
+  show(main, h("p", { role: "alert", class: "problem" }, `The API description cannot be loaded: ${error.message}. Reload the page to try again.`));
 }
 
 function page(api) {
@@ -18,10 +18,10 @@ function page(api) {
     Object.entries(methods).map(([method, operation]) => ({ path, method, operation })));
   return [
     h("h1", {}, `${api.info.title} API`),
-    h("p", {}, api.info.summary, " The whole description as ", h("a", { href: "/api/openapi.json" }, "OpenAPI 3.1"), ". ",
-      "Routes marked (key) want the function key in the header ", h("code", {}, api.components.securitySchemes.function_key.name), "."),
+    h("p", {}, api.info.summary, " The full description is an ", h("a", { href: "/api/openapi.json" }, "OpenAPI 3.1"), " document. ",
+      "Routes marked (key) need the function key in the header ", h("code", {}, api.components.securitySchemes.function_key.name), "."),
     operations.map((each) => describe(each, api)),
-    h("h2", {}, "Shapes"),
+    h("h2", {}, "Schemas"),
     Object.entries(api.components.schemas).map(([name, schema]) => model(name, schema)),
   ];
 }
@@ -35,7 +35,7 @@ function describe({ path, method, operation }, api) {
     operation.parameters.length ? parameters(operation.parameters) : null,
     body ? [h("h3", {}, "Body"), type(body.schema), h("pre", { tabindex: 0 }, JSON.stringify(body.example, null, 2))] : null,
     body || method === "get" ? [h("h3", {}, "Try it"), h("pre", { tabindex: 0 }, curl(path, method, operation, body))] : null,
-    h("h3", {}, "Answers"),
+    h("h3", {}, "Responses"),
     h("ul", {}, Object.entries(operation.responses).map(([status, answer]) =>
       h("li", {}, h("code", {}, status), ` ${answer.description} `,
         Object.values(answer.content ?? {}).map((content) => type(content.schema))))));
@@ -63,12 +63,17 @@ function type(schema) {
     const name = schema.$ref.split("/").pop();
     return h("a", { href: `#schema-${name}`, onclick: () => { document.getElementById(`schema-${name}`).open = true; } }, name);
   }
+  if (schema.allOf) return h("span", {}, schema.allOf.map((part, index) => [index ? " with " : "", part.$ref ? type(part) : members(part)]));
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   if ("const" in schema) return JSON.stringify(schema.const);
   const options = schema.anyOf ?? schema.oneOf;
   if (options) return h("span", {}, options.map((option, index) => [index ? " | " : "", type(option)]));
   if (schema.type === "array") return h("span", {}, type(schema.items) || "any", "[]");
   return schema.format ?? schema.type ?? "any";
+}
+
+function members(schema) {
+  return Object.entries(schema.properties ?? {}).map(([name, value]) => [h("code", {}, name), ": ", type(value)]);
 }
 
 function curl(path, method, operation, body) {

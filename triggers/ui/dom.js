@@ -1,4 +1,4 @@
-// Elements without a framework: text is always text, never markup.
+// Elements without a framework. Text is never parsed as markup.
 
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -12,15 +12,15 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Puts the new content in place of the old, and the focus back where it was.
+// Replaces the content of an element and restores the focus.
 export function show(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
   place.replaceChildren(...children.flat(Infinity).filter(Boolean));
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
-// Makes the place look like the new content by changing only what differs: what is focused, selected
-// or being clicked while a poll comes in stays. Listeners stay those of the first drawing.
+// Updates the content of an element by changing only what differs, so that a poll does not disturb
+// focus, selection or a click. Listeners remain those of the first rendering.
 export function refresh(place, ...children) {
   const wanted = children.flat(Infinity).filter(Boolean);
   wanted.forEach((node, index) => {
@@ -36,7 +36,7 @@ export function refresh(place, ...children) {
   while (place.childNodes.length > wanted.length) place.lastChild.remove();
 }
 
-// Whether details are open is for the reader to say.
+// Leaves `open` as it is: the reader decides whether details are open.
 function change(twin, node) {
   if (node.nodeType === Node.TEXT_NODE) {
     twin.data = node.data;
@@ -47,7 +47,7 @@ function change(twin, node) {
   refresh(twin, [...node.childNodes]);
 }
 
-// Only web addresses become links: results are data.
+// Only http(s) URLs become links, because results are data.
 export function link(url, ...content) {
   const safe = /^https?:\/\//.test(url);
   return safe ? h("a", { href: url, rel: "noreferrer" }, ...content) : h("span", {}, ...content);

@@ -1,4 +1,4 @@
-// A form made of a job type's JSON Schema, with upload by drag and drop.
+// A form generated from a job type's JSON Schema, with upload by drag and drop.
 import { ask, upload } from "./api.js";
 import { h, show } from "./dom.js";
 import { bytes, sentence, sorry, title } from "./words.js";
@@ -78,7 +78,7 @@ async function submit(type, fields, problems, button) {
   button.disabled = true;
   try {
     const answer = await ask(`/jobs/submit/${type.job_type}`, { method: "POST", body });
-    // The way back leads to what was typed.
+    // Going back returns to the submitted values.
     window.history.replaceState(null, "", `#/new?from=${answer.job_id}`);
     location.hash = `#/jobs/${answer.job_id}${answer.idempotent ? "?known" : ""}`;
   } catch (error) {
@@ -88,7 +88,7 @@ async function submit(type, fields, problems, button) {
   }
 }
 
-// Writes each error beside its field; tells whether one belongs to no field.
+// Shows each error next to its field. Returns whether an error belongs to no field.
 function mark(fields, errors) {
   for (const { name, input } of fields) {
     const mine = errors.find((error) => error.field.split(".")[0] === name);
@@ -102,13 +102,13 @@ function mark(fields, errors) {
 }
 
 function dropZone(fields, button, signal) {
-  const told = h("div", { id: "upload", role: "status" });
+  const progress = h("div", { id: "upload", role: "status" });
   const picker = h("input", { id: "file", type: "file", multiple: true, "aria-describedby": "file-help" });
   const zone = h("div", { class: "drop" }, h("label", { for: "file" }, h("strong", {}, "Drop a raster here, or choose it")), picker,
-    h("p", { class: "quiet", id: "file-help" }, "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE or NetCDF. Files beside it (.tfw, .aux.xml, .prj) may come with it. Or name a blob below."), told);
-  const send = (files) => sendFiles([...files], fields, told, button, signal);
+    h("p", { class: "quiet", id: "file-help" }, "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE or NetCDF. Sidecar files (.tfw, .aux.xml, .prj) can be added with it. Or enter the name of an uploaded blob below."), progress);
+  const send = (files) => sendFiles([...files], fields, progress, button, signal);
   picker.addEventListener("change", () => send(picker.files));
-  // A file that misses the zone would take the browser away from the page.
+  // Without this, the browser would open a file that is dropped outside the zone.
   const everywhere = (kind, then) => document.addEventListener(kind, (event) => { event.preventDefault(); then(event); }, { signal });
   for (const kind of ["dragenter", "dragover"]) everywhere(kind, () => zone.classList.add("over"));
   everywhere("dragleave", (event) => { if (!event.relatedTarget) zone.classList.remove("over"); });
@@ -116,23 +116,23 @@ function dropZone(fields, button, signal) {
   return zone;
 }
 
-async function sendFiles(files, fields, told, button, signal) {
+async function sendFiles(files, fields, progress, button, signal) {
   const raster = files.find((file) => RASTER.test(file.name));
-  if (!raster) return show(told, sorry(new Error(`${files.map((file) => file.name).join(", ") || "That"} is no raster: choose a .tif, .jp2, .png, .img or .nc file.`)));
+  if (!raster) return show(progress, sorry(new Error(`${files.map((file) => file.name).join(", ") || "The selection"} is not a raster. Choose a .tif, .jp2, .png, .img or .nc file.`)));
   button.disabled = true;
   try {
-    // Sidecars first: the raster is looked at together with them.
+    // Sidecars first: the raster is read together with them.
     for (const file of [...files.filter((each) => each !== raster), raster]) {
       const bar = h("progress", { max: file.size, value: 0, "aria-label": `upload of ${file.name}` });
       const sent = h("p", { class: "quiet", "aria-hidden": "true" });
       const onprogress = (size) => { bar.value = size; sent.textContent = `${bytes(size)} of ${bytes(file.size)}`; };
-      show(told, h("p", {}, `Sending ${file.name} …`), bar, sent);
+      show(progress, h("p", {}, `Sending ${file.name} …`), bar, sent);
       const grant = await upload(file, file.name, onprogress, signal);
       if (file === raster) fill(fields, grant);
     }
-    show(told, h("p", {}, `✓ ${raster.name} is in storage.`));
+    show(progress, h("p", {}, `✓ ${raster.name} is in storage.`));
   } catch (error) {
-    if (error.name !== "AbortError") show(told, sorry(error, () => sendFiles(files, fields, told, button, signal)));
+    if (error.name !== "AbortError") show(progress, sorry(error, () => sendFiles(files, fields, progress, button, signal)));
   }
   button.disabled = false;
 }

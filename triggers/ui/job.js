@@ -1,13 +1,13 @@
-// One job: how far it is, why it failed, what it made.
+// One job: its progress, error, outputs and history.
 import { ask, pause } from "./api.js";
 import { h, link, refresh, show } from "./dom.js";
-import { about, count, failure, lasted, left, moment, sorry, state, title, when, ZONE } from "./words.js";
+import { about, bytes, count, failure, lasted, left, moment, sentence, sorry, state, title, when, ZONE } from "./words.js";
 
 const FINAL = ["completed", "completed_with_errors", "failed", "cancelled"];
 const TASKS = 100;
 
 export async function jobView(place, id, search, signal) {
-  const parts = Object.fromEntries(["head", "trouble", "work", "result", "tasks", "rest", "timeline"].map((name) => [name, h("div", {})]));
+  const parts = Object.fromEntries(["head", "trouble", "work", "result", "validation", "tasks", "rest", "timeline"].map((name) => [name, h("div", {})]));
   const seen = { etag: "", known: search.has("known"), tasksShown: TASKS };
   seen.redraw = () => seen.job && refresh(parts.head, head(seen.job, seen));
   const clock = setInterval(seen.redraw, 1000);
@@ -15,8 +15,8 @@ export async function jobView(place, id, search, signal) {
   let first = true;
   while (!signal.aborted) {
     try {
-      const job = await ask(`/jobs/status/${id}?wait=${first ? 0 : 20}`, { signal, etag: seen.etag });
-      if (first) show(place, parts.head, parts.trouble, parts.work, h("div", { class: "columns" }, parts.result, parts.rest), parts.tasks, parts.timeline);
+      const job = await ask(`/jobs/status/${id}?include=stage_results&wait=${first ? 0 : 20}`, { signal, etag: seen.etag });
+      if (first) show(place, parts.head, parts.trouble, parts.work, h("div", { class: "columns" }, parts.result, parts.validation, parts.rest), parts.tasks, parts.timeline);
       refresh(parts.trouble);
       if (!job.unchanged) {
         seen.etag = job.etag;
@@ -36,7 +36,7 @@ export async function jobView(place, id, search, signal) {
   }
 }
 
-// An ended job is looked at again when this page did something to it.
+// Waits until an action on this page may have changed a job that has ended.
 async function changed(seen, signal) {
   await new Promise((resolve, reject) => {
     seen.wake = resolve;
@@ -52,6 +52,7 @@ async function draw(parts, job, seen, signal) {
   seen.redraw();
   refresh(parts.work, stages(job));
   refresh(parts.result, result(job));
+  refresh(parts.validation, showValidation(job));
   refresh(parts.rest, parameters(job, seen.types));
   await history(parts, seen, signal);
 }
@@ -80,12 +81,12 @@ function head(job, seen) {
   return [
     h("p", {}, h("a", { href: "#/" }, "← All jobs")),
     h("div", { class: "row spread" }, h("h1", { tabindex: -1 }, about(job)), h("span", { id: "state" }, state(job.status))),
-    seen.known ? h("p", { id: "known", class: "problem mild" }, "The same was submitted before: this is that job.") : null,
+    seen.known ? h("p", { id: "known", class: "problem mild" }, "An identical job was submitted before. This is that job.") : null,
     job.error ? h("div", { id: "error", class: "problem", role: "alert" }, h("p", {}, h("strong", {}, title(job.error.code)), " ", h("code", { class: "quiet" }, job.error.code)), h("p", {}, job.error.message)) : null,
     seen.refused ? h("div", { id: "refused" }, sorry(seen.refused)) : null,
     h("div", { id: "actions", class: "row" },
-      open ? button("cancel", "Cancel", "Stop this job and remove what it made?") : null,
-      ["failed", "completed_with_errors"].includes(job.status) ? button("retry", "Retry what failed") : null,
+      open ? button("cancel", "Cancel", "Cancel this job and remove its outputs?") : null,
+      ["failed", "completed_with_errors"].includes(job.status) ? button("retry", "Retry failed tasks") : null,
       h("a", { class: "button", id: "again", href: `#/new?from=${job.job_id}` }, again)),
     h("p", { id: "times", class: "quiet" }, `${title(job.job_type)} · submitted `, when(job.created_at), job.started_at ? ` · ${open ? "running for" : "took"} ${lasted(job)}` : "",
       job.run > 1 ? ` · run ${job.run}` : ""),
@@ -97,7 +98,7 @@ function stages(job) {
   return h("section", { class: "card", "aria-labelledby": "stages" },
     h("div", { class: "row spread" }, h("h2", { id: "stages" }, "Stages"), job.remaining_seconds === null ? null : h("span", { class: "quiet" }, left(job.remaining_seconds))),
     h("div", { class: "scroll" }, h("table", { class: "cards stages" },
-      h("thead", {}, h("tr", {}, ["Stage", "State", "Tasks", "Progress"].map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", {}, h("tr", {}, ["Stage", "Status", "Tasks", "Progress"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, job.stages.map((stage) => h("tr", {},
         h("th", { scope: "row" }, title(stage.name)),
         h("td", { class: "short" }, state(stage.status)),
@@ -106,7 +107,7 @@ function stages(job) {
           open ? h("div", { class: "quiet" }, stage.message || "\u00a0") : null)))))));
 }
 
-// What failed or was cancelled is over, but not done.
+// A failed or cancelled stage has ended without completing all of its tasks.
 function share(stage) {
   return FINAL.includes(stage.status) && stage.total_tasks ? stage.completed_tasks / stage.total_tasks : stage.progress;
 }
@@ -125,24 +126,47 @@ function result(job) {
     h("details", {}, h("summary", {}, "As JSON"), h("pre", { tabindex: 0 }, JSON.stringify(made, null, 2))));
 }
 
+// The result of validation, in words.
+function showValidation(job) {
+  const stage = job.stages.find((each) => each.task_type === "validate_raster");
+  const found = job.stage_results?.[stage?.stage]?.result;
+  if (!found) return null;
+  const { detected_type: detected, applied_type: applied, confidence, evidence, optimal_cog_settings: settings } = found.raster_type;
+  const [height, width] = found.shape;
+  const refused = Object.entries(found.tiers_not_applicable ?? {});
+  const rows = [
+    ["Type", `${title(detected)} (confidence: ${sentence(confidence.toLowerCase().replaceAll("_", " "))})${applied === detected ? "" : `; processed as ${title(applied)}`}`],
+    ["Evidence", h("ul", {}, evidence.map((text) => h("li", {}, sentence(text))))],
+    ["Pixels", `${width.toLocaleString()} × ${height.toLocaleString()}, ${count(found.band_count, "band")}, ${found.dtype}`],
+    ["Source", `${found.driver}, ${bytes(found.source_size_bytes)}`],
+    ["CRS", `${found.source_crs} (${found.crs_source === "user_override" ? "from input_crs" : "from the file"})`],
+    ["Tiers", [h("div", {}, found.cog_tiers.map(title).join(", ")), refused.map(([tier, reason]) => h("div", { class: "quiet" }, `Not ${title(tier)}: ${reason}`))]],
+    ["Settings", `${settings.compression}${settings.predictor ? `, predictor ${settings.predictor}` : ""}, ${settings.interleave} interleave; overviews: ${settings.overview_resampling}; reprojection: ${settings.reproject_resampling}`],
+    ["Data type", found.bit_depth_check.efficient ? `${found.bit_depth_check.current_dtype} suits the values` : found.bit_depth_check.advice ?? `${found.bit_depth_check.current_dtype} is wider than the values need`],
+    ["Warnings", found.warnings.length ? h("ul", {}, found.warnings.map(({ message }) => h("li", {}, sentence(message)))) : "None"],
+  ];
+  return h("section", { class: "card", "aria-labelledby": "validation" }, h("h2", { id: "validation" }, "Validation"),
+    h("dl", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+}
+
 function facts(made) {
   if (!made.cog) return Object.entries(made).filter(([, value]) => typeof value !== "object").map(([name, value]) => [title(name), String(value)]);
   return [
-    ["Kind", title(made.validation.raster_type)], ["CRS", `${made.validation.source_crs} → ${made.cog.target_crs}`],
+    ["Raster type", title(made.validation.raster_type)], ["CRS", `${made.validation.source_crs} → ${made.cog.target_crs}`],
     ["COG", (made.cogs ?? [made.cog]).map((cog) => h("div", {}, h("code", {}, `${cog.cog_container}/${cog.cog_blob}`), ` ${cog.size_mb} MB, ${cog.compression}`))],
     ["STAC item", `${made.stac.collection_id} / ${made.stac.item_id}`],
   ];
 }
 
-// What was asked for, as the form has it; then what the service added.
+// The submitted parameters in the order of the form, then what the service added.
 function parameters(job, types) {
   const asked = Object.keys(types.find((type) => type.job_type === job.job_type)?.parameters.properties ?? job.parameters);
   const added = Object.keys(job.parameters).filter((name) => !asked.includes(name));
-  const told = ([, value]) => value !== null && value !== undefined && JSON.stringify(value) !== "{}";
-  const list = (rows) => h("dl", {}, rows.filter(told).map(([name, value]) => [h("dt", {}, title(name)), h("dd", {}, plain(value))]));
+  const hasValue = ([, value]) => value !== null && value !== undefined && JSON.stringify(value) !== "{}";
+  const list = (rows) => h("dl", {}, rows.filter(hasValue).map(([name, value]) => [h("dt", {}, title(name)), h("dd", {}, plain(value))]));
   const row = (name) => [name, job.parameters[name]];
   return h("section", { class: "card", "aria-labelledby": "parameters" }, h("h2", { id: "parameters" }, "Parameters"), list(asked.map(row)),
-    h("details", { id: "added" }, h("summary", {}, "Job id and what was learnt at submission"), list([["job_id", job.job_id], ...added.map(row)])));
+    h("details", { id: "added" }, h("summary", {}, "Job id and values added at submission"), list([["job_id", job.job_id], ...added.map(row)])));
 }
 
 function plain(value) {
@@ -163,7 +187,7 @@ async function history(parts, seen, signal) {
   refresh(parts.timeline, h("section", { class: "card", "aria-labelledby": "timeline" },
     h("div", { class: "row spread" }, h("h2", { id: "timeline" }, "Timeline"), h("span", { class: "quiet" }, `times in ${ZONE}`)),
     h("ol", { class: "timeline" }, timeline.events.map((event) => h("li", {}, h("span", { class: "quiet" }, moment(event.at)), h("span", {}, happened(event, job))))),
-    timeline.next ? h("p", { class: "quiet" }, "The first 200 are shown.") : null));
+    timeline.next ? h("p", { class: "quiet" }, "Only the first 200 events are shown.") : null));
 }
 
 function happened({ kind, detail }, job) {
@@ -179,7 +203,7 @@ function taskTable(page, job, more) {
   return h("section", { class: "card", "aria-labelledby": "tasks" },
     h("div", { class: "row spread" }, h("h2", { id: "tasks" }, "Tasks"), page.next ? h("span", { class: "quiet" }, `${page.tasks.length.toLocaleString()} of ${total.toLocaleString()}`) : null),
     page.tasks.length ? h("div", { class: "scroll" }, h("table", { class: "cards tasks" },
-      h("thead", {}, h("tr", {}, ["Task", "State", "Attempt", "Took"].map((text) => h("th", { scope: "col" }, text)))),
+      h("thead", {}, h("tr", {}, ["Task", "Status", "Attempt", "Duration"].map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, page.tasks.map((task) => h("tr", {},
         h("th", { scope: "row" }, name(task),
           task.status === "processing" && task.progress_message ? h("div", { class: "quiet" }, task.progress_message) : null,
@@ -187,7 +211,7 @@ function taskTable(page, job, more) {
           task.attempts.map((attempt) => h("div", { class: "quiet" }, `Attempt ${attempt.attempt}: ${attempt.error.message}`))),
         h("td", { class: "short" }, state(task.status)),
         h("td", { class: "short" }, task.attempt || ""),
-        h("td", { class: "short quiet" }, lasted(task))))))) : h("p", { class: "quiet" }, "None yet."),
+        h("td", { class: "short quiet" }, lasted(task))))))) : h("p", { class: "quiet" }, "No tasks yet."),
     page.next && page.tasks.length < 1000 ? h("button", { type: "button", id: "more", onclick: more }, "Show more") : null,
-    page.next && page.tasks.length >= 1000 ? h("p", { class: "quiet" }, "The first 1,000 are shown; the API has them all.") : null);
+    page.next && page.tasks.length >= 1000 ? h("p", { class: "quiet" }, "Only the first 1,000 tasks are shown; the API returns all of them.") : null);
 }

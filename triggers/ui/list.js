@@ -1,4 +1,4 @@
-// The list of jobs: live, filtered, a page at a time.
+// The list of jobs: filtered, paged and updated continuously.
 import { ask, pause } from "./api.js";
 import { h, refresh, show } from "./dom.js";
 import { about, lasted, sorry, state, title, when } from "./words.js";
@@ -42,13 +42,13 @@ function filters(search, types) {
   const choice = (id, name, text, options) => h("div", { class: "field" }, h("label", { for: id }, text),
     h("select", { id, onchange: go(name) }, h("option", { value: "" }, "All"),
       options.map((value) => h("option", { value, selected: search.get(name) === value }, value === STATES[0] ? "Open" : title(value)))));
-  return h("div", { class: "row card" }, choice("status", "status", "State", STATES), choice("type", "job_type", "Type", types.map((type) => type.job_type)));
+  return h("div", { class: "row card" }, choice("status", "status", "Status", STATES), choice("type", "job_type", "Type", types.map((type) => type.job_type)));
 }
 
 function rows(jobs) {
   return h("div", { class: "card scroll" }, h("table", { class: "cards jobs" },
     h("caption", { class: "hidden" }, "Jobs, newest first"),
-    h("thead", {}, h("tr", {}, ["Job", "State", "Stage", "Created", "Took"].map((head) => h("th", { scope: "col" }, head)))),
+    h("thead", {}, h("tr", {}, ["Job", "Status", "Stage", "Created", "Duration"].map((head) => h("th", { scope: "col" }, head)))),
     h("tbody", {}, jobs.map((job) => h("tr", { id: `row-${job.job_id}`, "data-job": job.job_id },
       h("th", { scope: "row" }, h("a", { href: `#/jobs/${job.job_id}`, id: `job-${job.job_id}` }, about(job)),
         h("div", { class: "quiet" }, title(job.job_type)),
@@ -61,8 +61,8 @@ function rows(jobs) {
 
 function empty(search) {
   return h("div", { class: "card" }, [...search.keys()].length
-    ? h("p", {}, "No job is like that. ", h("a", { href: "#/" }, "Show all jobs"))
-    : h("p", {}, "Nothing was submitted yet. ", h("a", { href: "#/new" }, "Make a map of a raster")));
+    ? h("p", {}, "No jobs match. ", h("a", { href: "#/" }, "Show all jobs"))
+    : h("p", {}, "No jobs yet. ", h("a", { href: "#/new" }, "Submit a raster")));
 }
 
 function pages(search, page) {

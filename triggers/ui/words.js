@@ -1,4 +1,4 @@
-// Times, names and states in words.
+// Times, names and statuses as text.
 import { h } from "./dom.js";
 
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -58,7 +58,7 @@ function duration(seconds) {
   return `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`;
 }
 
-// An estimate, no more exact than it is good.
+// An estimate, rounded to its accuracy.
 export function left(seconds) {
   if (seconds < 10) return "a few seconds left";
   if (seconds < 90) return `about ${Math.round(seconds / 10) * 10} s left`;
@@ -71,7 +71,7 @@ export function lasted(row) {
   return span((new Date(row.finished_at ?? Date.now()) - new Date(row.started_at)) / 1000);
 }
 
-// An error that has a code, in words.
+// An error with its code as text.
 export function failure({ code, message }) {
   return [h("strong", {}, title(code)), `: ${message}`];
 }
