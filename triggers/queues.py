@@ -36,7 +36,14 @@ def blueprint(machine: CoreMachine) -> func.Blueprint:
     def process_task(message: func.ServiceBusMessage) -> None:
         machine.process_tasks(_task_hints(machine, "tasks", [message]))
 
-    @bp.service_bus_queue_trigger("messages", CONNECTION, QUICK_TASKS, cardinality="many")
+    # As text, the host would leave an empty body out, and the whole batch would fail in the SDK.
+    @bp.service_bus_queue_trigger(
+        "messages",
+        CONNECTION,
+        QUICK_TASKS,
+        data_type=func.DataType.BINARY,
+        cardinality=func.Cardinality.MANY,
+    )
     def process_quick_tasks(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
         machine.process_tasks(_task_hints(machine, "quick-tasks", messages))
 

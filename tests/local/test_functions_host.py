@@ -469,6 +469,16 @@ def test_a_killed_host_loses_no_message(tmp_path: Path) -> None:
             wait_until(lambda: is_empty(broker, "work"), "completed")
 
 
+def test_an_empty_text_fails_its_batch_before_the_function(tmp_path: Path) -> None:
+    with start_broker(QUEUES) as broker:
+        with start_host(SAMPLE_APP, environment(tmp_path, broker.connection_string)) as host:
+            send(broker.connection_string, "batch", "")
+            wait_until(lambda: broker.dead_letters("batch"), "dead-lettered")
+            assert host.find("batch") == []
+        [letter] = broker.dead_letters("batch")
+    assert (letter.body, letter.delivery_count) == (b"", QUEUES["batch"]["max_delivery_count"])
+
+
 def app_with(folder: Path, **options: object) -> Path:
     """A copy of the sample app with other options in its host.json."""
     copy = shutil.copytree(SAMPLE_APP, folder / "app")

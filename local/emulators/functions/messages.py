@@ -35,7 +35,13 @@ def one(message: ServiceBusReceivedMessage, *, binary: bool) -> tuple[Datum, Met
 
 
 def many(messages: Sequence[ServiceBusReceivedMessage], *, binary: bool) -> tuple[Datum, Metadata]:
-    """The input of a function that takes a batch: bodies and metadata in parallel arrays."""
+    """The input of a function that takes a batch: bodies and metadata in parallel arrays.
+
+    As in Azure, empty texts are left out while their metadata stay: the host includes them only
+    for workers with the capability IncludeEmptyEntriesInMessagePayload, which the Python worker
+    does not declare. The SDK fails on the arrays of different lengths, and the whole batch is
+    abandoned. Binary bodies are never left out (RpcMessageConversionExtensions of the host).
+    """
     bodies = [_body(message, binary) for message in messages]
     facts = [_facts(message) for message in messages]
     metadata = {f"{name}Array": _collection([fact[name] for fact in facts]) for name in facts[0]}
@@ -44,7 +50,7 @@ def many(messages: Sequence[ServiceBusReceivedMessage], *, binary: bool) -> tupl
     metadata["UserPropertiesArray"] = Datum(json.dumps(properties, default=str), "json")
     if binary:
         return Datum(SimpleNamespace(bytes=bodies), "collection_bytes"), metadata
-    return Datum(SimpleNamespace(string=bodies), "collection_string"), metadata
+    return Datum(SimpleNamespace(string=list(filter(None, bodies))), "collection_string"), metadata
 
 
 def _collection(values: list[Any]) -> Datum:
