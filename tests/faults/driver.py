@@ -41,7 +41,9 @@ SLACK = 30.0
 RETRIES = 4
 PROGRESS = """
     SELECT (SELECT count(*) FROM app.jobs WHERE status IN ('queued', 'processing')
-                OR status = 'cancelled' AND discarded_at IS NULL) AS open,
+                OR status = 'cancelled' AND discarded_at IS NULL)
+         + (SELECT count(*) FROM app.outputs
+             WHERE superseded_at IS NOT NULL AND removed_at IS NULL) AS open,
            (SELECT count(*) FROM app.tasks WHERE finished_at IS NOT NULL)
          + (SELECT count(*) FROM app.events WHERE kind NOT IN
                 ('repaired', 'late_write_refused', 'dead_lettered')) AS moved"""

@@ -80,6 +80,10 @@ STUCK = {
          WHERE j.status NOT IN ('queued', 'processing') AND t.status IN ('queued', 'processing')""",
 }
 
+LIVE_OUTPUTS = """
+    SELECT output_id, name, etag, job_id, item_id FROM app.outputs
+     WHERE written_at IS NOT NULL AND superseded_at IS NULL AND removed_at IS NULL"""
+
 ALWAYS = {
     text: query
     for text, query in {**DOUBLED, **DRIFTED}.items()
@@ -107,6 +111,9 @@ class Evidence:
     jobs: dict[str, dict[str, Any]]
     items: dict[str, dict[str, Any]]
     blobs: dict[str, bytes]
+    etags: dict[str, str]
+    outputs: dict[str, dict[str, Any]]
+    """The live rows of the registry by the names of their blobs."""
 
 
 def check(system: System, users: Users, checksums: dict[str, str]) -> list[Violation]:
@@ -144,13 +151,16 @@ def _gather(
     items = rows(connection, "SELECT id, content->'assets' AS assets FROM pgstac.items")
     with system.storage as storage:
         container = storage.get_container_client(SILVER)
-        names = [str(blob.name) for blob in container.list_blobs()]
-        blobs = {name: container.download_blob(name).readall() for name in names}
+        listed = list(container.list_blobs(include=["snapshots"]))
+        etags = {str(blob.name): str(blob.etag).strip('"') for blob in listed}
+        blobs = {name: container.download_blob(name).readall() for name in etags}
     return Evidence(
         system, users, checksums,
         jobs={row["job_id"]: row for row in jobs},
         items={row["id"]: row["assets"] for row in items},
         blobs=blobs,
+        etags=etags,
+        outputs={row["name"]: row for row in rows(connection, LIVE_OUTPUTS)},
     )  # fmt: skip
 
 
@@ -194,6 +204,21 @@ def _blobs(evidence: Evidence) -> Iterator[str]:
             yield f"blob {name} is not what a run without faults makes"
 
 
+def _orphans(evidence: Evidence) -> Iterator[str]:
+    """Storage and the live rows of the registry are the same, and each has its item.
+
+    The outputs of a failed job have none: it may be retried.
+    """
+    for name in evidence.blobs.keys() - evidence.outputs.keys():
+        yield f"blob {name} has no live row in the registry"
+    for name, row in evidence.outputs.items():
+        if evidence.etags.get(name) != row["etag"]:
+            yield f"output {row['output_id']}, {name}, is not what the blob holds"
+        failed = evidence.jobs.get(row["job_id"], {}).get("status") == "failed"
+        if row["item_id"] not in evidence.items and not failed:
+            yield f"output {row['output_id']}, {name}, has no item: {row['item_id']}"
+
+
 def _items(evidence: Evidence) -> Iterator[str]:
     wanted = {f"item-{_folder(job)}" for job in _completed(evidence, "process_raster")}
     for missing in wanted - evidence.items.keys():
@@ -231,6 +256,7 @@ _JUDGES: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "lost": _lost,
     "result": _wrong_results,
     "blob": _blobs,
+    "orphaned": _orphans,
     "item": _items,
     "scratch": _scratch,
 }

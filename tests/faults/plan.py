@@ -15,11 +15,12 @@ Then = Literal["nothing", "twin", "cancel", "cancel and resubmit"]
 # What a host passes on its way, and how it may be hurt there. Statements go by the function
 # that they call.
 STATEMENTS = (
-    "submit_job", "start_stage", "copy", "commit", "claim_tasks", "renew_leases",
-    "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "upsert_item",
-    "retry_task_later", "cancel_job", "retry_job", "record_dead_letter",
+    "submit_job", "start_stage", "copy", "commit", "claim_attempts", "renew_leases",
+    "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "create_item",
+    "retry_task_later", "cancel_job", "retry_job", "store_dead_letter", "begin_upload",
+    "record_output", "publish_outputs",
 )  # fmt: skip
-EFFECTS = ("send", "upload", "download")
+EFFECTS = ("send", "replace", "download")
 RASTERS = ("rgb", "dem")
 
 
@@ -152,8 +153,8 @@ KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
     "host frozen": _sudden,
     "host told to stop": _sudden,
     "host frozen at a point": _at_point("freeze", (*STATEMENTS, *EFFECTS)),
-    "job cancelled under a frozen upload": _under_a_frozen("upload"),
-    "job cancelled under a frozen cataloguing": _under_a_frozen("upsert_item"),
+    "job cancelled under a frozen upload": _under_a_frozen("replace"),
+    "job cancelled under a frozen cataloguing": _under_a_frozen("create_item"),
     "connection cut at a point": _at_point("cut", (*STATEMENTS, *EFFECTS)),
     "connections cut": _lasting(1, 3),
     "statements cancelled": _lasting(0.5, 2),
@@ -172,7 +173,7 @@ KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
 }
 SOON_REACHED = {
     "host killed at a point": Arm("complete_task_and_check_stage", 2, "after", "exit"),
-    "host frozen at a point": Arm("claim_tasks", 1, "after", "freeze"),
+    "host frozen at a point": Arm("claim_attempts", 1, "after", "freeze"),
     "connection cut at a point": Arm("start_stage", 1, "after", "cut"),
 }
 """What a short run is sure to pass."""

@@ -281,6 +281,7 @@ class System:
             "HEARTBEAT_SECONDS": "0.3",
             "SWEEP_SCHEDULE": "*/2 * * * * *",
             "SWEEP_GRACE_SECONDS": "2",
+            "OUTPUT_GRACE_SECONDS": "1",
             "PYTHON_THREADPOOL_THREAD_COUNT": "16",
             "PYTHON_SCRIPT_FILE_NAME": APP.name,
             "LOCAL_FUNCTION_KEYS": f"default={FUNCTION_KEY}",

@@ -87,7 +87,7 @@ def guard_disk() -> None:
 guard_statements(psycopg.Cursor)
 guard_transactions(psycopg.Transaction)
 guard(ServiceBusSender, "send_messages", "send")
-for each in ("upload", "download", "delete"):
+for each in ("replace", "download", "delete"):
     guard(AzureBlobs, each, each)
 guard_disk()
 
