@@ -43,6 +43,12 @@ class BlobStore(Protocol):
 
     def list(self, container: str, prefix: str) -> Iterable[BlobProperties]: ...
 
+    def list_root(self, container: str) -> Iterable[BlobProperties]:
+        """The blobs outside folders, in the order of their names."""
+
+    def folders(self, container: str) -> Iterable[str]:
+        """The prefixes of the folders at the top, which end with a slash."""
+
     def url(self, ref: BlobRef) -> str:
         """The https URL, without a signature."""
 
@@ -216,6 +222,15 @@ class OutputRegistry(Protocol):
 
     def mark_removed(self, output_id: int) -> None:
         """Note that the bytes of a superseded output are gone."""
+
+    def live_after(self, container: str, prefix: str, after: str, limit: int) -> list[Output]:
+        """Live outputs in the order of their names; without a prefix those outside folders."""
+
+    def folders(self, container: str) -> list[str]:
+        """The prefixes of the folders at the top that have live outputs."""
+
+    def is_abandoned(self, output_id: int) -> bool:
+        """Whether no task runs that would record this upload."""
 
     def to_remove(self, grace: timedelta, limit: int) -> list[Output]:
         """Outputs that were superseded at least `grace` ago and may still have their bytes."""

@@ -21,6 +21,7 @@ from azure.core.exceptions import (
 from azure.storage.blob import (
     BlobBlock,
     BlobClient,
+    BlobPrefix,
     BlobSasPermissions,
     BlobServiceClient,
     ContentSettings,
@@ -62,6 +63,21 @@ class AzureBlobs:
             for found in client.list_blobs(name_starts_with=prefix):
                 ref = BlobRef.model_construct(container=container, name=str(found.name))
                 yield _properties(ref, found)
+
+    def list_root(self, container: str) -> Iterable[BlobProperties]:
+        with _translated(container, ""):
+            client = self._service.get_container_client(container)
+            for found in client.walk_blobs(delimiter="/"):
+                if not isinstance(found, BlobPrefix):
+                    ref = BlobRef.model_construct(container=container, name=str(found.name))
+                    yield _properties(ref, found)
+
+    def folders(self, container: str) -> Iterable[str]:
+        with _translated(container, ""):
+            client = self._service.get_container_client(container)
+            for found in client.walk_blobs(delimiter="/"):
+                if isinstance(found, BlobPrefix):
+                    yield str(found.name)
 
     def url(self, ref: BlobRef) -> str:
         return f"{self._service.url.rstrip('/')}/{ref.container}/{quote(ref.name)}"

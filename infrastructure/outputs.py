@@ -15,6 +15,11 @@ from infrastructure.database import retried
 
 LIVE = "written_at IS NOT NULL AND superseded_at IS NULL AND removed_at IS NULL"
 
+ABANDONED = """NOT EXISTS (
+    SELECT FROM app.tasks t JOIN app.jobs j USING (job_id)
+     WHERE t.task_id = o.task_id AND t.status IN ('queued', 'processing')
+       AND j.status IN ('queued', 'processing'))"""
+
 
 class PostgresOutputs:
     """The OutputRegistry port over one connection pool."""
@@ -172,6 +177,32 @@ class PostgresOutputs:
         )
 
     @retried
+    def live_after(self, container: str, prefix: str, after: str, limit: int) -> list[Output]:
+        # '0' comes after '/': the names in a folder are a range, which the index serves.
+        within = "name < %s" if prefix else "%s = '' AND strpos(name, '/') = 0"
+        return self._outputs(
+            f"""container = %s AND name > %s AND {within} AND {LIVE}
+                ORDER BY name LIMIT %s""",
+            container,
+            max(after, prefix),
+            f"{prefix.removesuffix('/')}0" if prefix else "",
+            limit,
+        )
+
+    @retried
+    def folders(self, container: str) -> list[str]:
+        rows = self._rows(
+            f"""SELECT DISTINCT split_part(name, '/', 1) || '/' AS folder FROM app.outputs
+                 WHERE container = %s AND strpos(name, '/') > 0 AND {LIVE} ORDER BY folder""",
+            container,
+        )
+        return [row["folder"] for row in rows]
+
+    @retried
+    def is_abandoned(self, output_id: int) -> bool:
+        return bool(self._outputs(f"output_id = %s AND {ABANDONED}", output_id))
+
+    @retried
     def to_remove(self, grace: timedelta, limit: int) -> list[Output]:
         return self._outputs(
             """superseded_at <= now() - %s AND removed_at IS NULL
@@ -183,12 +214,8 @@ class PostgresOutputs:
     @retried
     def to_settle(self, age: timedelta, limit: int) -> list[Output]:
         return self._outputs(
-            """written_at IS NULL AND removed_at IS NULL AND superseded_at IS NULL
-               AND begun_at <= now() - %s AND NOT EXISTS (
-                   SELECT FROM app.tasks t JOIN app.jobs j USING (job_id)
-                    WHERE t.task_id = o.task_id AND t.status IN ('queued', 'processing')
-                      AND j.status IN ('queued', 'processing'))
-                ORDER BY begun_at LIMIT %s""",
+            f"""written_at IS NULL AND removed_at IS NULL AND superseded_at IS NULL
+                AND begun_at <= now() - %s AND {ABANDONED} ORDER BY begun_at LIMIT %s""",
             age,
             limit,
         )

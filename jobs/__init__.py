@@ -3,6 +3,7 @@
 from core.job import JobBase
 from jobs.hello_world import HelloWorld
 from jobs.process_raster import ProcessRaster
+from jobs.reconcile_catalog import ReconcileCatalog
 from jobs.unpublish_raster import UnpublishRaster
 
-ALL_JOBS: tuple[type[JobBase], ...] = (HelloWorld, ProcessRaster, UnpublishRaster)
+ALL_JOBS: tuple[type[JobBase], ...] = (HelloWorld, ProcessRaster, UnpublishRaster, ReconcileCatalog)

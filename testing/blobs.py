@@ -35,6 +35,13 @@ class MemoryBlobs:
             if ref.container == container and ref.name.startswith(prefix)
         ]
 
+    def list_root(self, container: str) -> Iterable[BlobProperties]:
+        return [found for found in self.list(container, "") if "/" not in found.ref.name]
+
+    def folders(self, container: str) -> Iterable[str]:
+        names = [found.ref.name for found in self.list(container, "")]
+        return sorted({name.partition("/")[0] + "/" for name in names if "/" in name})
+
     def url(self, ref: BlobRef) -> str:
         return f"https://storage.test/{ref}"
 

@@ -184,6 +184,24 @@ class MemoryOutputs:
                 since = row.superseded_at or _now()
                 self._set(row, superseded_at=since, removed_at=_now())
 
+    def live_after(self, container: str, prefix: str, after: str, limit: int) -> list[Output]:
+        found = self._where(
+            lambda row: (
+                row.is_live
+                and row.container == container
+                and row.name > after
+                and (row.name.startswith(prefix) if prefix else "/" not in row.name)
+            )
+        )
+        return sorted(found, key=lambda row: row.name)[:limit]
+
+    def folders(self, container: str) -> list[str]:
+        live = self._where(lambda row: row.is_live and row.container == container)
+        return sorted({row.name.partition("/")[0] + "/" for row in live if "/" in row.name})
+
+    def is_abandoned(self, output_id: int) -> bool:
+        return not self._runs(self.rows[output_id].task_id)
+
     def to_remove(self, grace: timedelta, limit: int) -> list[Output]:
         until = _now() - grace
         found = self._where(

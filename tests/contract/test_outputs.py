@@ -271,3 +271,28 @@ def test_an_upload_whose_worker_was_lost_is_settled_once_its_task_ended(state, o
     written = WrittenBlob(etag="e1", replaced_etag=None, is_current=True, checksum="1220ab", size=9)
     assert outputs.record(output_id, None, written, None) is RecordOutcome.LIVE
     assert outputs.to_settle(NOW, 10) == []
+
+
+def test_live_outputs_are_read_folder_by_folder_in_the_order_of_their_names(outputs, writer):
+    job = writer()
+    names = ["b/x", "a/z", "a/y", "root", "a0/y", "a-b/y"]
+    for number, name in enumerate(names):
+        job.write(f"e{number}", location=name)
+    assert set(outputs.folders("silver")) == {"a/", "a-b/", "a0/", "b/"}
+
+    def read(prefix):
+        found, after = [], ""
+        while page := outputs.live_after("silver", prefix, after, 1):
+            found += [row.location for row in page]
+            after = page[-1].name
+        return found
+
+    assert read("a/") == ["a/y", "a/z"] and read("") == ["root"] and read("c/") == []
+
+
+def test_an_upload_is_abandoned_once_its_task_ended(state, outputs, writer):
+    job = writer()
+    output_id = job.begin()
+    assert not outputs.is_abandoned(output_id)
+    state.cancel_job(job.job.job_id)
+    assert outputs.is_abandoned(output_id)
