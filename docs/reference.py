@@ -267,7 +267,7 @@ def render_tables() -> str:
     schema = (ROOT / "tests" / "schema.sql").read_text()
     texts = read_texts()["tables"]
     comments = dict(re.findall(r"^COMMENT ON COLUMN app\.(\S+) IS '(.*)';$", schema, re.MULTILINE))
-    lines = [NOTICE + read_introduction("tables")]
+    lines = [NOTICE + read_introduction("tables").rstrip("\n"), ""]
     tables = re.findall(r"^CREATE TABLE app\.(\w+) \(\n(.*?)^\)", schema, re.DOTALL | re.MULTILINE)
     for table, body in sorted(tables):
         text = texts[table]
@@ -289,7 +289,7 @@ def column_type(declaration: str) -> str:
 
 
 def render_decisions() -> str:
-    lines = [NOTICE + read_introduction("decisions")]
+    lines = [NOTICE + read_introduction("decisions").rstrip("\n"), ""]
     for file in sorted((DOCS / "decisions").glob("[0-9]*.md")):
         title = file.read_text().splitlines()[0].lstrip("# ")
         number, title = file.name[:4], re.sub(r"^\d+[.:]? ", "", title)
