@@ -103,7 +103,8 @@ def plan(source: Source, request: MakeCog) -> Plan:
     """Decide. Raises TaskFailed where the tier or the target CRS cannot hold the raster."""
     known = request.facts
     kind = known.raster_type.applied_type
-    if reason := profiles.why_not(request.tier, kind, source.dtype):
+    dtype = _stored_dtype(source, request)
+    if reason := profiles.why_not(request.tier, kind, dtype):
         raise TaskFailed("TIER_NOT_APPLICABLE", f"{source.name}: {reason}")
     own = read_source_crs(source) or parse_crs(known.source_crs, "source_crs")
     target = None
@@ -111,7 +112,6 @@ def plan(source: Source, request: MakeCog) -> Plan:
         target = parse_crs(request.target_crs, "target_crs")
     where, roll = normalize_longitudes(read_georeference(source.dataset, own))
     grid = grid_for(where, target, source.name)
-    dtype = stored_dtype(source.dtype, palette=known.has_palette)
     settings = profiles.settings(
         request.tier, kind, dtype, source.dataset.count, palette=known.has_palette
     )
@@ -138,11 +138,6 @@ def _stored_crs(source: Source, request: MakeCog, horizontal: CRS) -> CRS:
     return own if own and read_vertical(own) else add_vertical(horizontal, vertical)
 
 
-def stored_dtype(dtype: str, *, palette: bool) -> str:
-    """GDAL reads signed bytes with a colour table, but writes tables for unsigned ones only."""
-    return "uint8" if palette and dtype == "int8" else dtype
-
-
 def _view(
     source: Source, request: MakeCog, grid: Grid, georeference: Georeference, roll: int
 ) -> View:
@@ -157,12 +152,20 @@ def _view(
     return View(
         path=source.path,
         georeference=georeference,
-        dtype=stored_dtype(source.dtype, palette=known.has_palette),
+        dtype=_stored_dtype(source, request),
+        ratio=65_535.0 if known.picture_top == 1 else 1.0,
         bands=[band for band in bands if not (alpha and band.color == "alpha")],
         nodata=common,
         mask=mask,
         tags=tags,
         roll=roll,
+    )
+
+
+def _stored_dtype(source: Source, request: MakeCog) -> str:
+    known = request.facts
+    return profiles.stored_dtype(
+        source.dtype, palette=known.has_palette, picture_top=known.picture_top
     )
 
 
@@ -203,7 +206,7 @@ def _validity(
 ) -> tuple[float | None, Mask | None]:
     """The nodata value of the view, or its mask; neither if every pixel is valid."""
     validity = request.facts.validity
-    dtype = stored_dtype(source.dtype, palette=request.facts.has_palette)
+    dtype = _stored_dtype(source, request)
     value = nodata.common([band.nodata for band in bands], dtype)
     form: Literal["mask", "alpha"] = "alpha" if grid.warped else "mask"
     if validity == "alpha":
@@ -227,8 +230,9 @@ def _make(plan: Plan, request: MakeCog, folder: Path, report: Report, stack: Exi
         warnings.append(
             RasterWarning(
                 code="DTYPE_CHANGED",
-                message=f"{plan.name} is {request.facts.dtype}: it was stored as {plan.dtype}, "
-                "with the same values, to keep its colour table",
+                message=f"{plan.name} is {request.facts.dtype} and was stored as {plan.dtype} "
+                f"to keep its {'alpha band' if request.facts.picture_top else 'colour table'}"
+                f"{', scaled by 65535' if request.facts.picture_top == 1 else ''}",
             )
         )
     in_memory = _in_memory(plan, request, warnings)
@@ -320,7 +324,13 @@ def _over(scratch: str, view: View, plan: Plan, alpha: bool) -> View:
     elif alpha and not writer.is_full(scratch, last):
         mask = Mask((str(last),), "mask", soft=view.mask is not None)
     return replace(
-        view, path=scratch, georeference=plan.grid.georeference, bands=bands, mask=mask, roll=0
+        view,
+        path=scratch,
+        georeference=plan.grid.georeference,
+        bands=bands,
+        mask=mask,
+        roll=0,
+        ratio=1.0,
     )
 
 

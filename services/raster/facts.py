@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import PurePosixPath
 
 from core.errors import TaskFailed
 from core.handler import Report
@@ -15,6 +16,7 @@ from services.raster import (
     samples,
 )
 from services.raster.acquisition_time import read_acquisition_time
+from services.raster.band_names import BandLabel, find_common_names
 from services.raster.crs import describe_crs, is_earth, parse_crs
 from services.raster.findings import Findings
 from services.raster.model import (
@@ -36,16 +38,16 @@ from services.raster.source_georeference import locate_source, read_extent
 _SAMPLED_BANDS = 8
 _SPECTRAL = re.compile("band|wavelength|channel|spectral", re.IGNORECASE)
 _WIDE = ("float64", "int64", "uint64", "complex128")
-_NEEDS = {
+_BANDS = {
     RasterType.RGB: (3, 3),
     RasterType.RGBA: (3, 3),
-    RasterType.DEM: (1, 1),
-    RasterType.CATEGORICAL: (1, 1),
-    RasterType.CONTINUOUS: (1, 1),
-    RasterType.NIR: (4, 4),
+    RasterType.DEM: (1, gdal.MAX_BANDS),
+    RasterType.CATEGORICAL: (1, gdal.MAX_BANDS),
+    RasterType.CONTINUOUS: (1, gdal.MAX_BANDS),
+    RasterType.NIR: (4, gdal.MAX_BANDS),
     RasterType.MULTISPECTRAL: (2, gdal.MAX_BANDS),
 }
-"""How many bands besides alpha a type can have."""
+"""The least and the greatest number of bands besides alpha for each type."""
 
 
 def inspect(request: InspectRaster, report: Report) -> RasterFacts:
@@ -71,16 +73,19 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     where = placement.georeference
     globe = read_extent(where, source, findings)
     _check_target(options)
-    bands = _bands_to_sample(source)
+    alpha, certain = _choose_alpha(options, source)
+    bands = _bands_to_sample(source, alpha)
     values = _nodata_values(options, source, findings)
     sampled = samples.read_samples(source, bands, [values[band - 1] for band in bands])
-    fill = _find_fill(source, sampled, findings)
+    fill = None if source.alpha_band else _find_fill(source, sampled, findings)
     if fill:
         sampled = [sample.without(fill.value) for sample in sampled]
-    found = raster_type.detect(_layout(source), sampled)
+    found = raster_type.detect(_layout(source, values[0], alpha, certain), sampled)
     applied = _applied_type(options, found, source, findings)
     depth = _bit_depth(source, sampled, findings)
-    tiers, refused = _tiers(options, applied, source)
+    top = _find_picture_top(applied, found, source, sampled)
+    stored = profiles.stored_dtype(source.dtype, palette=has_palette(source), picture_top=top)
+    tiers, refused = _tiers(options, applied, source.name, stored)
     return RasterFacts(
         source=options.source,
         source_etag=options.source_etag,
@@ -94,11 +99,13 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         dtype=source.dtype,
         shape=(source.dataset.height, source.dataset.width),
         decoded_bytes=source.decoded_bytes,
-        bands=tuple(_band(source, found, index, value) for index, value in enumerate(values, 1)),
+        bands=_describe_bands(source, found, values),
         nodata=nodata.as_json(next((v for v in values if v is not None), None)),
         validity=_find_validity(options, source, found, values, findings),
         suspected_nodata=nodata.as_json(fill.value) if fill else None,
         alpha_opaque=found.opaque,
+        picture_top=top,
+        is_inverted=_is_inverted(source),
         has_palette=has_palette(source),
         source_crs=describe_crs(where.crs),
         crs_source=placement.crs_source,
@@ -114,7 +121,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
             optimal_cog_settings=profiles.settings(
                 Tier.ANALYSIS,
                 applied,
-                source.dtype,
+                stored,
                 source.dataset.count,
                 palette=has_palette(source),
             ),
@@ -137,22 +144,77 @@ def _check_target(options: InspectionOptions) -> None:
             raise TaskFailed("CRS_NOT_EARTH", f"target_crs {options.target_crs} is not on Earth")
 
 
-def _bands_to_sample(source: Source) -> list[int]:
+def _choose_alpha(options: InspectionOptions, source: Source) -> tuple[int | None, bool]:
+    """The band to take for alpha, and whether format or caller leave no doubt about it."""
+    tagged, count = source.alpha_band, source.dataset.count
+    colors = [color.name for color in source.dataset.colorinterp]
+    if options.raster_type == "rgba":
+        return tagged or (4 if count == 4 else None), True
+    if options.raster_type == "nir" and count == 4:
+        return None, True
+    if not tagged and count == 4 and colors[:3] == ["red", "green", "blue"]:
+        return 4, False
+    return tagged, source.driver == "PNG" or options.raster_type == "rgb"
+
+
+def _bands_to_sample(source: Source, alpha: int | None) -> list[int]:
     bands = list(range(1, min(source.dataset.count, _SAMPLED_BANDS) + 1))
-    if source.alpha_band:
-        bands = [band for band in bands if band != source.alpha_band] + [source.alpha_band]
+    if alpha:
+        bands = [band for band in bands if band != alpha] + [alpha]
     return bands
 
 
-def _layout(source: Source) -> raster_type.Layout:
+def _layout(
+    source: Source, empty: float | None, alpha: int | None, certain: bool
+) -> raster_type.Layout:
+    dataset = source.dataset
     return raster_type.Layout(
-        colors=tuple(color.name for color in source.dataset.colorinterp),
+        colors=tuple(color.name for color in dataset.colorinterp),
         dtype=source.dtype,
         has_palette=has_palette(source),
-        alpha_band=source.alpha_band,
+        alpha_band=alpha,
+        alpha_tagged=source.alpha_band is not None,
+        alpha_certain=certain,
+        is_spectral=_is_spectral(source),
         is_series=_is_series(source),
-        unit=source.dataset.units[0],
+        unit=dataset.units[0],
+        scale=dataset.scales[0],
+        nodata=empty,
+        is_inverted=_is_inverted(source),
+        name=_describe_contents(source),
     )
+
+
+def _describe_contents(source: Source) -> str:
+    """Names that may say what the pixels are: of the file, its variable and the first band."""
+    tags = source.dataset.tags(1)
+    parts = [
+        PurePosixPath(source.name).stem,
+        source.subdataset,
+        source.dataset.descriptions[0],
+        *(tags.get(key) for key in ("long_name", "standard_name", "LAYER_TYPE")),
+        "flags" if any(key.startswith("flag_") for key in tags) else None,
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _is_spectral(source: Source) -> bool:
+    """Whether descriptions or wavelengths name at least two spectral bands."""
+    names = find_common_names(_label_bands(source, ["undefined"] * source.dataset.count))
+    return sum(name is not None for name in names) >= 2
+
+
+def _is_inverted(source: Source) -> bool:
+    return bool(source.dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES")
+
+
+def _find_picture_top(
+    kind: RasterType, found: Detection, source: Source, sampled: list[samples.Sample]
+) -> int | None:
+    """Full intensity of a picture whose data type GDAL has no alpha for."""
+    if kind is not RasterType.RGBA or not found.alpha_band or source.dtype in ("uint8", "uint16"):
+        return None
+    return raster_type.find_picture_top(sampled)
 
 
 def _is_series(source: Source) -> bool:
@@ -168,20 +230,26 @@ def has_palette(source: Source) -> bool:
 def _applied_type(
     options: InspectionOptions, found: Detection, source: Source, findings: Findings
 ) -> RasterType:
-    """The caller's type where the bands allow it: people know their data better than we do."""
+    """The caller's type if the number of bands allows it, otherwise the detected one."""
     if options.raster_type == "auto":
+        if found.alternative:
+            findings.warn(
+                "RASTER_TYPE_UNCERTAIN",
+                f"{source.name} is treated as {found.kind} but may be {found.alternative} "
+                f"({'; '.join(found.evidence)}). Set raster_type to decide",
+            )
         return found.kind
     asked = RasterType(options.raster_type)
     if asked is found.kind:
         return asked
     colors = source.dataset.count - (1 if found.alpha_band else 0)
-    least, most = _NEEDS[asked]
+    least, most = _BANDS[asked]
     possible = least <= colors <= most and (asked is not RasterType.RGBA or found.alpha_band)
     used = asked if possible else found.kind
     findings.warn_or_fail(
         "RASTER_TYPE_MISMATCH",
         f"raster_type is {asked}, but {source.name} looks like {found.kind} "
-        f"({'; '.join(found.evidence)}): it was treated as {used}",
+        f"({'; '.join(found.evidence)}); it is treated as {used}",
     )
     return used
 
@@ -199,13 +267,11 @@ def _bit_depth(source: Source, sampled: list[samples.Sample], findings: Findings
 
 
 def _tiers(
-    options: InspectionOptions, kind: RasterType, source: Source
+    options: InspectionOptions, kind: RasterType, name: str, dtype: str
 ) -> tuple[tuple[Tier, ...], dict[Tier, str]]:
-    refused = {
-        tier: reason for tier in Tier if (reason := profiles.why_not(tier, kind, source.dtype))
-    }
+    refused = {tier: reason for tier in Tier if (reason := profiles.why_not(tier, kind, dtype))}
     if options.output_tier != "all" and (reason := refused.get(Tier(options.output_tier))):
-        raise TaskFailed("TIER_NOT_APPLICABLE", f"{source.name}: {reason}")
+        raise TaskFailed("TIER_NOT_APPLICABLE", f"{name}: {reason}")
     return tuple(tier for tier in Tier if tier not in refused), refused
 
 
@@ -270,7 +336,7 @@ def _find_fill(
             "the parameter nodata",
         )
         return None
-    if source.alpha_band or source.has_mask_band or has_palette(source):
+    if source.has_mask_band or has_palette(source):
         return None
     fill = nodata.find_undeclared_fill(sampled)
     if fill:
@@ -283,16 +349,47 @@ def _find_fill(
     return fill
 
 
-def _band(source: Source, found: Detection, index: int, value: float | None) -> BandFacts:
+def _describe_bands(
+    source: Source, found: Detection, values: tuple[float | None, ...]
+) -> tuple[BandFacts, ...]:
+    colors = [_find_color(source, found, index) for index in source.dataset.indexes]
+    names = find_common_names(_label_bands(source, colors))
+    named = zip(colors, names, values, strict=True)
+    return tuple(_describe_band(source, index, *known) for index, known in enumerate(named, 1))
+
+
+def _label_bands(source: Source, colors: list[str]) -> list[BandLabel]:
     dataset = source.dataset
-    color = dataset.colorinterp[index - 1].name
-    if color == "alpha" and found.alpha_band != index:
-        color = "nir" if found.kind is RasterType.NIR else "undefined"
+    return [
+        BandLabel(
+            dataset.descriptions[at],
+            color,
+            dataset.tags(at + 1) | dataset.tags(at + 1, ns="IMAGERY"),
+        )
+        for at, color in enumerate(colors)
+    ]
+
+
+def _find_color(source: Source, found: Detection, index: int) -> str:
+    """GDAL's colour interpretation, corrected where alpha and near infrared were confused."""
+    color = str(source.dataset.colorinterp[index - 1].name)
+    if index == found.alpha_band:
+        return "alpha"
+    if color == "alpha":
+        return "nir" if source.dataset.count == 4 else "undefined"
+    return color
+
+
+def _describe_band(
+    source: Source, index: int, color: str, name: str | None, value: float | None
+) -> BandFacts:
+    dataset = source.dataset
     return BandFacts(
         index=index,
         dtype=dataset.dtypes[index - 1],
         color=color,
         description=dataset.descriptions[index - 1],
+        common_name=name,
         unit=dataset.units[index - 1] or None,
         scale=_number(dataset.scales[index - 1], 1.0),
         offset=_number(dataset.offsets[index - 1], 0.0),

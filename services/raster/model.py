@@ -106,6 +106,8 @@ class BandFacts(Record):
     color: str
     """GDAL's colour interpretation, except that near infrared tagged as alpha is "nir"."""
     description: str | None = None
+    common_name: str | None = None
+    """The common name of a spectral band in STAC's eo extension."""
     unit: str | None = None
     scale: float = 1.0
     offset: float = 0.0
@@ -152,6 +154,10 @@ class RasterFacts(Record):
     """A constant that fills the border although nothing declares it. Statistics leave it out."""
     alpha_opaque: int | None = None
     """The value of opaque pixels in the alpha band, if it is less than the data type's maximum."""
+    picture_top: int | None = None
+    """Full intensity in a picture of floats or signed integers, which is stored unsigned."""
+    is_inverted: bool = False
+    """Whether 0 is white."""
     has_palette: bool = False
 
     source_crs: str

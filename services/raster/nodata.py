@@ -123,12 +123,12 @@ def _is_fill(value: np.generic, samples: Sequence[Sample], border_share: float) 
     near_low, near_high = np.percentile(others.astype("float64"), (2, 98))
     isolated = gap > _GAP * (near_high - near_low)
     usual = number in _USUAL_FILLS or abs(number) >= _HUGE or number in _ends(others.dtype)
-    return bool(isolated and (usual or number == 0)) and _varied(others)
+    return bool(isolated and (usual or (number == 0 and _varied(others))))
 
 
 def _varied(values: NDArray[np.generic]) -> bool:
     """Whether there is more than a handful of classes: a class may well lie along the border."""
-    return len(np.unique(values)) > 16
+    return len(np.unique(values)) > 64
 
 
 def _collars(dtype: np.dtype) -> tuple[float, ...]:

@@ -32,6 +32,13 @@ RESAMPLING: dict[RasterType, Resampling] = {
 _LOSSLESS = {Tier.ANALYSIS: "DEFLATE", Tier.ARCHIVE: "LZW"}
 
 
+def stored_dtype(dtype: str, *, palette: bool, picture_top: int | None = None) -> str:
+    """The COG's data type. GDAL has colour tables and alpha for unsigned integers only."""
+    if picture_top is not None:
+        return "uint8" if picture_top == 255 else "uint16"
+    return "uint8" if palette and dtype == "int8" else dtype
+
+
 def why_not(tier: Tier, kind: RasterType, dtype: str) -> str | None:
     """The reason why the tier cannot hold such a raster, or None if it can."""
     if tier is not Tier.VISUALIZATION:

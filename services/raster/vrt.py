@@ -85,6 +85,8 @@ class View:
     nodata: float | None = None
     mask: Mask | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    ratio: float = 1.0
+    """What the source's values are multiplied by."""
     roll: int = 0
     """Number of columns to move from the left edge to the right one."""
 
@@ -123,6 +125,9 @@ class View:
 
     def _source(self, band: Band) -> str:
         """Pixels that are NaN or hold the band's own nodata value become the view's nodata."""
+        if self.ratio != 1.0:
+            ratio = f"<ScaleOffset>0</ScaleOffset><ScaleRatio>{self.ratio!r}</ScaleRatio>"
+            return self._pixels("ComplexSource", str(band.source), ratio)
         skipped = band.nodata
         if skipped is None and self.nodata is not None and np.dtype(self.dtype).kind == "f":
             skipped = None if math.isnan(self.nodata) else math.nan

@@ -1,13 +1,17 @@
 """What the child process does: look at the COGs, write the item and its collection."""
 
+from itertools import zip_longest
+from pathlib import PurePosixPath
+
 from core.handler import Report
+from services.raster.model import RasterFacts
 from services.raster.nodata import from_json
 from services.stac.collection import build_collection
 from services.stac.item import MAIN_ASSET, build_item
 from services.stac.map_links import titiler_urls
 from services.stac.model import Described, DescribeRaster
 from services.stac.rendering import renderings
-from services.stac.scan import scan_cog
+from services.stac.scan import CogScan, scan_cog
 
 
 def describe_raster(request: DescribeRaster, report: Report) -> Described:
@@ -15,8 +19,14 @@ def describe_raster(request: DescribeRaster, report: Report) -> Described:
     scans = []
     for position, path in enumerate(request.paths):
         report(position / len(request.paths), f"looking at {request.cogs[position].blob.name}")
-        scans.append(scan_cog(path, from_json(request.facts.suspected_nodata)))
-    looks = renderings(request.facts.raster_type.applied_type, scans[0])
+        scan = scan_cog(path, from_json(request.facts.suspected_nodata))
+        scans.append(name_bands(scan, request.facts))
+    looks = renderings(
+        request.facts.raster_type.applied_type,
+        scans[0],
+        file_name=PurePosixPath(request.facts.source.name).stem,
+        is_inverted=request.facts.is_inverted,
+    )
     item = build_item(request, scans, looks)
     urls = titiler_urls(
         request.titiler_url,
@@ -27,3 +37,13 @@ def describe_raster(request: DescribeRaster, report: Report) -> Described:
         looks["default"],
     )
     return Described(item=item, collection=build_collection(item), titiler_urls=urls)
+
+
+def name_bands(scan: CogScan, facts: RasterFacts) -> CogScan:
+    """The scan with the common names of the source's bands, among which alpha comes last."""
+    names = [band.common_name for band in facts.bands if band.color != "alpha"]
+    bands = tuple(
+        band.model_copy(update={"common_name": name})
+        for band, name in zip_longest(scan.bands, names[: len(scan.bands)])
+    )
+    return scan.model_copy(update={"bands": bands})

@@ -8,6 +8,7 @@ import pystac
 import rasterio
 
 from core.models import Json
+from services.raster.band_names import COMMON_NAMES
 from services.raster.model import BandFacts, Cog, RasterFacts, RasterType, Tier
 from services.raster.vertical import compound_projjson
 from services.stac.dates import ItemDate, choose_date
@@ -28,7 +29,6 @@ TITLES = {
     Tier.VISUALIZATION: "COG for maps",
     Tier.ARCHIVE: "COG for the archive",
 }
-COMMON_NAMES = ("red", "green", "blue", "nir")
 
 
 def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, Rendering]) -> Json:
@@ -201,7 +201,7 @@ def bands(facts: RasterFacts, scan: CogScan) -> list[Json]:
 def band_entry(band: BandScan, source: BandFacts | None) -> Json:
     """One band object of STAC 1.1. Scaled values are real = stored * scale + offset."""
     color = source.color if source is not None and band.color in ("gray", "undefined") else None
-    common = color or band.color
+    common = band.common_name or color or band.color
     entry: Json = {
         "name": common if common in (*COMMON_NAMES, "alpha") else f"b{band.index}",
         "data_type": band.data_type,

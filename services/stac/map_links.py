@@ -16,6 +16,9 @@ THUMBNAIL_SIZE = 256
 ALGORITHM_BUFFER = 3
 """Pixels around a tile that an algorithm looks at, so that tiles join without seams."""
 
+LONG_COLORS = 64
+"""With more colours, three hexadecimal digits are used where they suffice, to keep URLs short."""
+
 Query = list[tuple[str, str]]
 Color = tuple[int, int, int, int]
 
@@ -42,7 +45,8 @@ class Rendering(Record):
         if self.colormap_name is not None:
             query.append(("colormap_name", self.colormap_name))
         if colormap is not None:
-            colors = {str(value): hexadecimal(color) for value, color in sorted(colormap.items())}
+            short = len(colormap) > LONG_COLORS
+            colors = {str(v): hexadecimal(c, short=short) for v, c in sorted(colormap.items())}
             query.append(("colormap", json.dumps(colors, separators=(",", ":"))))
         if self.algorithm is not None:
             query += [("algorithm", self.algorithm), ("buffer", str(ALGORITHM_BUFFER))]
@@ -130,9 +134,11 @@ def encoded(query: Iterable[tuple[str, str]]) -> str:
     return "&".join(f"{key}={quote(value, safe='')}" for key, value in query)
 
 
-def hexadecimal(color: Color) -> str:
-    """#RRGGBB, and AA where it is not opaque: shorter in an address than a list."""
+def hexadecimal(color: Color, *, short: bool = False) -> str:
+    """#RRGGBB, or #RGB if `short`, with alpha if it is not opaque."""
     parts = color if color[3] != 255 else color[:3]
+    if short and all(part % 17 == 0 for part in parts):
+        return "#" + "".join(f"{part // 17:x}" for part in parts)
     return "#" + "".join(f"{part:02x}" for part in parts)
 
 

@@ -1,25 +1,30 @@
-"""Which bands, ranges and colours make a good picture of a raster of each type."""
+"""Which bands, ranges and colours show a raster of each type."""
 
 import colorsys
 import re
 from collections.abc import Sequence
 
+from services.raster.band_names import BandLabel, find_common_names
 from services.raster.model import RasterType
-from services.stac.map_links import Color, Rendering
+from services.stac.map_links import LONG_COLORS, Color, Rendering
 from services.stac.scan import BandScan, CogScan
 
-NAMES = {
-    "red": re.compile(r"(?<![a-z])red(?![a-z]|[\s_-]*edge)|^r$", re.IGNORECASE),
-    "green": re.compile(r"(?<![a-z])green(?![a-z])|^g$", re.IGNORECASE),
-    "blue": re.compile(r"(?<![a-z])blue(?![a-z])|^b$", re.IGNORECASE),
-}
-LISTED_CLASSES = 64
-"""More colours than this make an address longer than browsers and proxies take."""
+LISTED_CLASSES = 256
+"""URLs with more colours than this are too long for browsers and proxies."""
+PICTURES = {RasterType.RGB, RasterType.RGBA, RasterType.NIR}
+COMPOSITES = PICTURES | {RasterType.MULTISPECTRAL}
+NATURAL = "Natural colour"
+INFRARED = "Colour infrared"
+FLAT_RANGE = 8
+"""Bytes whose percentiles differ by less are drawn as they are: stretching shows only noise."""
+_INFRARED_FILE = re.compile(r"(?<![a-z])(cir|false[_ -]?colou?r)(?![a-z])", re.IGNORECASE)
 
 
-def renderings(raster_type: RasterType, cog: CogScan) -> dict[str, Rendering]:
-    """The default picture by the name `default`, and others worth a look."""
-    looks = {"default": rendering(raster_type, cog)}
+def renderings(
+    raster_type: RasterType, cog: CogScan, *, file_name: str = "", is_inverted: bool = False
+) -> dict[str, Rendering]:
+    """The renderings by name. Links show `default`."""
+    looks = {"default": rendering(raster_type, cog, file_name, is_inverted=is_inverted)}
     if raster_type is RasterType.DEM:
         looks["hillshade"] = Rendering(title="Hillshade", bidx=(1,), algorithm="hillshade")
     if raster_type is RasterType.NIR and len(cog.bands) >= 4:
@@ -30,7 +35,7 @@ def renderings(raster_type: RasterType, cog: CogScan) -> dict[str, Rendering]:
 
 
 def has_faint_alpha(cog: CogScan) -> bool:
-    """Whether 16 bits of alpha hold what 8 would: TiTiler takes 255 of 65,535 for transparent."""
+    """Whether 16 bit alpha holds 8 bit values: TiTiler takes 255 of 65,535 for transparent."""
     return any(
         band.color == "alpha"
         and band.data_type == "uint16"
@@ -41,15 +46,16 @@ def has_faint_alpha(cog: CogScan) -> bool:
 
 
 def infrared(cog: CogScan) -> Rendering:
-    """Plants in red: near infrared, red and green. The fourth band is the infrared one."""
+    """Near infrared, red and green as red, green and blue, which shows plants in red."""
+    named = find_bands(cog.bands, "nir", "red", "green")
     red, green, _ = natural_color(cog.bands) or (1, 2, 3)
-    shown = (4, red, green)
-    ranges = tuple(stretch(cog.bands[index - 1]) for index in shown)
-    return Rendering(title="Near infrared", bidx=shown, rescale=ranges)
+    return stretched(cog, named or (4, red, green), INFRARED)
 
 
-def rendering(raster_type: RasterType, cog: CogScan) -> Rendering:
-    """The default picture: what the share link and the item's `renders` carry."""
+def rendering(
+    raster_type: RasterType, cog: CogScan, file_name: str = "", *, is_inverted: bool = False
+) -> Rendering:
+    """The default rendering."""
     if cog.palette is not None:
         return Rendering(title="Classes", bidx=(1,), palette=used_colors(cog, cog.palette))
     if raster_type is RasterType.CATEGORICAL:
@@ -57,84 +63,141 @@ def rendering(raster_type: RasterType, cog: CogScan) -> Rendering:
     if raster_type is RasterType.DEM:
         return ramp(cog, "terrain")
     if raster_type in COMPOSITES or natural_color(cog.bands) is not None:
-        return composite(raster_type, cog)
-    if cog.bands[0].data_type == "uint8":
-        return Rendering(title="Grey", bidx=(1,), rescale=(stretch(cog.bands[0]),))
+        return composite(raster_type, cog, file_name)
+    if cog.bands[0].data_type in ("uint8", "uint16") and not cog.bands[0].unit:
+        return grey(cog, is_inverted=is_inverted)
     return ramp(cog, "viridis")
 
 
-COMPOSITES = {RasterType.RGB, RasterType.RGBA, RasterType.NIR, RasterType.MULTISPECTRAL}
+def grey(cog: CogScan, *, is_inverted: bool = False) -> Rendering:
+    """One band from black to white, or from white to black as in scans that store 0 for white."""
+    band = cog.bands[0]
+    flat = band.data_type == "uint8" and is_flat(band)
+    ranges = () if flat else (stretch(band),)
+    ramp_name = "gray_r" if is_inverted else None
+    return Rendering(title="Grey", bidx=(1,), rescale=ranges, colormap_name=ramp_name)
 
 
-def composite(raster_type: RasterType, cog: CogScan) -> Rendering:
-    """Three bands as red, green and blue. Bytes of a photograph are shown as they are."""
+def is_flat(band: BandScan) -> bool:
+    """Whether the values are constant or nearly so."""
+    found = band.statistics
+    return found is not None and found.p98 - found.p2 < FLAT_RANGE
+
+
+def composite(raster_type: RasterType, cog: CogScan, file_name: str = "") -> Rendering:
+    """Three bands as red, green and blue. Bytes of a picture are not stretched."""
     if len(cog.bands) < 3:
-        return Rendering(title="Grey", bidx=(1,), rescale=(stretch(cog.bands[0]),))
-    bidx = natural_color(cog.bands) or usual_order(raster_type, len(cog.bands))
+        return grey(cog)
+    bidx, title = choose_bands(raster_type, cog, file_name)
     shown = [cog.bands[index - 1] for index in bidx]
-    photograph = raster_type in {RasterType.RGB, RasterType.RGBA, RasterType.NIR}
-    if photograph and all(band.data_type == "uint8" for band in shown) and is_bright(shown):
-        return Rendering(title="Natural colour", bidx=bidx)
-    ranges = tuple(stretch(band) for band in shown)
-    return Rendering(title="Natural colour", bidx=bidx, rescale=ranges)
+    plain = raster_type in PICTURES and all(band.data_type == "uint8" for band in shown)
+    if plain and (is_bright(shown) or all(is_flat(band) for band in shown)):
+        return Rendering(title=title, bidx=bidx)
+    return stretched(cog, bidx, title)
+
+
+def choose_bands(
+    raster_type: RasterType, cog: CogScan, file_name: str
+) -> tuple[tuple[int, ...], str]:
+    """The bands to show, and the title. Bands that nothing names are titled by their numbers."""
+    if bidx := natural_color(cog.bands):
+        called_infrared = _INFRARED_FILE.search(file_name) and bidx == (1, 2, 3)
+        return bidx, INFRARED if called_infrared else NATURAL
+    if bidx := find_bands(cog.bands, "nir", "red", "green"):
+        return bidx, INFRARED
+    bidx = usual_order(raster_type, len(cog.bands))
+    return bidx, f"Bands {', '.join(map(str, bidx))}"
+
+
+def stretched(cog: CogScan, bidx: tuple[int, ...], title: str) -> Rendering:
+    """Three bands, each stretched to its own range."""
+    ranges = tuple(stretch(cog.bands[index - 1]) for index in bidx)
+    return Rendering(title=title, bidx=bidx, rescale=ranges)
 
 
 def is_bright(bands: Sequence[BandScan]) -> bool:
-    """Whether bytes use more than five of their bits: with fewer all would be black."""
+    """Whether bytes use more than five of their bits; with fewer, the picture would be black."""
     return any(band.statistics is None or band.statistics.p98 >= 32 for band in bands)
 
 
 def natural_color(bands: Sequence[BandScan]) -> tuple[int, ...] | None:
-    """The bands that say they are red, green and blue, by colour or by description."""
-    found = []
-    for name, pattern in NAMES.items():
-        named = [b.index for b in bands if b.color == name]
-        described = [b.index for b in bands if pattern.search(b.description or "")]
-        choice = (named or described)[:1]
-        if not choice:
-            return None
-        found += choice
-    return tuple(found)
+    """The red, green and blue bands, if names, wavelengths or colour tags tell which they are."""
+    return find_bands(bands, "red", "green", "blue")
+
+
+def find_bands(bands: Sequence[BandScan], *wanted: str) -> tuple[int, ...] | None:
+    """The numbers of the bands with these common names. None unless all are there."""
+    named = common_names(bands)
+    found = [_position(named, name) for name in wanted]
+    return None if None in found else tuple(bands[at].index for at in found if at is not None)
+
+
+def _position(named: Sequence[str | None], name: str) -> int | None:
+    """The position of a common name. The narrow near infrared serves where there is no other."""
+    choices = ("nir", "nir08") if name == "nir" else (name,)
+    return next((named.index(choice) for choice in choices if choice in named), None)
+
+
+def common_names(bands: Sequence[BandScan]) -> tuple[str | None, ...]:
+    """The common names from the source, or else from what the COG says."""
+    if any(band.common_name for band in bands):
+        return tuple(band.common_name for band in bands)
+    return find_common_names([BandLabel(band.description, band.color) for band in bands])
 
 
 def usual_order(raster_type: RasterType, count: int) -> tuple[int, ...]:
-    """Scanners are stored from blue to red; Sentinel-2's stack has the coastal band before."""
+    """Sensors' bands are stored from blue to red; Sentinel-2 has a coastal band before blue."""
     if raster_type is not RasterType.MULTISPECTRAL:
         return (1, 2, 3)
     return (4, 3, 2) if count >= 12 else (3, 2, 1)
 
 
 def ramp(cog: CogScan, name: str) -> Rendering:
-    """One band through a continuous colour ramp."""
+    """One band through a continuous colour map."""
     return Rendering(
         title="Values", bidx=(1,), rescale=(stretch(cog.bands[0]),), colormap_name=name
     )
 
 
 def used_colors(cog: CogScan, palette: dict[int, Color]) -> dict[int, Color]:
-    """The colours of values that occur or that somebody chose: a table is filled up with black."""
+    """The colours of values that occur, and all but black, which fills unused entries."""
     seen = set(cog.classes or ())
     return {value: c for value, c in palette.items() if value in seen or any(c[:3])}
 
 
 def classes(cog: CogScan) -> Rendering:
-    """Classes without a colour table get colours that neighbours do not share."""
+    """A distinct colour for each class."""
     if cog.classes is None or len(cog.classes) > LISTED_CLASSES:
         return ramp(cog, "viridis")
-    colors = {value: class_color(i) for i, value in enumerate(cog.classes)}
-    return Rendering(title="Classes", bidx=(1,), colormap=colors)
+    colors = class_colors(len(cog.classes))
+    colormap = dict(zip(cog.classes, colors, strict=True))
+    return Rendering(title="Classes", bidx=(1,), colormap=colormap)
+
+
+def class_colors(count: int) -> list[Color]:
+    """Distinct colours, with hues a golden angle apart so that neighbours differ clearly."""
+    if count <= LONG_COLORS:
+        return [class_color(position) for position in range(count)]
+    colors: dict[Color, None] = {}
+    position = 0
+    while len(colors) < count:
+        red, green, blue, alpha = class_color(position)
+        colors[round(red / 17) * 17, round(green / 17) * 17, round(blue / 17) * 17, alpha] = None
+        position += 1
+    return list(colors)
 
 
 def class_color(position: int) -> Color:
-    """Hues a golden angle apart: any two in a row differ clearly, however many there are."""
+    """The colour at a position of the sequence."""
     hue = position * 0.618_033_988_75 % 1.0
     lightness = (0.45, 0.6, 0.35)[position % 3]
-    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.65)
+    saturation = (0.65, 0.9, 0.4)[position // LONG_COLORS % 3]
+    red, green, blue = colorsys.hls_to_rgb(hue, lightness, saturation)
     return round(red * 255), round(green * 255), round(blue * 255), 255
 
 
 def stretch(band: BandScan) -> tuple[float, float]:
-    """From the 2nd to the 98th percentile; wider where they are one value."""
+    """From the 2nd to the 98th percentile, or a wider range if these are equal."""
     if band.statistics is None:
         return 0.0, 1.0
     for low, high in (

@@ -50,6 +50,8 @@ class BandScan(Record):
     scale: float
     offset: float
     nodata: Nodata | None
+    common_name: str | None = None
+    """Of the source's band, as STAC's eo extension lists them."""
     statistics: BandStatistics | None
     """None if no sampled pixel is valid."""
 

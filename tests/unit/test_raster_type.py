@@ -1,4 +1,4 @@
-"""Telling types from pixels, and what each type asks for."""
+"""Detection of raster types, and the settings of each type."""
 
 import math
 
@@ -7,14 +7,14 @@ import pytest
 
 from services.raster import bit_depth, nodata, profiles
 from services.raster.model import RasterType, Tier
-from services.raster.raster_type import Detection, Layout, detect
+from services.raster.raster_type import Layout, detect
 from services.raster.samples import Sample
 from tests.fixtures.made_rasters import classes, hills, photo
 
 RGB = ("red", "green", "blue")
 
 
-def told(pixels, colors=("gray",), *, palette=False, alpha=None, valid=None, **known) -> Detection:
+def detected(pixels, colors=("gray",), *, palette=False, alpha=None, valid=None, **known):
     layout = Layout(tuple(colors), str(pixels.dtype), palette, alpha, **known)
     valid = np.ones(pixels.shape, dtype=bool) if valid is None else valid
     return detect(layout, [Sample(pixels, valid)])
@@ -24,14 +24,14 @@ def told(pixels, colors=("gray",), *, palette=False, alpha=None, valid=None, **k
     ("pixels", "colors", "kind", "confidence"),
     [
         (photo(), RGB, "rgb", "VERY_HIGH"),
-        (photo().astype("uint16"), ("gray", "undefined", "undefined"), "rgb", "HIGH"),
+        (photo().astype("uint16"), ("gray", "undefined", "undefined"), "rgb", "MEDIUM"),
         (photo(bands=4), (*RGB, "undefined"), "nir", "HIGH"),
         (photo(bands=4).astype("uint16"), ("gray",) * 4, "nir", "MEDIUM"),
-        (hills(bands=3), ("gray",) * 3, "multispectral", "HIGH"),
-        (hills(bands=7, dtype="uint16"), ("gray",) * 7, "multispectral", "HIGH"),
+        (hills(bands=3), ("gray",) * 3, "multispectral", "MEDIUM"),
+        (hills(bands=7, dtype="uint16"), ("gray",) * 7, "multispectral", "MEDIUM"),
         (hills(bands=2), ("gray",) * 2, "unknown", "LOW"),
-        (hills(), ("gray",), "dem", "HIGH"),
-        (hills(dtype="int16"), ("gray",), "dem", "HIGH"),
+        (hills(), ("gray",), "dem", "MEDIUM"),
+        (hills(dtype="int16"), ("gray",), "dem", "MEDIUM"),
         (hills(dtype="uint16"), ("gray",), "continuous", "MEDIUM"),
         (hills(top=0.9), ("gray",), "continuous", "MEDIUM"),
         (hills(top=90_000), ("gray",), "continuous", "MEDIUM"),
@@ -42,7 +42,7 @@ def told(pixels, colors=("gray",), *, palette=False, alpha=None, valid=None, **k
     ],
 )
 def test_type_follows_the_pixels(pixels, colors, kind, confidence):
-    found = told(pixels, colors)
+    found = detected(pixels, colors)
     assert (found.kind, found.confidence) == (kind, confidence)
     assert found.evidence
 
@@ -52,9 +52,9 @@ def shares_of_forest():
     return np.clip(hills(top=300) - 100, 0, 100).astype("uint8")
 
 
-def test_numbers_that_change_little_from_patch_to_patch_are_no_classes():
-    assert told(shares_of_forest()).kind == "continuous"
-    assert told((hills() // 30 * 30).astype("int16")).kind == "dem"
+def test_values_that_change_little_between_patches_are_not_classes():
+    assert detected(shares_of_forest()).kind == "continuous"
+    assert detected((hills() // 30 * 30).astype("int16")).kind == "dem"
 
 
 @pytest.mark.parametrize(
@@ -67,28 +67,28 @@ def test_numbers_that_change_little_from_patch_to_patch_are_no_classes():
         ("%", "continuous"),
     ],
 )
-def test_a_unit_that_is_no_length_is_no_elevation(unit, kind):
-    assert told(hills(), unit=unit).kind == kind
+def test_a_unit_other_than_length_is_not_elevation(unit, kind):
+    assert detected(hills(), unit=unit).kind == kind
 
 
-def test_times_of_one_variable_are_no_spectrum():
+def test_time_steps_are_not_spectral_bands():
     series = hills(bands=7)
-    assert told(series[:1], ("gray",) * 7, is_series=True, unit="K").kind == "continuous"
-    assert told(series, ("gray",) * 7).kind == "multispectral"
+    assert detected(series[:1], ("gray",) * 7, is_series=True, unit="K").kind == "continuous"
+    assert detected(series, ("gray",) * 7).kind == "multispectral"
 
 
-def test_a_colour_table_goes_before_everything():
-    assert told(photo(bands=1), ("palette",), palette=True).kind == "categorical"
+def test_a_colour_table_means_classes():
+    assert detected(photo(bands=1), ("palette",), palette=True).kind == "categorical"
 
 
 def test_alpha_must_look_like_transparency():
     soft = photo(bands=4)
-    assert told(soft, (*RGB, "alpha"), alpha=4).kind == "nir"
-    assert told(soft, (*RGB, "alpha"), alpha=4).alpha_band is None
+    assert detected(soft, (*RGB, "alpha"), alpha=4).kind == "nir"
+    assert detected(soft, (*RGB, "alpha"), alpha=4).alpha_band is None
     soft[3] = np.where(soft[3] > 90, 255, 0)
-    found = told(soft, (*RGB, "alpha"), alpha=4)
+    found = detected(soft, (*RGB, "alpha"), alpha=4)
     assert (found.kind, found.alpha_band) == ("rgba", 4)
-    grey = told(soft[[0, 3]], ("gray", "alpha"), alpha=2)
+    grey = detected(soft[[0, 3]], ("gray", "alpha"), alpha=2)
     assert (grey.kind, grey.alpha_band) == ("continuous", 2)
 
 
@@ -99,16 +99,16 @@ def test_alpha_must_look_like_transparency():
 def test_alpha_may_use_less_than_its_type_holds(dtype: str, most: int, opaque: int | None):
     pixels = photo(bands=4).astype(dtype)
     pixels[3] = np.where(pixels[3] > 90, most, 0)
-    found = told(pixels, (*RGB, "alpha"), alpha=4)
+    found = detected(pixels, (*RGB, "alpha"), alpha=4)
     assert (found.kind, found.alpha_band, found.opaque) == ("rgba", 4, opaque)
 
 
-def test_empty_pixels_tell_nothing():
+def test_pixels_that_are_not_valid_do_not_count():
     pixels = hills()
     pixels[:, :150] = -9999
     valid = pixels > -9000
-    assert told(pixels, valid=valid).kind == "dem"
-    assert told(pixels, valid=np.zeros_like(valid)).confidence == "LOW"
+    assert detected(pixels, valid=valid).kind == "dem"
+    assert detected(pixels, valid=np.zeros_like(valid)).confidence == "LOW"
 
 
 @pytest.mark.parametrize("kind", RasterType)
@@ -127,7 +127,8 @@ def test_every_type_has_settings_in_every_tier_that_takes_it(kind, tier, dtype):
     if settings.predictor == 3:
         assert dtype.startswith("float")
     if kind == "categorical":
-        assert settings.overview_resampling == "mode"
+        overviews = "nearest" if dtype.startswith("float") else "mode"
+        assert settings.overview_resampling == overviews
         assert settings.reproject_resampling == "nearest"
         assert settings.predictor is None
 
@@ -157,7 +158,7 @@ def test_bit_depth_advice(values, dtype, advice):
     depth = bit_depth.check(dtype, [Sample(pixels, np.ones(pixels.shape, dtype=bool))])
     assert depth.efficient == (advice is None)
     if advice:
-        assert f"fit {advice}:" in depth.advice
+        assert f"fit {advice}," in depth.advice
 
 
 @pytest.mark.parametrize(
@@ -181,3 +182,47 @@ def test_nodata_common_to_all_bands():
     assert math.isnan(nodata.common([], "float32"))
     assert nodata.as_json(math.nan) == "nan"
     assert math.isnan(nodata.from_json("nan"))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"])
+@pytest.mark.parametrize("values", [[0, 1], [1, 2, 3, 4, 5], [0, 30, 60, 90, 120], [7, 8, 99]])
+def test_few_values_in_patches_are_classes_in_any_integer_type(dtype, values):
+    rng = np.random.default_rng(3)
+    pixels = np.kron(rng.choice(values, (10, 10)), np.ones((20, 20), dtype=int))[None]
+    assert detected(pixels.astype(dtype)).kind == "categorical"
+
+
+@pytest.mark.parametrize("name", ["QA_PIXEL", "hls_fmask", "S2_SCL", "crop_class", "parcel"])
+def test_names_of_classes_confirm_coarse_steps(name):
+    steps = (hills(top=40) // 1).astype("int16")
+    assert detected(steps, name=name).kind == "categorical"
+    assert detected(steps).alternative == "categorical"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("srtm_dem", "dem"), ("aspect", "continuous"), ("seaice_conc", "continuous")],
+)
+def test_names_of_surfaces_decide(name, kind):
+    assert detected(hills(), name=name).kind == kind
+
+
+def test_reflectance_of_modis_is_not_elevation():
+    pixels = hills(dtype="int16", top=6_000)
+    assert detected(pixels, nodata=-28_672).kind == "continuous"
+    assert detected(pixels, scale=0.0001).kind == "continuous"
+
+
+def test_an_untagged_band_is_alpha_only_if_it_is_clear_and_opaque_in_places():
+    pixels = photo(bands=4)
+    pixels[3] = np.clip(hills(top=400)[0] - 60, 0, 255)
+    colors = (*RGB, "undefined")
+    assert detected(pixels, colors, alpha=4, alpha_tagged=False).kind == "rgba"
+    pixels[3] = np.clip(pixels[3], 9, 200)
+    assert detected(pixels, colors, alpha=4, alpha_tagged=False).kind == "nir"
+    assert detected(pixels, colors, alpha=4, alpha_certain=True).kind == "rgba"
+
+
+@pytest.mark.parametrize("value", [0, 3, 255])
+def test_a_constant_picture_is_not_classes(value):
+    assert detected(np.full((1, 50, 50), value, "uint8")).kind == "continuous"
