@@ -1,4 +1,4 @@
-"""GDAL as we run it: its settings, its errors, and what it may touch."""
+"""GDAL's settings, its drivers, and its errors as errors of the product."""
 
 import ctypes
 import os
@@ -13,15 +13,16 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError, RasterioIOError
 
 from core.errors import TaskFailed
+from services.sandbox.processors import count_processors
 
-THREADS = max(1, min(4, os.cpu_count() or 1))
+THREADS = min(4, count_processors())
 # rasterio takes GDAL_CACHEMAX as a number of bytes, unlike GDAL, for which 64 means megabytes.
 CACHE_BYTES = 64 * 2**20
-# GDAL overlaps reading and warping: it holds two chunks of this size.
+# While GDAL warps one chunk of this size it reads the next.
 WARP_MB = 32
 MAX_BANDS = 1000
 
-# Everything else GDAL can open stays unregistered: a file cannot name a format that is not there.
+# The drivers of all other formats stay unregistered, so that no file can refer to one of them.
 # VRT is for our own views (see view.py) and MEM for GDAL's own temporaries.
 INPUT_DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "HFA", "netCDF")
 
@@ -31,7 +32,7 @@ _SETTINGS: dict[str, Any] = {
     "GDAL_MAX_BAND_COUNT": MAX_BANDS,
     "GDAL_TIFF_INTERNAL_MASK": True,
     "OPJ_NUM_THREADS": THREADS,
-    # The COG driver's temporary overviews: compressing them cost a tenth of the writing.
+    # Compressing the COG driver's temporary overviews costs more time than it saves.
     "COG_TMP_COMPRESSION": "NONE",
     # Range requests, https://gdal.org/en/stable/user/virtual_file_systems.html#vsicurl
     "GDAL_INGESTED_BYTES_AT_OPEN": 65_536,
@@ -50,9 +51,9 @@ _SETTINGS: dict[str, Any] = {
 
 
 def skip_other_drivers() -> None:
-    """Keep GDAL from registering what we never use. Call it before GDAL is first used.
+    """Keep GDAL from registering other drivers. Call it before GDAL is first used.
 
-    GDAL takes a list of what to leave out, so a child that registers everything tells it.
+    GDAL takes a list of the drivers to skip, so a child process registers all and lists them.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -69,7 +70,7 @@ def skip_other_drivers() -> None:
 
 @contextmanager
 def environment(source: str, *, sidecars: bool, scratch: Path | None = None) -> Iterator[None]:
-    """GDAL's settings for the work on one source, which is all it may fetch."""
+    """Apply the settings for the work on one source, the only URL that GDAL may fetch."""
     settings = dict(_SETTINGS)
     settings["GDAL_DISABLE_READDIR_ON_OPEN"] = False if sidecars else "EMPTY_DIR"
     settings["GDAL_PAM_ENABLED"] = sidecars
@@ -81,7 +82,7 @@ def environment(source: str, *, sidecars: bool, scratch: Path | None = None) -> 
 
 
 def give_back_memory() -> None:
-    """Return what the last step freed; see malloc_trim(3). A C library without it keeps it."""
+    """Return freed memory to the system where the C library can; see malloc_trim(3)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
@@ -92,23 +93,58 @@ _NETWORK = re.compile(
     r"|CURL error|timed out|resolve host|connect to|Connection (reset|refused)|too slow",
     re.IGNORECASE,
 )
+_CODEC = re.compile(
+    r"missing codec|support missing|support is not (configured|available)|undefined filter"
+    r"|Unhandled additional compression|required filter .* not (registered|available)"
+    r"|Unsupported JPEG data precision",
+    re.IGNORECASE,
+)
 _DISK = re.compile(r"No space left|Write error|disk (is )?full|Free disk space", re.IGNORECASE)
 _ADDRESS = re.compile(r"(/vsi\w+/)?https?://\S+|/vsi\w+/\S+|(/[\w.~+-]+){2,}/(?=[\w.]+)")
 
 
-def words(error: BaseException) -> str:
-    """What GDAL said, outermost first, without addresses, signatures or local folders."""
+_INTERNALS = (
+    (
+        re.compile(r"IReadBlock failed at X offset (\d+), Y offset (\d+)"),
+        r"cannot read block \1, \2",
+    ),
+    (re.compile(r"\w+\([^()]*\b0x[^()]*\)[^;:]*"), "reading failed"),
+    (re.compile(r"\w+(::\w+)*\(\) failed\.?"), "decoding failed"),
+    (re.compile(r"Read failed\. |See previous exception for details\.?|ERROR \d+: |CPLE_\w+"), ""),
+    (re.compile(r"\b\w+(::|:)(?=\w+\()|\b0x[0-9a-fA-F]+\b"), ""),
+)
+"""Pointers, and names of functions in GDAL and the libraries below it."""
+
+
+def describe_error(error: BaseException) -> str:
+    """GDAL's messages, outermost first, without URLs, local folders, pointers and internals."""
     said: list[str] = []
     link: BaseException | None = error
     while link is not None:
-        text = _ADDRESS.sub("", str(link)).strip()
+        text = _clean(str(link))
         if text and text not in said:
             said.append(text)
         link = link.__cause__ or link.__context__
     return "; ".join(said)[:600]
 
 
-# Points that have no place in the other CRS: the warper leaves their pixels empty.
+def _join(error: BaseException) -> str:
+    """All that GDAL said, to search in."""
+    said, link = [str(error)], error.__cause__ or error.__context__
+    while link is not None:
+        said.append(str(link))
+        link = link.__cause__ or link.__context__
+    return "; ".join(said)
+
+
+def _clean(text: str) -> str:
+    text = _ADDRESS.sub("", text)
+    for internal, plain in _INTERNALS:
+        text = internal.sub(plain, text)
+    return text.strip(" .;:")
+
+
+# The warper leaves pixels empty whose coordinates cannot be transformed.
 _HARMLESS = re.compile(r"PROJ|projection|transform|domain", re.IGNORECASE)
 
 
@@ -116,8 +152,8 @@ _HARMLESS = re.compile(r"PROJ|projection|transform|domain", re.IGNORECASE)
 def listening() -> Iterator[None]:
     """Raise for errors in GDAL's own threads.
 
-    rasterio hears only its own thread. In the others GDAL's default handler prints, so a tile
-    that cannot be read would end as an empty one. Here standard error goes to a file meanwhile.
+    rasterio notices errors in the calling thread only. In others GDAL prints them, and a tile that
+    cannot be read would become an empty one. Standard error is redirected to a file meanwhile.
     """
     with os.fdopen(os.memfd_create("gdal"), "w+b") as heard:
         before = os.dup(2)
@@ -136,13 +172,18 @@ def listening() -> Iterator[None]:
 
 @contextmanager
 def failing_as(code: str, subject: str) -> Iterator[None]:
-    """Turn GDAL's errors into a permanent failure, unless network or disk are to blame."""
+    """Raise GDAL's errors as TaskFailed with this code, or CODEC_MISSING for a missing codec.
+
+    Errors of the network and the disk are raised as ConnectionError and OSError, which are retried.
+    """
     try:
         yield
     except (RasterioError, CPLE_BaseError, ValueError, IndexError) as error:
-        said = words(error)
-        if _NETWORK.search(said):
-            raise ConnectionError(f"{subject}: storage did not answer. GDAL: {said}") from None
-        if _DISK.search(said):
+        said = describe_error(error)
+        if _NETWORK.search(raw := _join(error)):
+            raise ConnectionError(f"{subject}: storage did not respond. GDAL: {said}") from None
+        if _DISK.search(raw):
             raise OSError(f"{subject}: the scratch disk is full. GDAL: {said}") from None
+        if _CODEC.search(raw):
+            raise TaskFailed("CODEC_MISSING", f"{subject}: {said}") from None
         raise TaskFailed(code, f"{subject}. GDAL: {said}") from None

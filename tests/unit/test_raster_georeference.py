@@ -142,10 +142,10 @@ def test_only_the_earth_is_the_earth():
     assert not is_earth(CRS.from_proj4("+proj=longlat +R=1737400"))
 
 
-def test_words_of_gdal_lose_addresses_and_folders():
+def test_messages_of_gdal_have_no_addresses_and_folders():
     address = "/vsicurl/https://account.blob.example/c/a.tif?se=2026&sig=SECRET%3D"
     error = ValueError(f"'{address}' not recognized; /tmp/scratch/task-1/source.tif: broken")
-    said = gdal.words(error)
+    said = gdal.describe_error(error)
     assert "SECRET" not in said and "scratch" not in said
     assert "source.tif: broken" in said
 
