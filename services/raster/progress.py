@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from core.handler import Report
+from services.sandbox.read_counter import count_bytes_read
 
 _EVERY_SECONDS = 0.5
 # A COG reads its pixels once for the full size and once for the overviews, a third more.
@@ -35,10 +36,10 @@ class Stretch:
     @contextmanager
     def watching_reads(self, pixel_bytes: int) -> Iterator[None]:
         """Report how much of the expected bytes this process has read."""
-        before = _bytes_read()
+        before = count_bytes_read()
 
         def done() -> float:
-            return (_bytes_read() - before) / (pixel_bytes * _READS_PER_COG)
+            return (count_bytes_read() - before) / (pixel_bytes * _READS_PER_COG)
 
         with self._watching(done):
             yield
@@ -58,9 +59,3 @@ class Stretch:
         while not finished.wait(_EVERY_SECONDS):
             fraction = min(1.0, max(0.0, done()))
             self._report(self._start + fraction * (self._end - self._start), self._message)
-
-
-def _bytes_read() -> int:
-    """The bytes this process has read: rchar in proc(5), /proc/pid/io."""
-    text = Path("/proc/self/io").read_text(encoding="ascii")
-    return int(text.split()[1])

@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from core.errors import TaskFailed
 from services.sandbox import landlock
+from services.sandbox.read_counter import open_counter
 
 _PR_SET_PDEATHSIG = 1
 
@@ -124,6 +125,7 @@ def _answer(conversation: socket.socket) -> None:
     try:
         function = _load(order["load"])
         folder = Path(order["folder"]) if order["folder"] else None
+        open_counter()
         landlock.confine(folder, network=order["network"])
         request = get_type_hints(function)["request"].model_validate(order["request"])
         result = function(request, lambda fraction, text: send("progress", fraction, text))
