@@ -23,6 +23,7 @@ from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_m
 from services.raster.crs_text import check_crs_text
 from services.raster.model import (
     Cog,
+    CrsOperation,
     NodataChoice,
     RasterFacts,
     RasterType,
@@ -191,6 +192,7 @@ class ValidationSummary(Record):
     raster_type: RasterType
     confidence: Literal["VERY_HIGH", "HIGH", "MEDIUM", "LOW"]
     source_crs: str
+    crs_operation: CrsOperation | None = None
     bit_depth_efficient: bool
 
     @classmethod
@@ -200,6 +202,7 @@ class ValidationSummary(Record):
             raster_type=facts.raster_type.applied_type,
             confidence=facts.raster_type.confidence,
             source_crs=facts.source_crs,
+            crs_operation=facts.crs_operation,
             bit_depth_efficient=facts.bit_depth_check.efficient,
         )
 

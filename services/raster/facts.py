@@ -19,9 +19,11 @@ from services.raster.acquisition_time import read_acquisition_time
 from services.raster.band_names import BandLabel, find_common_names
 from services.raster.crs import describe_crs, is_earth, parse_crs
 from services.raster.findings import Findings
+from services.raster.georeference import GeographicExtent, Georeference
 from services.raster.model import (
     BandFacts,
     BitDepth,
+    CrsOperation,
     DetectedType,
     InspectionOptions,
     InspectRaster,
@@ -31,6 +33,7 @@ from services.raster.model import (
     Tier,
     Validity,
 )
+from services.raster.operation import check_accuracy, describe_operation
 from services.raster.raster_type import Detection
 from services.raster.source import Source, open_source
 from services.raster.source_georeference import locate_source, read_extent
@@ -72,7 +75,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     placement = locate_source(source, options, findings)
     where = placement.georeference
     globe = read_extent(where, source, findings)
-    _check_target(options)
+    operation = _check_target(options, where, globe, source.name, findings)
     alpha, certain = _choose_alpha(options, source)
     bands = _bands_to_sample(source, alpha)
     values = _nodata_values(options, source, findings)
@@ -110,6 +113,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         source_crs=describe_crs(where.crs),
         crs_source=placement.crs_source,
         vertical_crs=placement.vertical_crs,
+        crs_operation=operation,
         georeference=where.kind,
         bounds=where.bounds,
         bounds_4326=globe.bounds,
@@ -136,12 +140,23 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     )
 
 
-def _check_target(options: InspectionOptions) -> None:
-    """Refuse an unusable target CRS before the long work begins."""
-    if options.target_crs != "native":
-        target = parse_crs(options.target_crs, "target_crs")
-        if not is_earth(target):
-            raise TaskFailed("CRS_NOT_EARTH", f"target_crs {options.target_crs} is not on Earth")
+def _check_target(
+    options: InspectionOptions,
+    where: Georeference,
+    extent: GeographicExtent,
+    name: str,
+    findings: Findings,
+) -> CrsOperation | None:
+    """Refuse an unusable target CRS before the long work begins. Returns the way to it."""
+    if options.target_crs == "native":
+        return None
+    target = parse_crs(options.target_crs, "target_crs")
+    if not is_earth(target):
+        raise TaskFailed("CRS_NOT_EARTH", f"target_crs {options.target_crs} is not on Earth")
+    operation = describe_operation(where, target, extent)
+    if operation:
+        check_accuracy(operation, where, name, findings)
+    return operation
 
 
 def _choose_alpha(options: InspectionOptions, source: Source) -> tuple[int | None, bool]:

@@ -128,6 +128,17 @@ class VerticalCrs(Record):
     """None for ellipsoidal heights, which are no CRS by themselves."""
 
 
+class CrsOperation(Record):
+    """How PROJ gets from the CRS of the source to that of the COG."""
+
+    name: str
+    accuracy: float | None
+    """In metres; None where PROJ does not know it."""
+    better_accuracy: float | None = None
+    """In metres, of an operation that needs the missing grids."""
+    missing_grids: tuple[str, ...] = ()
+
+
 class RasterFacts(Record):
     """Everything the later stages need to know about the source."""
 
@@ -164,6 +175,8 @@ class RasterFacts(Record):
     """EPSG:n where there is a code, otherwise WKT."""
     crs_source: Literal["file_metadata", "user_override"]
     vertical_crs: VerticalCrs | None = None
+    crs_operation: CrsOperation | None = None
+    """None with target_crs native."""
     georeference: Literal["affine", "rotated", "gcps"]
     bounds: Bounds
     """In the source's CRS."""

@@ -225,3 +225,29 @@ def test_axes_in_metres_ask_for_a_projected_crs(handlers, tmp_path):
     with pytest.raises(TaskFailed, match="metres") as refused:
         handlers.validate(handlers.put(path))
     assert refused.value.code == "CRS_MISSING" and "EPSG:4326" not in refused.value.message
+
+
+# ── accuracy ─────────────────────────────────────────────────────────────────
+
+
+def test_a_missing_datum_grid_is_reported(handlers, tmp_path):
+    """Without OSTN15, PROJ's best way out of the British grid is good for two metres."""
+    grid = Affine(0.1, 0, 624_141, 0, -0.1, 308_479)
+    ref = handlers.put(write(tmp_path / "ortho.tif", hills(60), crs="EPSG:27700", transform=grid))
+    facts = handlers.validate(ref)
+    [warning] = [one for one in facts.warnings if one.code == "DATUM_GRID_MISSING"]
+    assert "OSTN15" in warning.message and facts.crs_operation.accuracy == 2
+    with pytest.raises(TaskFailed) as refused:
+        handlers.validate(ref, strict_mode=True)
+    assert refused.value.code == "DATUM_GRID_MISSING"
+    assert handlers.validate(ref, strict_mode=True, target_crs="native").crs_operation is None
+
+
+@pytest.mark.parametrize(("crs", "step"), [("EPSG:27700", 10), ("EPSG:32631", 0.1)])
+def test_pixels_larger_than_the_difference_give_no_warning(handlers, tmp_path, crs, step):
+    grid = Affine(step, 0, 524_141, 0, -step, 308_479)
+    facts = handlers.validate(
+        handlers.put(write(tmp_path / "coarse.tif", hills(60), crs=crs, transform=grid))
+    )
+    assert "DATUM_GRID_MISSING" not in {warning.code for warning in facts.warnings}
+    assert facts.crs_operation.accuracy is not None
