@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from core.models import BlobRef
 from services.raster.model import RasterType
+from services.stac.map_links import cog_links
 from services.stac.rendering import natural_color, rendering, renderings
 from services.stac.scan import BandScan, BandStatistics, CogScan
 
@@ -33,7 +35,7 @@ def colored(*names: str, **changes: Any) -> list[BandScan]:
     return [band(i, color=name, **changes) for i, name in enumerate(names, start=1)]
 
 
-def test_photograph_of_bytes_is_shown_as_it_is():
+def test_bytes_of_a_picture_are_not_stretched():
     look = rendering(RasterType.RGB, scan(*colored("red", "green", "blue", data_type="uint8")))
     assert (look.bidx, look.rescale) == ((1, 2, 3), ())
 
@@ -44,13 +46,13 @@ def test_bytes_of_few_bits_are_stretched_or_they_would_be_black():
     assert rendering(RasterType.RGB, scan(*bands)).rescale == ((1, 14),) * 3
 
 
-def test_bands_in_another_order_are_put_right():
+def test_color_tags_in_another_order_are_followed():
     look = rendering(RasterType.RGBA, scan(*colored("blue", "green", "red", "alpha")))
     assert look.bidx == (3, 2, 1)
     assert look.rescale == ((20.5, 980),) * 3
 
 
-def test_four_bands_never_ask_for_four():
+def test_four_bands_are_never_shown_at_once():
     cog = scan(*[band(i, data_type="uint8") for i in range(1, 5)])
     looks = renderings(RasterType.NIR, cog)
     assert looks["default"].bidx == (1, 2, 3)
@@ -58,9 +60,11 @@ def test_four_bands_never_ask_for_four():
 
 
 @pytest.mark.parametrize(("count", "bidx"), [(5, (3, 2, 1)), (7, (3, 2, 1)), (13, (4, 3, 2))])
-def test_scanner_bands_come_from_blue_to_red(count: int, bidx: tuple[int, ...]):
+def test_sensor_bands_come_from_blue_to_red(count: int, bidx: tuple[int, ...]):
     cog = scan(*[band(i) for i in range(1, count + 1)])
-    assert rendering(RasterType.MULTISPECTRAL, cog).bidx == bidx
+    look = rendering(RasterType.MULTISPECTRAL, cog)
+    assert look.bidx == bidx
+    assert look.title == f"Bands {', '.join(map(str, bidx))}"
 
 
 def test_descriptions_name_colors():
@@ -77,7 +81,7 @@ def test_dem_has_colors_and_a_hillshade():
     assert looks["hillshade"].algorithm == "hillshade"
 
 
-def test_colour_table_goes_before_all_else():
+def test_a_colour_table_has_precedence():
     palette = {0: (0, 0, 0, 255), 1: (9, 9, 9, 255), 2: (0, 0, 0, 255)}
     look = rendering(RasterType.DEM, scan(band(1), palette=palette, classes=(0, 1)))
     assert look.palette == {0: (0, 0, 0, 255), 1: (9, 9, 9, 255)}
@@ -121,3 +125,47 @@ def test_faint_alpha_is_not_taken_for_transparency(maximum: float, ignored: bool
     alpha = band(4, color="alpha", statistics=seen.model_copy(update={"maximum": maximum}))
     look = renderings(RasterType.RGBA, scan(*colors, alpha))["default"]
     assert (("nodata", "0") in look.query()) == ignored
+
+
+def test_names_of_the_source_decide_over_the_order():
+    names = (None, "blue", "green", "red", "nir")
+    cog = scan(*[band(at, common_name=name) for at, name in enumerate(names, 1)])
+    look = rendering(RasterType.MULTISPECTRAL, cog)
+    assert (look.title, look.bidx) == ("Natural colour", (4, 3, 2))
+
+
+def test_infrared_without_blue_is_called_so():
+    cog = scan(*[band(at, common_name=name) for at, name in enumerate(("green", "red", "nir"), 1)])
+    look = rendering(RasterType.RGB, cog)
+    assert (look.title, look.bidx) == ("Colour infrared", (3, 2, 1))
+    tagged = scan(*colored("red", "green", "blue", data_type="uint8"))
+    assert rendering(RasterType.RGB, tagged, "town_CIR_2020").title == "Colour infrared"
+
+
+@pytest.mark.parametrize("count", [65, 200, 256])
+def test_256_classes_have_distinct_colors_in_a_short_url(count: int):
+    look = rendering(RasterType.CATEGORICAL, scan(band(1), classes=tuple(range(count))))
+    assert look.colormap is not None
+    assert len(set(look.colormap.values())) == count
+    assert (
+        len(cog_links("https://t", BlobRef(container="cogs", name="a"), look)["viewer_url"]) < 8000
+    )
+
+
+@pytest.mark.parametrize("value", [3, 128, 255])
+def test_constant_pictures_are_drawn_as_they_are(value: int):
+    flat = BandStatistics(
+        minimum=value, maximum=value, mean=value, stddev=0, valid_percent=100, p2=value, p98=value
+    )
+    grey = scan(band(1, data_type="uint8", statistics=flat))
+    assert rendering(RasterType.CONTINUOUS, grey).rescale == ()
+    rgb = scan(*colored("red", "green", "blue", data_type="uint8", statistics=flat))
+    assert rendering(RasterType.RGB, rgb).rescale == ()
+
+
+def test_panchromatic_images_and_scans_are_grey():
+    look = rendering(RasterType.CONTINUOUS, scan(band(1)))
+    assert (look.title, look.colormap_name) == ("Grey", None)
+    assert (
+        rendering(RasterType.CONTINUOUS, scan(band(1)), is_inverted=True).colormap_name == "gray_r"
+    )
