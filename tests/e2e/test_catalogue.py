@@ -1,4 +1,4 @@
-"""What the STAC API tells when a raster is run again, changed, and run once more."""
+"""The STAC item of a raster that is processed again, changed, and processed once more."""
 
 import shutil
 

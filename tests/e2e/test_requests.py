@@ -37,7 +37,7 @@ INVALID = [
     ("hello_world", {"n": 100_001}, 422, "INVALID_PARAMETER", "100001"),
     ("process_raster", {"blob_name": None}, 422, "INVALID_PARAMETER", "blob_name"),
     ("hello_world", {"n": {"a": [True]}}, 422, "INVALID_PARAMETER", 'got {"a": [true]}'),
-    ("hello_world", "n=1", 422, "INVALID_PARAMETER", "parameters, not a string"),
+    ("hello_world", "n=1", 422, "INVALID_PARAMETER", "JSON object, not a string"),
     ("hello_world", {"m": 1}, 422, "INVALID_PARAMETER", "m: unknown parameter"),
 ]
 RASTER = {"blob_name": "a.tif", "container_name": BRONZE}

@@ -1,11 +1,15 @@
 """The routes as they are declared: which are served, in which order, and what they match."""
 
+import json
+
+import azure.functions as func
 import jsonschema
 import pytest
 
 from core.registry import Registry
 from jobs import ALL_JOBS
 from triggers.api import GROUPS, describe
+from triggers.http.job_types import JobTypes
 from triggers.http.not_found import NotFound
 from triggers.http.openapi import OpenApi
 
@@ -87,3 +91,18 @@ def test_a_submission_has_the_schema_of_its_job_s_result():
     assert more["properties"]["result_data"] == {"$ref": "#/components/schemas/ProcessRasterResult"}
     result = document["components"]["schemas"]["ProcessRasterResult"]
     assert {"validation", "cog", "stac", "share_url", "titiler_urls"} <= set(result["properties"])
+
+
+def test_job_types_describe_their_stages_and_their_result():
+    response = JobTypes(Registry(ALL_JOBS)).list_job_types(func.HttpRequest("GET", "/", body=b""))
+    types = {each["job_type"]: each for each in json.loads(response.get_body())["job_types"]}
+    stages = types["hello_world"]["stages"]
+    assert [(each["number"], each["name"], each["parallelism"]) for each in stages] == [
+        (1, "greetings", "fan_out"),
+        (2, "summary", "single"),
+    ]
+    assert all(each["description"] for job in types.values() for each in job["stages"])
+    jsonschema.validate(
+        {"greetings": 0, "first": None, "last": None}, types["hello_world"]["result"]
+    )
+    assert "share_url" in types["process_raster"]["result"]["required"]

@@ -59,7 +59,7 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Every GET route also answers HEAD. No method stands for all of them."""
+        """A GET route also answers HEAD. Empty for a route that accepts every method."""
         if self.method is None:
             return ()
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)

@@ -32,6 +32,6 @@ class Uploads(Routes):
     def grant_upload(self, req: func.HttpRequest) -> func.HttpResponse:
         request = validate_body(UploadRequest, read_json(req))
         upload = grant_upload(self.blobs, self.container, request)
-        # Whoever has the URL can write the blob until it expires.
+        # Anyone who has the URL can write the blob until it expires.
         headers = {"Cache-Control": "no-store"}
         return respond(upload, 200 if upload.is_there else 201, headers)
