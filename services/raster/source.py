@@ -1,4 +1,4 @@
-"""A source raster, opened only after its content and its size were looked at."""
+"""Opens a source raster after checks of its content, structure, sidecars and size."""
 
 import glob
 import html
@@ -26,9 +26,9 @@ from services.raster.gdal import MAX_BANDS, failing_as
 MAX_SIDE = 2_000_000
 MAX_DECODED_BYTES = 256 * 2**30
 MAX_BLOCK_BYTES = 128 * 2**20
-# A file may unpack to this much whatever its size: sparse files and flat rasters are honest.
+# A file of any size may decode to this much: sparse and uniform rasters compress extremely well.
 FREE_DECODED_BYTES = 4 * 2**30
-# Beyond that, more than this many bytes out of one stored byte is a bomb.
+# Beyond that, more decoded bytes per stored byte are taken for a decompression bomb.
 MAX_EXPANSION = 500
 
 SIGNATURES = (
@@ -81,7 +81,7 @@ FORMATS = "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE (.img) and NetCDF"
 
 @dataclass(frozen=True)
 class Source:
-    """An open raster and how GDAL was told to open it."""
+    """An open raster, and how it was opened."""
 
     dataset: DatasetReader
     path: str
@@ -130,7 +130,7 @@ class Source:
 
 
 def sniff(path: str, name: str) -> str:
-    """The driver that the first bytes ask for. Raises TaskFailed for all others."""
+    """The driver for the file's signature. Raises TaskFailed for a format that is not supported."""
     head = _head(path)
     for signature, driver in SIGNATURES:
         if head.startswith(signature):
@@ -143,7 +143,7 @@ def sniff(path: str, name: str) -> str:
             )
     raise TaskFailed(
         "NOT_A_RASTER",
-        f"{name} is no raster that we can read: it begins with {head[:12]!r}. "
+        f"{name} is not a supported raster: it begins with {head[:12]!r}. "
         f"Accepted formats are {FORMATS}",
     )
 
@@ -163,7 +163,7 @@ def _head(path: str, size: int = 64) -> bytes:
 def open_source(
     path: str, name: str, *, subdataset: str | None, stored_bytes: int
 ) -> Iterator[Source]:
-    """Sniff, open with the one driver that fits, and hold the limits, before any pixel is read."""
+    """Check the file, open it with the driver of its signature, and check the limits."""
     driver = sniff(path, name)
     check_structure(path, driver, name, stored_bytes)
     _check_sidecars(path, name)
@@ -203,15 +203,15 @@ def _chosen(
 
 
 def _check_references(dataset: DatasetReader, name: str) -> None:
-    """A GeoTIFF's metadata can tell GDAL to look for overviews or coordinates elsewhere.
+    """Refuse metadata of a GeoTIFF that makes GDAL read overviews or coordinates from other files.
 
-    In a NetCDF file GEOLOCATION is GDAL's word for the file's own variables.
+    In a NetCDF file GEOLOCATION names variables of the same file.
     """
     for domain in ("OVERVIEWS", "GEOLOCATION", "xml:VRT"):
         if dataset.tags(ns=domain) and (domain, dataset.driver) != ("GEOLOCATION", "netCDF"):
             raise TaskFailed(
                 "EXTERNAL_REFERENCE",
-                f"{name} has metadata ({domain}) that points outside the file: remove it",
+                f"{name} has metadata ({domain}) that refers to other files: remove it",
             )
 
 
@@ -220,21 +220,21 @@ def _check_limits(source: Source, stored_bytes: int) -> None:
     rows, columns, bands = dataset.height, dataset.width, dataset.count
     size = f"{name} is {columns} x {rows} pixels, {bands} band(s) of {source.dtype}"
     if max(rows, columns) > MAX_SIDE:
-        raise TaskFailed("RASTER_TOO_LARGE", f"{size}: a side may have {MAX_SIDE} pixels")
+        raise TaskFailed("RASTER_TOO_LARGE", f"{size}: the limit per side is {MAX_SIDE} pixels")
     if bands > MAX_BANDS:
-        raise TaskFailed("RASTER_TOO_LARGE", f"{size}: at most {MAX_BANDS} bands are taken")
+        raise TaskFailed("RASTER_TOO_LARGE", f"{size}: the limit is {MAX_BANDS} bands")
     decoded = source.decoded_bytes
     if decoded > MAX_DECODED_BYTES:
         raise TaskFailed(
             "RASTER_TOO_LARGE",
             f"{size}, {decoded / 2**30:.0f} GB: the limit is {MAX_DECODED_BYTES // 2**30} GB. "
-            "Cut it into parts",
+            "Split the raster",
         )
     if decoded > FREE_DECODED_BYTES and decoded > stored_bytes * MAX_EXPANSION:
         raise TaskFailed(
             "RASTER_TOO_LARGE",
             f"{size}, {decoded / 2**30:.1f} GB out of {stored_bytes} stored bytes: "
-            f"more than {MAX_EXPANSION} to 1 is taken for a decompression bomb",
+            f"a ratio above {MAX_EXPANSION} to 1 is taken for a decompression bomb",
         )
     _check_blocks(source, size)
 
@@ -251,18 +251,18 @@ def _check_blocks(source: Source, size: str) -> None:
 
 
 def _check_sidecars(path: str, name: str) -> None:
-    """GDAL opens masks and overviews with any driver it has, so they are looked at first."""
+    """Check the formats of sidecars, since GDAL opens masks and overviews with any driver."""
     if path.startswith("/vsi"):
         return
-    for beside in Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"):
-        wanted = _SIDECAR_SIGNATURES.get(beside.suffix.lower())
-        if wanted and not _head(str(beside)).startswith(wanted):
+    for sidecar in Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"):
+        wanted = _SIDECAR_SIGNATURES.get(sidecar.suffix.lower())
+        if wanted and not _head(str(sidecar)).startswith(wanted):
             raise TaskFailed(
                 "SIDECAR_INVALID",
-                f"{name}: the {beside.suffix} file beside it is not what its name says",
+                f"{name}: its {sidecar.suffix} file does not have the format of its extension",
             )
-        if not wanted and beside != Path(path):
-            _check_text_sidecar(beside, name)
+        if not wanted and sidecar != Path(path):
+            _check_text_sidecar(sidecar, name)
 
 
 def _check_text_sidecar(sidecar: Path, name: str) -> None:
