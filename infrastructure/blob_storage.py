@@ -141,8 +141,8 @@ class AzureBlobs:
         metadata: dict[str, str] | None = None,
         confirm: Callable[[], None] | None = None,
     ) -> BlobProperties:
-        """Blocks get ids of this call's own: those of the SDK are offsets, so two writers of one
-        blob would mix theirs."""
+        """Uses block ids that are unique to this call. The SDK's ids are offsets, so two writers of
+        one blob would mix their blocks."""
         client = self._service.get_blob_client(ref.container, ref.name)
         expected: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         if etag is not None:

@@ -15,9 +15,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from infrastructure.identity import managed_identity
 from infrastructure.retrying import retry_transient
 
-# Whoever waits for a server that vanished without a word learns of it within half a minute: the
-# operating system would take a quarter of an hour, or two hours where nothing is under way.
-SILENCE: dict[str, int] = {
+# A connection to a server that no longer responds fails after half a minute. The defaults of the
+# operating system are far longer: https://www.postgresql.org/docs/current/runtime-config-connection.html
+TIMEOUTS: dict[str, int] = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -87,17 +87,17 @@ def _options(database_url: str) -> dict[str, Any]:
     return {
         "autocommit": True,
         "application_name": "geolathe",
-        **SILENCE,
+        **TIMEOUTS,
         **tls_options(database_url),
     }
 
 
 def _configure(connection: psycopg.Connection) -> None:
-    """A process that is frozen in the middle of a transaction must not keep its locks for ever."""
+    """A process that is suspended during a transaction must not keep its locks."""
     connection.execute("SET idle_in_transaction_session_timeout = '30s'")
 
 
-# A connection that worked a moment ago is not asked again: that was a sixth of an engine's time.
+# A connection that was used within this time is not checked again: see docs/performance.md.
 _REST_SECONDS = 1.0
 _last_use: WeakKeyDictionary[psycopg.Connection, float] = WeakKeyDictionary()
 

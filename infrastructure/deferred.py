@@ -8,7 +8,7 @@ Adapter = TypeVar("Adapter")
 
 
 def on_first_use(make: Callable[[], Adapter]) -> Adapter:
-    """Stands for what `make` returns, and calls it when it is first asked for anything.
+    """A proxy for what `make` returns, which is called when an attribute is first used.
 
     Importing an SDK of Azure takes as long as half of everything else at a cold start, and many
     a request needs none of them.

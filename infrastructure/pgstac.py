@@ -176,12 +176,12 @@ def remove_item(conn: Connection[Any], collection_id: str, item_id: str) -> None
 
 
 def refuse_other_owner(stored: Json, item: Json, owner: str) -> None:
-    theirs, ours = stored["properties"].get(owner), item["properties"].get(owner)
-    if theirs != ours:
+    current, other = stored["properties"].get(owner), item["properties"].get(owner)
+    if current != other:
         raise TaskFailed(
             "ITEM_ID_TAKEN",
-            f"item_id {item['id']!r} of collection {item['collection']!r} belongs to {theirs!r},"
-            f" not to {ours!r}: choose another item_id or collection_id",
+            f"item_id {item['id']!r} of collection {item['collection']!r} belongs to {current!r},"
+            f" not to {other!r}: choose another item_id or collection_id",
         )
 
 

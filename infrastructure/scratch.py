@@ -14,7 +14,7 @@ from core.errors import ScratchFull
 class LocalScratch:
     """The Scratch port in one folder that workers on a machine share.
 
-    Each task's folder has a lock file beside it. Whoever can take that lock knows that the
+    Each task's folder has a lock file next to it. A process that can take that lock knows that the
     owner is dead, and removes the folder.
     """
 
@@ -79,7 +79,7 @@ def _is_same(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def _opened(lock: Path) -> Iterator[bool]:
-    """Whether the lock could be taken: nobody alive holds it."""
+    """Whether the lock could be taken: no running process holds it."""
     try:
         file = lock.open("w")
     except FileNotFoundError:

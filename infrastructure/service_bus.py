@@ -17,7 +17,7 @@ from infrastructure.identity import managed_identity
 from infrastructure.retrying import retry_transient
 
 ANSWER_SECONDS = 10
-"""Without it the SDK waits for ever for a broker that has vanished without a word."""
+"""Without a timeout the SDK waits indefinitely for a broker that no longer responds."""
 TRANSIENT_ERRORS = (ServiceBusError, OSError)
 
 
@@ -28,7 +28,7 @@ class ServiceBus:
     def __init__(
         self, namespace: str, jobs_queue: str, tasks_queue: str, quick_tasks_queue: str
     ) -> None:
-        # We try again ourselves: the SDK would hold a sender for eleven seconds with each attempt.
+        # Outbox retries: the SDK's retries would hold the sender's lock meanwhile.
         if "Endpoint=" in namespace:
             client = ServiceBusClient.from_connection_string(namespace, retry_total=0)
         else:
@@ -78,7 +78,8 @@ class Outbox:
     def send(self, messages: Iterable[ServiceBusMessage]) -> None:
         """Send in as few batches as fit. Raises Unavailable after half a minute of trying.
 
-        The sender is one at a time's, but nobody waits for another's patience.
+        One thread at a time uses the sender, and it is released between retries, so threads do not
+        wait for the retries of others.
         """
         rest = list(messages)
         while rest:
@@ -103,7 +104,7 @@ class Outbox:
         return self._sender
 
     def _send_some(self, messages: list[ServiceBusMessage]) -> list[ServiceBusMessage]:
-        """As `_send`; a sender that broke is opened anew."""
+        """As `_send`; a broken sender is closed, and the next call opens another."""
         with self._lock:
             try:
                 return _send(self._open(), messages)

@@ -47,7 +47,7 @@ _ACCESS_TIERS: dict[Tier, AccessTier] = {
 }
 # The warped raster, the COG with its overviews, and the overviews while they are being made.
 _SCRATCH_PER_PIXEL_BYTE = 3.5
-# LZW at its best. A file that decodes to more has tiles that are not there, nor will be in ours.
+# The best ratio of LZW. A file that decodes to more is sparse, and so is its COG.
 _MOST_COMPRESSED = 3_000
 
 

@@ -1,7 +1,7 @@
--- Cancel a job at once: its open tasks with it. The only writer of a job's 'cancelled'.
+-- Cancel a job and its open tasks at once. Only this function sets a job to 'cancelled'.
 --
--- Workers that still run one learn it at their next heartbeat; what they write is refused.
--- A job that has ended stays as it is. No row: there is no such job.
+-- Workers that run one of the tasks notice at their next heartbeat, and their writes are refused.
+-- A job that has ended does not change. No row: the job does not exist.
 CREATE OR REPLACE FUNCTION app.cancel_job(p_job_id text)
 RETURNS SETOF app.jobs LANGUAGE plpgsql AS $$
 DECLARE

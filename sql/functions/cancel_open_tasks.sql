@@ -1,6 +1,5 @@
--- Cancel whatever is still open in a stage. The only writer of a task's 'cancelled'.
---
--- The caller holds the stage's row. Returns how many tasks that were.
+-- Cancel the open tasks of a stage and return their number. Only this function sets a task to
+-- 'cancelled'. The caller holds the lock of the stage's row.
 CREATE OR REPLACE FUNCTION app.cancel_open_tasks(p_job_id text, p_stage int)
 RETURNS int LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,12 +1,12 @@
--- Close one attempt's task, and return its stage, counted down.
+-- Close the task of one attempt, and return its stage, counted down.
 --
--- The call that brings open_tasks to zero belongs to the last task of the stage; the stage row
--- is the only lock finishing tasks share, so there is exactly one such call. A task that fails
--- in a stage where all must succeed closes the stage: the rest is cancelled.
+-- The call that brings open_tasks to zero belongs to the last task of the stage; completions lock
+-- the stage's row first, so there is exactly one such call. A task that fails in a stage where all
+-- must succeed closes the stage: its other tasks are cancelled.
 --
--- Only the attempt that holds the task is heard. Called again for a task this attempt closed,
--- it changes nothing and gives the same answer; from a late worker it changes nothing and
--- leaves an event. No row: the task's run is gone.
+-- Only the attempt that holds the task changes it. Repeated by that attempt, the call changes
+-- nothing and gives the same answer; a call of an earlier attempt changes nothing and adds an
+-- event. No row: the task belonged to an earlier run of its job.
 CREATE OR REPLACE FUNCTION app.complete_task_and_check_stage(
     p_task_id text, p_attempt int, p_result jsonb, p_error jsonb
 ) RETURNS TABLE (applied boolean, stage_row app.stages) LANGUAGE plpgsql AS $$

@@ -1,7 +1,8 @@
 -- Close attempts that succeeded, and return the stage of each, counted down once for all of them.
 --
--- Each attempt is heard or refused by itself, as in complete_task_and_check_stage. No row: the
--- task's run is gone. Stages first, then tasks, each in order: that is how everybody locks them.
+-- Each attempt is accepted or refused on its own, as in complete_task_and_check_stage. No row: the
+-- task belonged to an earlier run. Stages are locked before tasks, each in the order of their ids,
+-- as in all functions.
 CREATE OR REPLACE FUNCTION app.complete_tasks(
     p_task_ids text[], p_attempts int[], p_results jsonb[]
 ) RETURNS TABLE (task_id text, applied boolean, stage_row app.stages) LANGUAGE plpgsql AS $$

@@ -1,7 +1,6 @@
 -- Count a stage down by tasks that ended, and close it with its last one.
 --
--- The caller holds the stage's row, the only lock that finishing tasks share: so there is exactly
--- one call that brings open_tasks to zero.
+-- The caller holds the lock of the stage's row, so exactly one call brings open_tasks to zero.
 CREATE OR REPLACE FUNCTION app.count_down(
     p_job_id text, p_stage int, p_completed int, p_failed int, p_cancelled int
 ) RETURNS app.stages LANGUAGE plpgsql AS $$

@@ -1,6 +1,6 @@
--- End a job. The only writer of completed, completed_with_errors and failed. True exactly once per run.
---
--- Whoever ends it says at which stage he saw it: one that has moved on since is not ended.
+-- End a job. Only this function sets completed, completed_with_errors and failed. True exactly
+-- once per run. p_stage is the stage that the caller has seen: a job that has advanced since does
+-- not end.
 CREATE OR REPLACE FUNCTION app.finish_job(
     p_job_id text, p_run int, p_stage int, p_status text, p_result jsonb, p_error jsonb
 ) RETURNS boolean LANGUAGE plpgsql AS $$

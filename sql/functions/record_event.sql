@@ -1,8 +1,8 @@
 -- Append one line to a job's timeline.
 --
--- The foreign key takes a share lock on the job's key. So nobody locks a job stronger than
--- FOR NO KEY UPDATE: whoever tells of a task, holding its stage, must not wait for who holds
--- the job and waits for that stage.
+-- The foreign key takes a share lock on the job's row. Therefore no function locks a job more
+-- strongly than FOR NO KEY UPDATE: a transaction that holds a stage and adds an event must not wait
+-- for one that holds the job and waits for the stage.
 CREATE OR REPLACE FUNCTION app.record_event(
     p_job_id text, p_kind text, p_detail jsonb DEFAULT '{}', p_task_id text DEFAULT NULL
 ) RETURNS void LANGUAGE sql AS $$

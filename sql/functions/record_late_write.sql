@@ -1,4 +1,5 @@
--- A worker wrote to a task that is not its own any more. A repeat of the winning write is not late.
+-- Add an event for a write of an attempt that no longer holds its task. A repetition of the
+-- accepted write is not late.
 CREATE OR REPLACE FUNCTION app.record_late_write(p_task_id text, p_attempt int)
 RETURNS void LANGUAGE sql AS $$
     SELECT app.record_event(t.job_id, 'late_write_refused',

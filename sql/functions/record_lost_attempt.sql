@@ -1,4 +1,4 @@
--- Keep the attempt of a worker that vanished: its lease ran out.
+-- Store the attempt of a worker whose lease has expired.
 CREATE OR REPLACE FUNCTION app.record_lost_attempt(p_task app.tasks)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

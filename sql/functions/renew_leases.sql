@@ -1,7 +1,7 @@
 -- Renew the leases of running tasks and store their progress.
 --
--- Returns the ids that are still ours; a missing one was cancelled or claimed by another.
--- Rows are locked in one order everywhere, so that this cannot deadlock with a cancel.
+-- Returns the ids of the tasks that the caller still holds; the others were cancelled or claimed by
+-- another worker. Rows are locked in the order of their ids, so this cannot deadlock with a cancel.
 CREATE OR REPLACE FUNCTION app.renew_leases(
     p_task_ids text[], p_attempts int[], p_progress real[], p_messages text[], p_lease interval
 ) RETURNS SETOF text LANGUAGE sql AS $$

@@ -1,10 +1,10 @@
--- Run the failed tasks of an ended job again and keep what the others made.
+-- Run the failed tasks of an ended job again and keep the results of the others.
 --
--- It starts from the first stage that has failed or cancelled tasks; later stages, made from
--- incomplete results, are dropped. The new run number makes late messages and workers of the
--- old run powerless. Returns the job; unchanged when it is not failed or completed_with_errors:
--- what a cancelled job had made is gone, it is submitted again. No row: there is no such job.
--- Called again with its p_retry_id, because the answer was lost, it answers as before.
+-- The job continues at the first stage with failed or cancelled tasks; later stages, made from
+-- incomplete results, are deleted. The new run number makes messages and workers of the old run
+-- ineffective. Returns the job, unchanged unless it is failed or completed_with_errors: the outputs
+-- of a cancelled job were deleted, so it is submitted again instead. No row: the job does not exist.
+-- Repeated with the same p_retry_id, because the answer was lost, it gives the same answer.
 CREATE OR REPLACE FUNCTION app.retry_job(p_job_id text, p_retry_id uuid)
 RETURNS TABLE (retried boolean, job_row app.jobs) LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,7 +1,7 @@
--- Give a claimed task back after a passing fault, due again after a delay.
+-- Return a claimed task to the queue after a transient failure, due again after a delay.
 --
--- False when the claim is gone. The attempt and its error are kept. Called again for a task this
--- attempt gave back, it changes nothing and gives the same answer.
+-- False when the attempt no longer holds the task. The attempt and its error are stored. Repeated
+-- by the same attempt, the call changes nothing and gives the same answer.
 CREATE OR REPLACE FUNCTION app.retry_task_later(
     p_task_id text, p_attempt int, p_error jsonb, p_delay interval
 ) RETURNS boolean LANGUAGE plpgsql AS $$

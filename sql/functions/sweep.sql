@@ -1,11 +1,11 @@
--- Find what is overdue, so that its message is sent again. Bounded per run.
+-- Find what is overdue, so that its message is sent again. At most p_limit jobs and p_limit tasks.
 --
--- Overdue is: a job that waits for its next stage, and a queued task that was due, both for
--- longer than p_grace without a message having moved them; a claimed task whose lease ran out;
--- and a cancelled job whose leavings were not discarded. State moves only when the message is
--- handled; here each found row just remembers that it was nudged, so that it is not nudged again at
--- once, nor before others that wait as long. Concurrent sweeps share the work.
--- A row without task_id asks for a job message, the others for task messages.
+-- Overdue are: a job that waits for its next stage, and a queued task whose time has come, both for
+-- longer than p_grace without a message having moved them; a claimed task whose lease has expired;
+-- and a cancelled job whose outputs were not discarded. Their state changes only when the message
+-- is handled. Here redelivered_at is set, so that a row is not returned again within p_grace, nor
+-- before others that have waited as long. Concurrent sweeps return different rows.
+-- A row without task_id stands for a job message, the others for task messages.
 CREATE OR REPLACE FUNCTION app.sweep(p_limit int, p_grace interval)
 RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
     WITH late_jobs AS (
@@ -37,7 +37,7 @@ RETURNS TABLE (job_id text, run int, stage int, task_id text) LANGUAGE sql AS $$
         RETURNING t.job_id, l.run, t.stage, t.task_id
     ), overdue AS (
         SELECT * FROM redelivered_jobs UNION ALL SELECT * FROM redelivered_tasks
-    ), told AS (
+    ), noted AS (
         INSERT INTO app.events (job_id, kind, detail, correlation_id)
         SELECT o.job_id, 'repaired', jsonb_strip_nulls(jsonb_build_object(
                    'stage', o.stage, 'tasks', nullif(count(o.task_id), 0))), j.correlation_id

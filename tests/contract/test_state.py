@@ -601,3 +601,13 @@ def test_a_retried_job_keeps_the_errors_of_its_earlier_attempts(state):
     state.retry_job(job.job_id)
     [kept] = state.attempts([task.task_id])
     assert (kept.attempt, kept.error) == (1, BROKEN)
+
+
+def test_the_oldest_queued_task_is_found_wherever_it_is_in_its_stage(state):
+    _, tasks = started_stage(state, 3)
+    time.sleep(0.05)  # so that the tasks differ in age
+    for task in (tasks[0], tasks[2]):
+        attempt = claimed(state, task.task_id).attempt
+        assert state.retry_task_later(task.task_id, attempt, TRANSIENT, NOW)
+    age = state.health().oldest_queued_task_age
+    assert age is not None and age >= 0.05

@@ -15,7 +15,7 @@ Then = Literal["nothing", "twin", "cancel", "cancel and resubmit"]
 # What a host passes on its way, and how it may be hurt there. Statements go by the function
 # that they call.
 STATEMENTS = (
-    "submit_job", "start_stage", "copy", "commit", "claim_attempts", "renew_leases",
+    "accept_job", "start_stage", "copy", "commit", "claim_attempts", "renew_leases",
     "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "create_item",
     "retry_task_later", "cancel_job", "retry_job", "store_dead_letter", "begin_upload",
     "record_output", "publish_outputs",
