@@ -5,5 +5,12 @@ from jobs.hello_world import HelloWorld
 from jobs.process_raster import ProcessRaster
 from jobs.reconcile_catalog import ReconcileCatalog
 from jobs.unpublish_raster import UnpublishRaster
+from jobs.validate_raster import ValidateRasterJob
 
-ALL_JOBS: tuple[type[JobBase], ...] = (HelloWorld, ProcessRaster, UnpublishRaster, ReconcileCatalog)
+ALL_JOBS: tuple[type[JobBase], ...] = (
+    HelloWorld,
+    ProcessRaster,
+    UnpublishRaster,
+    ReconcileCatalog,
+    ValidateRasterJob,
+)

@@ -1,6 +1,5 @@
 """process_raster: one raster in; a COG for each tier, one STAC item and a map link out."""
 
-import math
 import re
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
@@ -8,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -16,37 +14,24 @@ from pydantic import (
 
 from core.errors import FieldError, InvalidRequest
 from core.job import JobBase, stage
-from core.models import BlobName, BlobRef, ContainerName, Json, Record
+from core.models import BlobRef, ContainerName, Json, Record
 from core.ports import Ports
+from jobs.raster_parameters import RasterParameters, RasterSource, find_source, plan_validation
 from services.create_cog import CreateCog, create_cog
 from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_metadata
-from services.raster.crs_text import check_crs_text
 from services.raster.model import (
     Cog,
     CrsOperation,
-    NodataChoice,
     RasterFacts,
     RasterType,
-    RasterTypeChoice,
     RasterWarning,
     Tier,
-    TierChoice,
     VerticalCrs,
 )
 from services.stac.model import StacId
 from services.storage.naming import describe_owner, name_cog, propose_locations
 from services.storage.ownership import discard_outputs, verify_outputs
-from services.storage.sidecars import find_sidecars
 from services.validate_raster import ValidateRaster, validate_raster
-
-
-def _target_crs(value: str) -> str:
-    if value.lower() == "native":
-        return "native"
-    if not re.fullmatch(r"EPSG:\d{4,6}", value.upper()):
-        raise ValueError("target_crs must be 'native' or 'EPSG:' and a code, such as 'EPSG:4326'")
-    return value.upper()
-
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -64,60 +49,14 @@ def _timestamp(value: object) -> object:
     return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
 
 
-def _nodata(value: object) -> object:
-    """One value or a list of values, each a number or "nan"."""
-    if isinstance(value, list | tuple):
-        if not value:
-            raise ValueError("nodata must have at least one value")
-        return tuple(_nodata_value(part) for part in value)
-    return None if value is None else _nodata_value(value)
-
-
-def _nodata_value(value: object) -> int | float | str:
-    if isinstance(value, str) and value.strip().lower() == "nan":
-        return "nan"
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError('nodata must be a number, "nan", or a list of these')
-    try:
-        number = value if isinstance(value, int) else float(value)
-    except ValueError:
-        raise ValueError(
-            f'nodata must be a number, "nan", or a list of these, not {value!r}'
-        ) from None
-    if math.isnan(number):
-        return "nan"
-    if math.isinf(number) or abs(number) > 2**1023:
-        raise ValueError("nodata must be a finite number or nan")
-    return number
-
-
 def _folder(value: str) -> str:
     BlobRef(container="any", name=value.strip("/"))
     return value.strip("/")
 
 
-class Parameters(BaseModel):
+class Parameters(RasterParameters):
     """What process_raster takes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-    blob_name: BlobName = Field(description="the raster's blob, with its folder")
-    container_name: ContainerName = Field(description="the container the blob lies in")
-    input_crs: Annotated[str, AfterValidator(check_crs_text)] | None = Field(
-        None,
-        min_length=1,
-        description="the CRS of a raster that declares none: an authority's code such as "
-        "EPSG:32618, WKT, PROJJSON or a PROJ string",
-    )
-    raster_type: RasterTypeChoice = Field("auto", description="what the pixels mean")
-    output_tier: TierChoice = Field("analysis", description="what the COG is for")
-    target_crs: Annotated[str, AfterValidator(_target_crs)] = Field(
-        "EPSG:4326", description="the COG's CRS: EPSG:code, or native to keep the source's"
-    )
-    jpeg_quality: int = Field(
-        85, ge=1, le=100, strict=True, description="of JPEG and WebP, 1 to 100"
-    )
-    strict_mode: bool = Field(False, strict=True, description="turn warnings into errors")
     in_memory: bool | None = Field(
         None, strict=True, description="work in memory; for small rasters only"
     )
@@ -126,12 +65,6 @@ class Parameters(BaseModel):
     output_folder: Annotated[str, AfterValidator(_folder)] | None = Field(
         None, description="the folder of the COG in the silver container"
     )
-    nodata: Annotated[NodataChoice, BeforeValidator(_nodata)] = Field(
-        None, description='nodata instead of the file\'s: a number, "nan", or one of these per band'
-    )
-    subdataset: str | None = Field(
-        None, min_length=1, description="the variable of a NetCDF file that has several"
-    )
     datetime: Annotated[AwareDatetime | None, BeforeValidator(_timestamp)] = Field(
         None,
         description="acquisition time, before every date in the file: an ISO 8601 date, "
@@ -139,7 +72,7 @@ class Parameters(BaseModel):
     )
 
 
-class Submission(Parameters):
+class Submission(RasterSource, Parameters):
     """The parameters, completed with what the world said when the job was submitted."""
 
     # Jobs that another release submitted may have other fields.
@@ -149,17 +82,10 @@ class Submission(Parameters):
     output_container: ContainerName
     location: str = ""
     """The folder and name of the COGs, without their tier."""
-    source_etag: str
-    sidecars: dict[str, str] = {}
-    """The ETags of the sidecars by name."""
     request: str = ""
     """The id of the job that this request has in generation 0."""
     generation: int = 0
     """The number of jobs of this request whose outputs do not exist any more."""
-
-    @property
-    def source(self) -> BlobRef:
-        return BlobRef(container=self.container_name, name=self.blob_name)
 
     def target(self, tier: Tier) -> BlobRef:
         """{folder}/{name}_cog_{tier}.tif."""
@@ -174,7 +100,7 @@ class Submission(Parameters):
 
 def _reserve_location(params: Parameters, ports: Ports) -> str:
     """Where the COGs go, reserved for this source. Raises InvalidRequest."""
-    source = BlobRef(container=params.container_name, name=params.blob_name)
+    source = params.source
     made_of = (params.subdataset, params.target_crs)
     proposed = propose_locations(source, params.output_folder, *made_of)
     owner = describe_owner(source, *made_of)
@@ -297,16 +223,16 @@ class ProcessRaster(JobBase):
 
     def prepare(self, params: Parameters, ports: Ports) -> Submission:
         """A request whose outputs do not exist any more is a new job, of the next generation."""
-        found = ports.blobs.properties(
-            BlobRef(container=params.container_name, name=params.blob_name)
+        source = find_source(params, ports)
+        known = (
+            params.model_dump()
+            | source
+            | {
+                "collection_id": params.collection_id or ports.deployment.default_collection,
+                "output_container": ports.deployment.silver_container,
+                "location": _reserve_location(params, ports),
+            }
         )
-        known = params.model_dump() | {
-            "collection_id": params.collection_id or ports.deployment.default_collection,
-            "output_container": ports.deployment.silver_container,
-            "location": _reserve_location(params, ports),
-            "source_etag": found.etag,
-            "sidecars": find_sidecars(ports.blobs, found.ref),
-        }
         request = self.job_id(Submission.model_validate(known))
         verify_outputs(ports, request)
         generation = {"request": request, "generation": ports.outputs.generation(request)}
@@ -314,24 +240,11 @@ class ProcessRaster(JobBase):
 
     @stage(validate_raster)
     def validate(self, params: Submission) -> ValidateRaster:
-        sidecars = (BlobRef(container=params.container_name, name=name) for name in params.sidecars)
-        return ValidateRaster(
-            source=params.source,
-            source_etag=params.source_etag,
-            sidecars=tuple(sidecars),
-            input_crs=params.input_crs,
-            raster_type=params.raster_type,
-            output_tier=params.output_tier,
-            target_crs=params.target_crs,
-            strict_mode=params.strict_mode,
-            subdataset=params.subdataset,
-            nodata=params.nodata,
-        )
+        return plan_validation(params, params)
 
     @stage(create_cog)
     def create_cog(self, params: Submission, validate: list[RasterFacts]) -> list[CreateCog]:
         [facts] = validate
-        wanted = facts.cog_tiers if params.output_tier == "all" else (Tier(params.output_tier),)
         return [
             CreateCog(
                 facts=facts,
@@ -343,7 +256,7 @@ class ProcessRaster(JobBase):
                 request=params.request,
                 generation=params.generation,
             )
-            for tier in wanted
+            for tier in params.choose_tiers(facts)
         ]
 
     @stage(extract_stac_metadata)

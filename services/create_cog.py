@@ -62,7 +62,7 @@ def create_cog(params: CreateCog, ctx: TaskContext) -> Cog:
         facts.source,
         facts.source_etag,
         facts.sidecars,
-        work_bytes=_work_bytes(facts),
+        work_bytes=work_bytes(facts),
         download_below=WHOLE_UP_TO_BYTES,
     )
     return read_source(ctx, wanted, lambda source: _make_and_store(params, ctx, source, started))
@@ -75,7 +75,7 @@ def load_make_cog() -> child.Function[MakeCog, MadeCog]:
     return make_cog
 
 
-def _work_bytes(facts: RasterFacts) -> int:
+def work_bytes(facts: RasterFacts) -> int:
     pixels = min(facts.decoded_bytes, facts.source_size_bytes * _MOST_COMPRESSED)
     return int(pixels * _SCRATCH_PER_PIXEL_BYTE)
 

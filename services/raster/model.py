@@ -277,3 +277,39 @@ class MadeCog(CogFacts):
     """A COG file written by the sandbox."""
 
     path: str
+
+
+class EstimateCogs(Record):
+    """A request to the sandbox: estimate the COGs of the raster at `path`."""
+
+    facts: RasterFacts
+    tiers: tuple[Tier, ...]
+    target_crs: str
+    """EPSG:n, or native."""
+    jpeg_quality: int
+    path: str
+    """A local file, or a signed /vsicurl/ address; never stored."""
+    folder: str
+    """Where temporary files are written."""
+
+
+class CogEstimate(Record):
+    """What the COG of one tier would be."""
+
+    tier: Tier
+    compression: str
+    shape: tuple[int, int]
+    """Rows, columns."""
+    size_bytes: int
+    seconds: float
+    """On a machine as busy as this one is now, without transfers."""
+    scratch_bytes: int = 0
+    """Scratch disk that making it needs."""
+
+
+class Estimates(Record):
+    """The COGs of each applicable tier."""
+
+    cogs: tuple[CogEstimate, ...]
+    sampled_share: float
+    """Share of the source's pixels that the estimates come from, 0 to 1."""

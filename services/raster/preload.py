@@ -3,6 +3,7 @@
 import rasterio
 
 from services.raster import cog as cog
+from services.raster import estimate as estimate
 from services.raster import facts as facts
 from services.raster import gdal
 

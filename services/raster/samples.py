@@ -41,14 +41,15 @@ def read_samples(source: Source, bands: list[int], nodata: list[float | None]) -
     size = dataset.height, dataset.width
     samples = []
     with failing_as("PIXELS_UNREADABLE", f"{source.name} has pixels that cannot be decoded"):
-        for window in _windows(*size):
+        for window in windows(*size):
             values = dataset.read(bands, window=window)
             border = _border(values.shape[1:], (window.row_off, window.col_off), size)
             samples.append(Sample(values, find_valid(values, nodata), border))
     return samples
 
 
-def _windows(rows: int, columns: int) -> Iterator[Window]:
+def windows(rows: int, columns: int) -> Iterator[Window]:
+    """Windows of one size on a grid over the image; one window for a small image."""
     if rows * columns <= _WHOLE_UP_TO_PIXELS:
         yield Window(0, 0, columns, rows)
         return

@@ -126,6 +126,20 @@ def test_a_failed_job_shows_its_error_and_is_submitted_again_with_the_missing_pa
     expect_status(page, "completed")
 
 
+def test_a_raster_is_checked_before_it_is_processed(signed_in, ui, product):
+    page = signed_in
+    source = product.upload(SAMPLE, f"check-{uuid.uuid4().hex[:8]}.tif")
+    page.goto(f"{ui}#/new")
+    page.get_by_label("Blob name").fill(source["blob_name"])
+    page.get_by_label("Container name").fill(source["container_name"])
+    page.get_by_role("button", name="Check first").click()
+    expect_status(page, "completed")
+    expect(page.locator("[aria-labelledby=result]")).to_contain_text("about")
+    page.get_by_role("link", name="Make the COGs").click()
+    expect(page.get_by_label("Blob name")).to_have_value(source["blob_name"])
+    expect(page.get_by_label("Job type")).to_have_value("process_raster")
+
+
 def test_an_invalid_field_has_its_error_next_to_it(signed_in, ui):
     page = signed_in
     page.goto(f"{ui}#/new?type=hello_world")

@@ -11,16 +11,20 @@ export async function formView(place, search, signal) {
   const before = search.get("from") ? await ask(`/jobs/status/${search.get("from")}`, { signal }) : null;
   const wanted = search.get("type") ?? before?.job_type ?? "process_raster";
   const type = types.find((each) => each.job_type === wanted) ?? types[0];
-  const values = before?.job_type === type.job_type ? before.parameters : {};
+  // A raster that was checked is processed with the same parameters, and the other way round.
+  const related = [type.job_type, before?.job_type].every((name) => ["process_raster", "validate_raster"].includes(name));
+  const values = before && (before.job_type === type.job_type || related) ? before.parameters : {};
   const fields = readSchema(type, values);
   const problems = h("div", {});
   const button = h("button", { class: "primary", id: "submit" }, "Submit");
+  const dryRun = type.job_type === "process_raster" ? types.find((each) => each.job_type === "validate_raster") : null;
+  const check = dryRun ? h("button", { type: "button", id: "check", onclick: () => submit(dryRun, fields.filter(({ name }) => name in dryRun.parameters.properties), problems, check) }, "Check first") : null;
   const form = h("form", { class: "card", novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(type, fields, problems, button); } },
     before?.error ? sorry(before.error) : null,
     fields.some((field) => field.name === "blob_name") ? dropZone(fields, button, signal) : null,
     fields.filter((field) => field.required).map(draw),
     h("details", { open: Boolean(before) || fields.every((field) => !field.required) }, h("summary", {}, "Options"), h("div", { class: "columns" }, fields.filter((field) => !field.required).map(draw))),
-    problems, button);
+    problems, h("div", { class: "row" }, button, check));
   show(place, h("h1", { tabindex: -1 }, before ? "Submit again" : "New job"),
     h("div", { class: "field" }, h("label", { for: "job-type" }, "Job type"),
       h("select", { id: "job-type", onchange: (event) => { location.hash = `#/new?type=${event.target.value}`; } },

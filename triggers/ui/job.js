@@ -87,6 +87,7 @@ function head(job, seen) {
     h("div", { id: "actions", class: "row" },
       open ? button("cancel", "Cancel", "Cancel this job and remove its outputs?") : null,
       ["failed", "completed_with_errors"].includes(job.status) ? button("retry", "Retry failed tasks") : null,
+      job.result_data?.estimates ? h("a", { class: "button primary", id: "process", href: `#/new?type=process_raster&from=${job.job_id}` }, "Make the COGs") : null,
       h("a", { class: "button", id: "again", href: `#/new?from=${job.job_id}` }, again)),
     h("p", { id: "times", class: "quiet" }, `${title(job.job_type)} · submitted `, when(job.created_at), job.started_at ? ` · ${open ? "running for" : "took"} ${lasted(job)}` : "",
       job.run > 1 ? ` · run ${job.run}` : ""),
@@ -150,12 +151,19 @@ function showValidation(job) {
 }
 
 function facts(made) {
+  if (made.estimates) return [
+    ["Estimated COGs", made.estimates.map((cog) => h("div", {}, `${title(cog.tier)}: about ${bytes(cog.size_bytes)}, ${cog.compression}, ${cog.shape[1].toLocaleString()} × ${cog.shape[0].toLocaleString()} pixels, ${duration(cog.seconds)}`))],
+  ];
   if (!made.cog) return Object.entries(made).filter(([, value]) => typeof value !== "object").map(([name, value]) => [title(name), String(value)]);
   return [
     ["Raster type", title(made.validation.raster_type)], ["CRS", `${made.validation.source_crs} → ${made.cog.target_crs}`],
     ["COG", (made.cogs ?? [made.cog]).map((cog) => h("div", {}, h("code", {}, `${cog.cog_container}/${cog.cog_blob}`), ` ${cog.size_mb} MB, ${cog.compression}`))],
     ["STAC item", `${made.stac.collection_id} / ${made.stac.item_id}`],
   ];
+}
+
+function duration(seconds) {
+  return seconds < 1 ? "under a second" : `about ${Math.round(seconds).toLocaleString()} s`;
 }
 
 // The submitted parameters in the order of the form, then what the service added.
