@@ -7,13 +7,13 @@ import socket
 import time
 from collections.abc import Collection
 
-# Below the range that Linux hands to outgoing connections (32768-60999), so that a port
-# noted today is most likely still free after tomorrow's restart.
+# Below the range of ephemeral ports (32768-60999), so that a port chosen once is most likely still
+# free at the next start.
 LOWEST, HIGHEST = 20_000, 32_000
 
 
 def is_free(port: int) -> bool:
-    """True when a server could listen there now."""
+    """True if a server could listen on the port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -24,7 +24,7 @@ def is_free(port: int) -> bool:
 
 
 def becomes_free(port: int, patience: float = 2.0) -> bool:
-    """Like is_free, but a process that was just killed gets the time to let go of it."""
+    """Like is_free, but waits for up to `patience` seconds until a killed process releases it."""
     until = time.monotonic() + patience
     while not is_free(port):
         if time.monotonic() > until:
@@ -34,14 +34,14 @@ def becomes_free(port: int, patience: float = 2.0) -> bool:
 
 
 def is_listening(port: int) -> bool:
-    """True when somebody accepts connections there."""
+    """True if a server accepts connections on the port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def pick_free(besides: Collection[int] = ()) -> int:
-    """A port nobody listens on, and none of `besides`; another process may still take it first."""
+    """A free port that is not in `besides`. Another process may still take it first."""
     while True:
         port = random.randint(LOWEST, HIGHEST)
         if port not in besides and is_free(port):

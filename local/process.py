@@ -1,7 +1,7 @@
-"""Processes that outlive the command that started them, found again by pid and start time.
+"""Processes that outlive the command that started them, identified by pid and start time.
 
-A pid alone is not an identity: the kernel hands it out again. Field 22 of /proc/PID/stat (proc(5))
-together with the boot id names one process for good.
+The kernel reuses pids. A pid is unique together with the start time, field 22 of /proc/PID/stat
+(proc(5)), and the boot id.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import TypedDict
 
 from local.errors import LocalError
 
-LOG_VARIABLE = "GEOLATHE_LOG"  # marks who was spawned here, and what for
+LOG_VARIABLE = "GEOLATHE_LOG"  # set in spawned processes: the log file they write
 _spawned: set[int] = set()
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One process for good: the same pid with another start time is somebody else."""
+    """Identifies one process: the same pid with another start time is another process."""
 
     pid: int
     started: int
@@ -51,7 +51,7 @@ class _Stat:
 
 
 def identify(pid: int) -> Identity | None:
-    """Who has this pid now; None when nobody alive has it."""
+    """The process that has this pid now; None if there is none, or only a zombie."""
     _reap(pid)
     stat = _read_stat(pid)
     if stat is None or stat.state in "ZX":
@@ -60,7 +60,7 @@ def identify(pid: int) -> Identity | None:
 
 
 def is_alive(identity: Identity) -> bool:
-    """True while this very process runs."""
+    """True while the process runs."""
     return identify(identity.pid) == identity
 
 
@@ -72,9 +72,9 @@ def spawn(
     cwd: Path,
     account: Account | None = None,
 ) -> Identity:
-    """Start a program in a session of its own, its output appended to `log`.
+    """Start a program in its own session, with its output appended to `log`.
 
-    One log has one writer: who was started on it before, and was forgotten, is ended first.
+    A log has one writer: a process spawned earlier with the same log is stopped first.
     """
     for stray in find_by_log(log):
         stop(stray)
@@ -90,16 +90,16 @@ def spawn(
             start_new_session=True,
             **(account or {}),
         )
-    child.returncode = 0  # Popen warns of children that outlive it, which is what these are for
+    child.returncode = 0  # keeps Popen from warning about a child that outlives it
     _spawned.add(child.pid)
     identity = identify(child.pid)
     if identity is None:
-        raise LocalError(f"{Path(command[0]).name} ended as soon as it started", log=log)
+        raise LocalError(f"{Path(command[0]).name} exited immediately", log=log)
     return identity
 
 
 def stop(identity: Identity, *, ask: signal.Signals = signal.SIGTERM, grace: float = 15.0) -> None:
-    """Ask a process to end, wait, and kill what is left of its session."""
+    """Signal a process, wait for up to `grace` seconds, then kill the rest of its session."""
     if is_alive(identity):
         _signal(identity.pid, ask)
         wait_for_exit(identity, grace)
@@ -109,9 +109,9 @@ def stop(identity: Identity, *, ask: signal.Signals = signal.SIGTERM, grace: flo
 
 
 def wait_for_exit(identity: Identity, timeout: float | None) -> bool:
-    """Wait until a process has ended, without polling and without being its parent.
+    """Wait until a process has ended, which need not be a child. Returns whether it has ended.
 
-    Returns whether it has ended; `timeout=None` waits for good.
+    `timeout=None` waits without a limit.
     """
     try:
         handle = os.pidfd_open(identity.pid)
@@ -126,7 +126,7 @@ def wait_for_exit(identity: Identity, timeout: float | None) -> bool:
 
 
 def working_folder(pid: int) -> Path | None:
-    """The folder a process works in; None when it has ended or is another user's."""
+    """The working directory of a process; None if it has ended or belongs to another user."""
     try:
         return Path(f"/proc/{pid}/cwd").readlink()
     except (FileNotFoundError, PermissionError, ProcessLookupError):
@@ -134,7 +134,7 @@ def working_folder(pid: int) -> Path | None:
 
 
 def memory_of(pid: int) -> int:
-    """Bytes of memory that a process and its descendants take, shared pages counted once (PSS)."""
+    """Bytes of memory used by a process and its descendants, shared pages counted once (PSS)."""
     parents = {other: stat.parent for other in _all_pids() if (stat := _read_stat(other))}
     family = [pid]
     for member in family:
@@ -143,14 +143,14 @@ def memory_of(pid: int) -> int:
 
 
 def find_by_working_folder(folder: Path) -> list[Identity]:
-    """The processes that work in this very folder, even when it was deleted under them."""
+    """The processes whose working directory is this folder, even if it was deleted meanwhile."""
     wanted = {folder.resolve(), Path(f"{folder.resolve()} (deleted)")}
     pids = [pid for pid in _all_pids() if working_folder(pid) in wanted]
     return [identity for pid in pids if (identity := identify(pid)) is not None]
 
 
 def find_by_log(log: Path) -> list[Identity]:
-    """The processes that were spawned on a log, or on any log in a folder."""
+    """The processes spawned with this log, or with any log in this folder."""
     others = (pid for pid in _all_pids() if pid != os.getpid())
     pids = [pid for pid in others if (own := _log_of(pid)) and own.is_relative_to(log)]
     return [identity for pid in pids if (identity := identify(pid)) is not None]
@@ -165,7 +165,7 @@ def run(
     account: Account | None = None,
     hint: str = "",
 ) -> None:
-    """Run a program to its end, output appended to `log`. Raises LocalError with its exit code."""
+    """Run a program, its output appended to `log`. Raises LocalError if it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         output.write(("$ " + " ".join(str(part) for part in command) + "\n").encode())
@@ -182,17 +182,17 @@ def run(
         )
     if done.returncode:
         name = Path(command[0]).name
-        raise LocalError(f"{name} ended with exit code {done.returncode}", hint=hint, log=log)
+        raise LocalError(f"{name} failed with exit code {done.returncode}", hint=hint, log=log)
 
 
 def wait_until_ready(
     name: str, identity: Identity, is_ready: Callable[[], bool], log: Path, timeout: float = 60.0
 ) -> None:
-    """Poll a readiness probe; give up as soon as the process has ended."""
+    """Poll until `is_ready`. Raises LocalError if the process ends first, or after `timeout`."""
     deadline = time.monotonic() + timeout
     while not is_ready():
         if wait_for_exit(identity, 0.05):
-            raise LocalError(f"{name} ended while it started", log=log)
+            raise LocalError(f"{name} exited during its start", log=log)
         if time.monotonic() > deadline:
             raise LocalError(f"{name} is not ready after {timeout:.0f} s", log=log)
 
@@ -205,10 +205,10 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _session_members(identity: Identity) -> Iterator[int]:
-    """What still runs in the session that this process led.
+    """The running processes of the session that this process leads, or led.
 
-    The kernel keeps a pid reserved while a session carries its number, so members found under it
-    are ours unless somebody new leads it.
+    The kernel does not reuse a pid that is the id of a session, so the members belong to this
+    session unless the pid has a new process.
     """
     leader = identify(identity.pid)
     if leader is not None and leader != identity:
@@ -224,7 +224,7 @@ def _all_pids() -> list[int]:
 
 
 def _reap(pid: int) -> None:
-    """Collect a child of ours that has ended, or it stays a zombie for as long as we run."""
+    """Wait for a spawned child that has ended, which would stay a zombie otherwise."""
     if pid in _spawned and os.waitpid(pid, os.WNOHANG) != (0, 0):
         _spawned.discard(pid)
 
@@ -238,7 +238,7 @@ def _read_stat(pid: int) -> _Stat | None:
 
 
 def _parse_stat(text: str) -> _Stat:
-    """The name in field 2 may hold spaces and brackets: count from the last bracket."""
+    """Parse the line. Field 2 may contain spaces and brackets: count from the last bracket."""
     fields = text.rpartition(")")[2].split()
     return _Stat(
         state=fields[0], parent=int(fields[1]), session=int(fields[3]), started=int(fields[19])

@@ -1,7 +1,7 @@
 """Makes .venv and installs local/requirements.lock into it, with nothing but the standard library.
 
-A bare Debian has neither pip nor ensurepip, so the environment is made without them; whichever pip
-can be found then fetches uv, which installs the lock in seconds.
+A bare Debian has neither pip nor ensurepip, so the environment is made without them. The first pip
+that is found installs uv, which installs the lock in seconds.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ def parse_pip_settings(listing: str) -> dict[str, str]:
 def uv_settings(pip: dict[str, str]) -> dict[str, str]:
     """The same in uv's words; what is set for uv itself stays."""
     settings = {
-        theirs: pip[ours]
-        for ours, theirs in PIP_TO_UV.items()
-        if pip.get(ours) and theirs not in os.environ
+        variable: pip[name]
+        for name, variable in PIP_TO_UV.items()
+        if pip.get(name) and variable not in os.environ
     }
     if "UV_FIND_LINKS" in settings:
         settings["UV_FIND_LINKS"] = ",".join(settings["UV_FIND_LINKS"].split())

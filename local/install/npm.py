@@ -1,4 +1,4 @@
-"""Locked npm trees, without root and without a Node of the machine's: Node comes as a wheel."""
+"""npm packages from a lock file, without root. Node comes from a Python wheel."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def node() -> Path:
 
 
 def is_installed(pins: Path, folder: Path) -> bool:
-    """True when the folder holds what the lock file in `pins` names."""
+    """True if the versions of the lock file in `pins` are installed in the folder."""
     stamp = folder / "installed"
     return stamp.exists() and stamp.read_text(encoding="ascii") == _digest(pins)
 
 
 def install(pins: Path, folder: Path, log: Path, then: Callable[[], None] = lambda: None) -> bool:
-    """`npm ci`, and `then`, when the lock file changed since the last time. Whether it did."""
+    """Run `npm ci`, and then `then`, if the lock file has changed. Returns whether it had."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -45,7 +45,7 @@ def install(pins: Path, folder: Path, log: Path, then: Callable[[], None] = lamb
             # The machine's certificates, for networks that have their own authority.
             env={**os.environ, "PATH": path, "NODE_OPTIONS": "--use-system-ca"},
             cwd=folder,
-            hint="is registry.npmjs.org, or the registry of your .npmrc, within reach?",
+            hint="is registry.npmjs.org, or the registry in your .npmrc, reachable?",
         )
         then()
         (folder / "installed").write_text(_digest(pins), encoding="ascii")

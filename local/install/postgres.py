@@ -1,7 +1,7 @@
-"""Where PostgreSQL with PostGIS comes from: installed already, from apt, or unpacked without root.
+"""PostgreSQL with PostGIS: already installed, from apt, or unpacked without root, in this order.
 
-The ways are tried in that order. GEOLATHE_POSTGRES_BIN names a folder with `initdb` and `postgres`
-to use instead; GEOLATHE_POSTGRES=unpacked leaves the system alone even where apt could be used.
+GEOLATHE_POSTGRES_BIN names a folder with `initdb` and `postgres` to use instead.
+GEOLATHE_POSTGRES=unpacked changes nothing in the system even if apt could be used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.errors import LocalError
 
 OLDEST = 14
 EXTENSIONS = ("postgis", "btree_gist", "unaccent")  # what pgSTAC creates
-# Come with every Debian: their own files must be the running system's, never a second copy.
+# Part of every Debian: the running system's files must be used, never a second copy.
 LEFT_TO_THE_SYSTEM = re.compile(
     r"^(libc6|libc-bin|debconf|perl|systemd|udev|init-system|base-|dpkg|coreutils|bash|login|passwd"
     r"|util-linux|adduser|lsb-|ssl-cert|openssl|ucf|sensible-utils|postgresql-common"
@@ -47,18 +47,18 @@ class Postgres:
 
     def version(self) -> int:
         """The major version: data of one cannot be read by another."""
-        told = subprocess.run(
+        output = subprocess.run(
             [self.program("postgres"), "--version"],
             capture_output=True,
             text=True,
             check=True,
             env={**os.environ, **self.env},
         )
-        return int(re.findall(r"\d+", told.stdout)[0])
+        return int(re.findall(r"\d+", output.stdout)[0])
 
 
 def find_postgres() -> Postgres | None:
-    """The newest PostgreSQL on this machine that has PostGIS; None when there is none yet."""
+    """The newest installed PostgreSQL that has PostGIS; None if there is none."""
     if named := os.environ.get("GEOLATHE_POSTGRES_BIN"):
         return _from_folder(Path(named))
     if os.environ.get("GEOLATHE_POSTGRES") != "unpacked":
@@ -69,7 +69,7 @@ def find_postgres() -> Postgres | None:
 
 
 def install_postgres(log: Path) -> Postgres:
-    """Find PostgreSQL with PostGIS, or get it. Raises LocalError when no way works."""
+    """Find or install PostgreSQL with PostGIS. Raises LocalError if that is not possible."""
     cache = _cache_folder()
     with _locked(cache.with_name(f"{cache.name}.lock")):
         found = find_postgres()
@@ -113,20 +113,20 @@ def _major(folder: Path) -> int:
 def _has_postgis(folder: Path) -> bool:
     if not all((folder / name).exists() for name in ("initdb", "postgres", "pg_config")):
         return False
-    told = subprocess.run(
+    output = subprocess.run(
         [folder / "pg_config", "--version", "--sharedir"],
         capture_output=True,
         text=True,
         check=False,
     ).stdout.splitlines()
-    if len(told) != 2 or int(re.findall(r"\d+", told[0])[0]) < OLDEST:
+    if len(output) != 2 or int(re.findall(r"\d+", output[0])[0]) < OLDEST:
         return False
-    extensions = Path(told[1]) / "extension"
+    extensions = Path(output[1]) / "extension"
     return all((extensions / f"{name}.control").exists() for name in EXTENSIONS)
 
 
 def _root_prefix() -> list[str] | None:
-    """What makes a command run as root: nothing, sudo, or None when there is no way."""
+    """The prefix that runs a command as root: empty, sudo, or None if not possible."""
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo") is None:
@@ -154,7 +154,7 @@ def _install_by_apt(prefix: Sequence[str], log: Path) -> Postgres:
     process.run([*apt, "install", "-y", "--no-install-recommends", *wanted], log, cwd=Path("/"))
     found = find_postgres()
     if found is None:
-        raise LocalError(f"apt installed {' '.join(wanted)}, yet PostGIS is not found", log=log)
+        raise LocalError(f"apt installed {' '.join(wanted)}, but PostGIS was not found", log=log)
     return found
 
 
@@ -255,7 +255,7 @@ def _private_apt_options(work: Path) -> list[str]:
 
 
 def _status_without_postgres() -> str:
-    """What dpkg says is installed, less PostgreSQL, whose programs must lie beside PostGIS."""
+    """dpkg's list of installed packages without PostgreSQL, which must be unpacked with PostGIS."""
     packages = Path("/var/lib/dpkg/status").read_text(encoding="utf-8").split("\n\n")
     kept = [entry for entry in packages if not re.match(r"Package: \S*(postgresql|postgis)", entry)]
     return "\n\n".join(kept)

@@ -1,8 +1,8 @@
-"""Where everything is on this machine: ports, keys, and every setting that follows from them.
+"""The ports and keys of a stack, and every setting derived from them.
 
-Ports are free ones, noted in .local/ports.json so that links stay good after a restart, unless
+Ports are chosen once and kept in .local/ports.json, so that links outlive a restart, unless
 GEOLATHE_API_PORT, GEOLATHE_TITILER_PORT, GEOLATHE_STAC_PORT, GEOLATHE_POSTGRES_PORT,
-GEOLATHE_BLOB_PORT or GEOLATHE_SERVICEBUS_PORT name them.
+GEOLATHE_BLOB_PORT or GEOLATHE_SERVICEBUS_PORT is set.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ BRONZE = "bronze-rasters"
 SILVER = "silver-cogs"
 SWEEP_SCHEDULE = "*/30 * * * * *"
 KEY_NAME = "RootManageSharedAccessKey"
-# The caller's own databases, clouds and GDAL must not leak into the stack, nor a proxy come
-# between its parts, which all live on 127.0.0.1.
+# Settings of the caller's databases, clouds and GDAL must not reach the stack, nor must a proxy:
+# all services listen on 127.0.0.1.
 NOT_INHERITED = re.compile(r"^(PG|AZURE_|AWS_|GDAL_|CPL_|PROJ_|PYTHONPATH$|.*_proxy$|.*_PROXY$)")
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Who listens where."""
+    """The port of each service."""
 
     api: int
     titiler: int
@@ -50,7 +50,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Keys:
-    """Secrets of one checkout, made once."""
+    """The secrets of one stack, generated once."""
 
     function_key: str
     master_key: str
@@ -59,7 +59,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Environment:
-    """One local stack's addresses and settings."""
+    """The addresses and settings of one stack."""
 
     folder: Path
     ports: Ports
@@ -93,7 +93,7 @@ class Environment:
         )
 
     def app_settings(self) -> dict[str, str]:
-        """The settings of the function app, as Azure would hold them."""
+        """The application settings of the function app, as in Azure."""
         return {
             "DATABASE_URL": self.database_url,
             "SERVICEBUS_CONNECTION": self.servicebus_connection_string,
@@ -111,7 +111,7 @@ class Environment:
         }
 
     def host_settings(self) -> dict[str, str]:
-        """The function app's settings and the keys its host checks."""
+        """The application settings, and the keys that the local host checks."""
         return {
             **self.app_settings(),
             "LOCAL_FUNCTION_KEYS": f"default={self.keys.function_key}",
@@ -119,7 +119,7 @@ class Environment:
         }
 
     def catalogue_settings(self) -> dict[str, str]:
-        """What the tile server and the STAC API read."""
+        """The settings of the tile server and the STAC API."""
         return {
             "DATABASE_URL": self.database_url,
             "PGHOST": "127.0.0.1",
@@ -135,7 +135,7 @@ class Environment:
         }
 
     def broker_config(self) -> dict[str, Any]:
-        """What the Service Bus broker reads."""
+        """The configuration of the Service Bus broker."""
         queue = {"lock_duration": 30, "max_delivery_count": 10}
         names = (JOBS_QUEUE, TASKS_QUEUE, QUICK_TASKS_QUEUE)
         return {
@@ -146,7 +146,7 @@ class Environment:
         }
 
     def describe(self) -> dict[str, str]:
-        """The addresses that `./dev status --json` prints."""
+        """The URLs and keys that `./dev status --json` prints."""
         return {
             "api": self.api,
             "function_key": self.keys.function_key,
@@ -160,13 +160,13 @@ class Environment:
 
 
 def inherited() -> dict[str, str]:
-    """The caller's environment, less what would lead the stack astray."""
+    """The caller's environment without the variables that must not reach the stack."""
     kept = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
     return {**kept, "NO_PROXY": "127.0.0.1,localhost", "PYTHONUNBUFFERED": "1"}
 
 
 def read_environment(folder: Path) -> Environment | None:
-    """What an earlier `up` noted; None when there was none."""
+    """The environment of an earlier `up`; None if there was none."""
     noted, keys = folder / "ports.json", folder / "keys.json"
     if not noted.exists() or not keys.exists():
         return None
@@ -174,9 +174,9 @@ def read_environment(folder: Path) -> Environment | None:
 
 
 def prepare_environment(folder: Path, running: Collection[str]) -> Environment:
-    """Note a port for each part: the one asked for, else the one of last time, else a free one.
+    """Choose a port for each service: the requested one, else the last one, else a free one.
 
-    `running` names the ports on which our own parts listen already.
+    `running` names the ports on which services of this stack listen already.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = read_environment(folder)
@@ -190,7 +190,7 @@ def prepare_environment(folder: Path, running: Collection[str]) -> Environment:
         _write(folder / "keys.json", asdict(_make_keys()))
     after = read_environment(folder)
     if after is None:
-        raise LocalError(f"{folder} cannot be written")
+        raise LocalError(f"cannot write to {folder}")
     return after
 
 
@@ -202,12 +202,14 @@ def _choose_port(name: str, noted: int | None, is_ours: bool, taken: Collection[
             return noted
         return ports.pick_free(besides=taken)
     if not asked.isdigit() or not 0 < int(asked) < 65536:
-        raise LocalError(f"{variable}={asked!r} is not a port", hint="give a number up to 65535")
+        raise LocalError(
+            f"invalid port {variable}={asked!r}", hint="expected a number from 1 to 65535"
+        )
     port = int(asked)
     if not (is_ours and port == noted) and not ports.becomes_free(port):
         raise LocalError(
             f"port {port} ({variable}) is in use",
-            hint=f"stop who listens there, or unset {variable}",
+            hint=f"stop the process that uses it, or unset {variable}",
         )
     return port
 
@@ -226,7 +228,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all, and for our eyes only."""
+    """Replace the file atomically; only its owner may read it."""
     part = file.with_suffix(".part")
     part.touch(mode=0o600)
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Ends the services of a test run when the run itself ends, however it ends.
+"""Stops the services of a test run when the run ends, even if it is killed.
 
-A test process that is killed cannot clean up after itself. The keeper waits for it on a pidfd,
-then stops what runs under its folder and deletes it: `python -m local.stack.keeper PID FOLDER`.
+The keeper waits for the test process on a pidfd, then stops the services in its folder and deletes
+the folder: `python -m local.stack.keeper PID FOLDER`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def clear(folder: Path) -> None:
-    """Stop every service under a folder and delete it. Clearing it twice does no harm.
+    """Stop every service in a folder and delete the folder.
 
-    Nor does clearing at the same time what another keeper clears: os.walk passes over folders that
-    are gone, where Path.glob raises.
+    May be repeated, also by two keepers at once: os.walk skips folders that no longer exist, while
+    Path.glob would raise.
     """
     for path, _, files in os.walk(folder):
         if "postgres.log" in files:

@@ -1,7 +1,7 @@
 """A private PostgreSQL cluster in a folder: no Docker, no system service, no fixed port.
 
-It listens on 127.0.0.1 alone. `fsync` is off, which a power cut would make us regret and nothing
-else: a server killed with -9 loses no commit, for what it wrote stays in the kernel's page cache.
+It listens on 127.0.0.1 only. `fsync` is off: a power cut may corrupt the data, but a server killed
+with SIGKILL loses no commit, because its writes stay in the kernel's page cache.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def dsn(port: int, database: str) -> str:
 
 
 class Cluster:
-    """One private cluster. Every method may be called again, and from another process."""
+    """One private cluster. Every method may be repeated, also from another process."""
 
     def __init__(self, folder: Path, port: int = 0, binaries: Postgres | None = None) -> None:
         self.folder = folder.absolute()
@@ -63,7 +63,7 @@ class Cluster:
         self._account = _server_account()
 
     def start(self) -> None:
-        """Make the cluster when missing and start it when it does not run."""
+        """Create the cluster if necessary and start it unless it runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _claim(self.data.parent)
         with (self.folder / "lock").open("w") as lock:
@@ -79,7 +79,7 @@ class Cluster:
             return self._launch(self._binaries)
 
     def stop(self) -> None:
-        """Stop the server: open transactions are rolled back, sessions cut."""
+        """Stop the server. Open transactions are rolled back and sessions closed."""
         identity = self.identity
         if identity is not None:
             process.stop(identity, ask=signal.SIGINT)
@@ -95,17 +95,17 @@ class Cluster:
 
     @property
     def data(self) -> Path:
-        """The data folder, where the account that runs the server can reach it."""
+        """The data folder, in a place that the server's account can access."""
         return _reachable(self.folder) / "data"
 
     @property
     def _made(self) -> Path:
-        """Lies in the folder even where the data lies elsewhere: who deletes it starts anew."""
+        """Marks the cluster as complete. It is in `folder` even if the data is elsewhere."""
         return self.folder / "made"
 
     @property
     def identity(self) -> Identity | None:
-        """The running server; None when it does not run."""
+        """The running server; None if it does not run."""
         lines = self._pid_file()
         if not lines or not lines[0].isdigit():
             return None
@@ -119,7 +119,7 @@ class Cluster:
         """The port of the running server."""
         lines = self._pid_file()
         if len(lines) < 4 or self.identity is None:
-            raise LocalError(f"the PostgreSQL of {self.folder} does not run", log=self.log)
+            raise LocalError(f"PostgreSQL in {self.folder} is not running", log=self.log)
         return int(lines[3])
 
     def dsn(self, database: str = "postgres") -> str:
@@ -127,7 +127,7 @@ class Cluster:
         return dsn(self.port, database)
 
     def has_database(self, name: str) -> bool:
-        """True when a database of this name is there."""
+        """True if the database exists."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
             return found.fetchone() is not None
@@ -135,7 +135,7 @@ class Cluster:
     def create_database(self, name: str, template: str | None = None) -> str:
         """Create a database, a copy of `template` when given, and return its DSN.
 
-        Nobody may be connected to the template meanwhile.
+        No session may be connected to the template meanwhile.
         """
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
@@ -145,13 +145,13 @@ class Cluster:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database if it is there, cutting its connections."""
+        """Drop a database if it exists, closing its connections."""
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             connection.execute(statement)
 
     def _create(self, postgres: Postgres) -> None:
-        """initdb into a folder that only becomes the cluster once it is whole."""
+        """Run initdb in a temporary folder, which is renamed once it is complete."""
         part = self.data.with_name("data.part")
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(self.data, ignore_errors=True)
@@ -181,25 +181,25 @@ class Cluster:
         self._made.touch()
 
     def _check_version(self, postgres: Postgres) -> None:
-        """A system upgrade may bring a newer server, which cannot read older data."""
+        """Raise LocalError if the data is of another major version, after a system upgrade."""
         data, server = int((self.data / "PG_VERSION").read_text()), postgres.version()
         if data != server:
             raise LocalError(
-                f"{self.data} was made by PostgreSQL {data}, here is PostgreSQL {server}",
-                hint=f"name the older one in GEOLATHE_POSTGRES_BIN, or delete {self.folder.parent}",
+                f"{self.data} was created by PostgreSQL {data}; installed is PostgreSQL {server}",
+                hint=f"set GEOLATHE_POSTGRES_BIN to that version, or delete {self.folder.parent}",
             )
 
     def _clear_remains(self) -> None:
-        """End what a killed server left behind, and forget its pid, which may be reused by now.
+        """Kill the processes of a killed server and delete its pid file.
 
-        All processes of a server work in its data folder.
+        The working directory of all of them is the data folder.
         """
         for pid in process.find_by_working_folder(self.data):
             process.stop(pid, ask=signal.SIGKILL)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _launch(self, postgres: Postgres) -> None:
-        """Start the server; on a port of our choice, try another when somebody was faster."""
+        """Start the server. If the port was chosen here and is taken meanwhile, try another."""
         for _ in range(5):
             port = self.wanted_port or ports.pick_free()
             identity = self._spawn(postgres, port)
@@ -208,7 +208,7 @@ class Cluster:
             is_taken = "Address already in use" in "\n".join(last_lines(self.log, 6))
             if self.wanted_port or not is_taken:
                 break
-        raise LocalError("PostgreSQL does not start", log=self.log)
+        raise LocalError("PostgreSQL failed to start", log=self.log)
 
     def _spawn(self, postgres: Postgres, port: int) -> Identity:
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
@@ -232,10 +232,10 @@ class Cluster:
     def _wait_until_ready(self) -> None:
         identity = self.identity
         if identity is None or not self._becomes_ready(identity):
-            raise LocalError("PostgreSQL runs but takes no connections", log=self.log)
+            raise LocalError("PostgreSQL is running but accepts no connections", log=self.log)
 
     def _is_ready(self, pid: int) -> bool:
-        """Line 8 of postmaster.pid says so; pg_ctl waits for the same."""
+        """Read line 8 of postmaster.pid, as pg_ctl does."""
         lines = self._pid_file()
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
@@ -248,21 +248,21 @@ class Cluster:
 
 
 def _server_account() -> Account | None:
-    """Who runs the server when we are root, whom initdb refuses."""
+    """The account that runs the server if this process is root, which initdb rejects."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name: entry for entry in pwd.getpwall()}
     entry = names.get("postgres") or names.get("nobody")
     if entry is None:
         raise LocalError(
-            "PostgreSQL does not run as root, and neither account postgres nor nobody is here",
+            "PostgreSQL does not run as root, and there is no account postgres or nobody",
             hint="run this as an ordinary user",
         )
     return Account(user=entry.pw_uid, group=entry.pw_gid, extra_groups=[])
 
 
 def _reachable(folder: Path) -> Path:
-    """The folder itself, or one in /var/tmp when the server's account cannot get to it."""
+    """The folder itself, or one in /var/tmp if the server's account cannot access it."""
     if os.geteuid() != 0 or all(_is_open(parent) for parent in [folder, *folder.parents]):
         return folder
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
@@ -270,10 +270,10 @@ def _reachable(folder: Path) -> Path:
 
 
 def _claim(folder: Path) -> None:
-    """Make a folder ours. Raises LocalError when somebody in /var/tmp was there before."""
+    """Create a folder. Raises LocalError if another user created it before, in /var/tmp."""
     folder.mkdir(mode=0o711, exist_ok=True)
     if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
-        raise LocalError(f"{folder} belongs to somebody else", hint=f"remove {folder}")
+        raise LocalError(f"{folder} belongs to another user", hint=f"remove {folder}")
 
 
 def _is_open(folder: Path) -> bool:
@@ -281,5 +281,5 @@ def _is_open(folder: Path) -> bool:
 
 
 def _server_env(postgres: Postgres) -> dict[str, str]:
-    """A clean one: PGPORT, PGDATA and PGOPTIONS of the caller must not leak in."""
+    """A minimal environment, without the caller's PGPORT, PGDATA and PGOPTIONS."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **postgres.env}

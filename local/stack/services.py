@@ -1,4 +1,4 @@
-"""The Python services of the stack: how each is started, and when it must be started again."""
+"""The Python services of the stack, which are restarted when their code or settings change."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from local.process import Identity
 from local.stack.environment import ROOT, inherited
 
 SUFFIXES = {".py", ".json", ".html", ".js", ".css", ".sql"}
-ROTATE_AT = 20 << 20  # bytes of a log that are kept beside a new one
+ROTATE_AT = 20 << 20  # bytes; a larger log is renamed at the next start
 
 
 @dataclass(frozen=True)
 class Service:
-    """One program of ours: started, watched, and started again when its make-up changed."""
+    """How to start one service, and how to see that it is ready."""
 
     name: str
     command: tuple[str, ...]
     settings: Mapping[str, str]
     port: int
-    ready_path: str | None  # None: it is ready when it listens
+    ready_path: str | None  # None: ready as soon as the port is open
     sources: tuple[str, ...]
 
     def is_ready(self) -> bool:
-        """True when it serves."""
+        """True if the service answers."""
         if self.ready_path is None:
             return ports.is_listening(self.port)
         return is_answering(f"http://127.0.0.1:{self.port}{self.ready_path}")
 
     def make_up(self) -> str:
-        """A digest of all that decides how it runs: command, settings, source files."""
+        """A digest of the command, the settings and the source files."""
         digest = hashlib.sha256(json.dumps([self.command, dict(self.settings)]).encode())
         for file in _files(self.sources):
             digest.update(f"{file} {file.stat().st_mtime_ns}".encode())
@@ -46,7 +46,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Record:
-    """What was started, as noted in .local/pids."""
+    """A started service, as recorded in .local/pids."""
 
     identity: Identity
     make_up: str
@@ -59,33 +59,33 @@ def _files(sources: Iterable[str]) -> Iterator[Path]:
 
 
 class Services:
-    """Starts and stops services and remembers them in a folder."""
+    """Starts and stops services and records them in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.pids = folder / "pids"
         self.logs = folder / "logs"
 
     def log(self, name: str) -> Path:
-        """Where a service writes."""
+        """The log file of a service."""
         return self.logs / f"{name}.log"
 
     def ensure(self, service: Service) -> str:
-        """Start a service unless it runs as it should. Returns what was done."""
+        """Start a service unless it runs unchanged. Returns what was done."""
         record = self.read(service.name)
         make_up = service.make_up()
         done = "started"
         if record is not None and process.is_alive(record.identity):
             if record.make_up == make_up:
                 self._wait_until_ready(service, record.identity)
-                return "runs already"
-            done = "started again, for it changed"
+                return "already running"
+            done = "restarted after a change"
         if record is not None:
             process.stop(record.identity)
         self._start(service, make_up)
         return done
 
     def stop(self, name: str, grace: float) -> bool:
-        """Stop a service and all it started. Returns whether anything ran."""
+        """Stop a service and its child processes. Returns whether it was running."""
         record = self.read(name)
         if record is None:
             return False
@@ -95,7 +95,7 @@ class Services:
         return ran
 
     def read(self, name: str) -> Record | None:
-        """What was noted of a service; None when it was never started or was stopped."""
+        """The record of a service; None if it was never started or was stopped."""
         try:
             noted = json.loads(self._file(name).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -121,7 +121,7 @@ class Services:
 
 
 def is_answering(url: str) -> bool:
-    """True when a GET of this local address succeeds."""
+    """True if a GET of this local URL succeeds."""
     try:
         with httpx.Client(trust_env=False, timeout=5) as client:
             return client.get(url).is_success

@@ -1,4 +1,4 @@
-"""The whole product on one machine: which parts there are, in which order they start and stop."""
+"""The services of the local stack, and the order in which they start and stop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOST_SOURCES = (
 )
 PARTS = ("postgres", "azurite", "broker", "host", "titiler", "stac")
 SETUP_LOGS = ("python", "apt", "npm", "chromium", "migrate")
-# Which port belongs to which part.
+# The name of each service's port.
 PORTS = {
     "postgres": "postgres",
     "azurite": "blob",
@@ -53,24 +53,24 @@ PORTS = {
     "titiler": "titiler",
     "stac": "stac",
 }
-# The dashboard uploads from the browser, and storage is another origin; the address has the right.
+# The dashboard uploads from the browser to storage, which is another origin.
 _BROWSERS = CorsRule(["*"], ["PUT"], allowed_headers=["*"], max_age_in_seconds=3600)
-HOST_GRACE = 30.0  # seconds the host gets to finish what is in flight
+HOST_GRACE = 30.0  # seconds that the host gets to finish running calls
 
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part of the stack, as `./dev status` shows it."""
+    """The state of one service, as `./dev status` shows it."""
 
     name: str
     identity: Identity | None
-    is_missing: bool  # it was started, never stopped, and yet does not run
+    is_missing: bool  # it was started and not stopped, but does not run
     address: str
     log: Path
 
 
 class Stack:
-    """The parts of one checkout. `up` starts what does not run, `down` stops what does."""
+    """The services of one checkout. `up` starts those that do not run, `down` stops them."""
 
     def __init__(self, folder: Path | None = None) -> None:
         chosen = folder or os.environ.get("GEOLATHE_STACK") or ROOT / ".local"
@@ -78,14 +78,14 @@ class Stack:
         self.services = Services(self.folder)
 
     def up(self, report: Report) -> Environment:
-        """Start what does not run. Raises StepFailed."""
+        """Start every service that does not run. Raises StepFailed."""
         with self._locked(report):
             environment = prepare_environment(self.folder, self._listening())
             run_steps(self._steps(environment), report)
             return environment
 
     def install(self, report: Report) -> None:
-        """Get PostgreSQL, PostGIS, Azurite and a browser, and start nothing. Raises StepFailed."""
+        """Install PostgreSQL, PostGIS, Azurite and a browser. Raises StepFailed."""
         run_steps(
             [
                 Step("postgresql", self._install_postgres),
@@ -96,7 +96,7 @@ class Stack:
         )
 
     def down(self, report: Report) -> None:
-        """Stop everything, those who use others first. Data stays."""
+        """Stop every service, dependents first. The data stays."""
         with self._locked(report):
             azurite, cluster = self._azurite(0), self._cluster(0)
             users, givers = ("host", "titiler", "stac"), ("broker",)
@@ -113,23 +113,23 @@ class Stack:
                 process.stop(stray)
 
     def environment(self) -> Environment:
-        """Where everything is. Raises LocalError before the first `up`."""
+        """The ports, keys and settings. Raises LocalError before the first `up`."""
         environment = read_environment(self.folder)
         if environment is None:
-            raise LocalError("nothing was started here yet", hint="run ./dev up")
+            raise LocalError("the local stack has not been started yet", hint="run ./dev up")
         return environment
 
     def status(self) -> list[PartStatus]:
-        """Every part, dead or alive."""
+        """The state of every service."""
         environment = read_environment(self.folder)
         return [self._part_status(name, environment) for name in PARTS]
 
     def log(self, name: str) -> Path:
-        """The log of a part. Raises LocalError when there is no such part."""
+        """The log of a service or of an installation. Raises LocalError for an unknown name."""
         logs = {"postgres": self._cluster(0).log, "azurite": self._azurite(0).log}
         if name not in (*PARTS, *SETUP_LOGS):
             known = ", ".join([*PARTS, *SETUP_LOGS])
-            raise LocalError(f"there is no log {name!r}", hint=f"one of: {known}")
+            raise LocalError(f"no log {name!r}", hint=f"expected one of: {known}")
         return logs.get(name) or self.services.log(name)
 
     def _steps(self, environment: Environment) -> list[Step]:
@@ -162,7 +162,7 @@ class Stack:
     def _start_postgres(self, cluster: Cluster, environment: Environment) -> str:
         if cluster.identity is not None:
             if cluster.port == environment.ports.postgres:
-                return "runs already"
+                return "already running"
             cluster.stop()
         cluster.start()
         return "started"
@@ -178,7 +178,7 @@ class Stack:
             env={**inherited(), **environment.app_settings()},
             cwd=ROOT,
         )
-        return "made and migrated" if is_new else "migrated"
+        return "created and migrated" if is_new else "migrated"
 
     def _start_azurite(self, azurite: Azurite, environment: Environment) -> str:
         done = self._install_azurite()
@@ -191,7 +191,7 @@ class Stack:
                 _create_container(client, name)
             client.set_service_properties(cors=[_BROWSERS])
         if runs:
-            return "runs already"
+            return "already running"
         return f"{done}, started" if done else "started"
 
     def _start_broker(self, broker: Service, environment: Environment) -> str:
@@ -208,7 +208,7 @@ class Stack:
         return lambda: "stopped" if self.services.stop(name, grace) else "was not running"
 
     def _listening(self) -> list[str]:
-        """The ports, by name, on which our own parts listen."""
+        """The names of the ports on which services of this stack listen."""
         return [PORTS[name] for name in PARTS if self._identity(name) is not None]
 
     def _identity(self, name: str) -> Identity | None:
@@ -228,7 +228,7 @@ class Stack:
         return PartStatus(name, identity, is_missing, f"127.0.0.1:{port}", self.log(name))
 
     def _is_noted(self, name: str) -> bool:
-        """True from a start to the next stop, whatever happened in between."""
+        """True from a start to the next stop, even if the service has died."""
         if name == "postgres":
             return (self._cluster(0).data / "postmaster.pid").exists()
         if name == "azurite":

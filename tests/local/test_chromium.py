@@ -19,7 +19,7 @@ def test_there_may_be_none(monkeypatch, tmp_path):
     assert find_chromium() is None
     monkeypatch.setattr(install.platform, "machine", lambda: "aarch64")
     told = install_chromium(tmp_path / "log")
-    assert told == "none for aarch64: browser tests are skipped"
+    assert told == "not available for aarch64: browser tests are skipped"
 
 
 def test_a_named_one_goes_before_all(monkeypatch, tmp_path):

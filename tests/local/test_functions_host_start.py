@@ -42,7 +42,7 @@ def refusal(tmp_path: Path, monkeypatch):
         ({"SERVICE_BUS": ""}, "the connection setting SERVICE_BUS is not set"),
         ({"SERVICE_BUS": "nonsense"}, "work: the Service Bus connection string is not usable"),
         ({"TICK": "every day"}, "tick: schedule 'every day'"),
-        ({"LOCAL_HOST_INVOKER": "magic"}, "magic is neither sdk nor runtime"),
+        ({"LOCAL_HOST_INVOKER": "magic"}, "LOCAL_HOST_INVOKER=magic; expected sdk or runtime"),
         ({"PYTHON_SCRIPT_FILE_NAME": "other.py"}, "other.py is missing"),
     ],
 )

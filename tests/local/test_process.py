@@ -131,13 +131,13 @@ def test_one_log_has_one_writer(log, tmp_path):
 
 def test_not_ready_process_that_ends_is_reported_at_once_with_its_log(log, tmp_path):
     identity = spawn("print('no such table')", log, tmp_path)
-    with pytest.raises(LocalError, match="the thing ended while it started") as caught:
+    with pytest.raises(LocalError, match="the thing exited during its start") as caught:
         process.wait_until_ready("the thing", identity, lambda: False, log, timeout=60)
     assert caught.value.log == log
 
 
 def test_failing_command_names_itself_its_exit_code_and_its_log(log):
-    with pytest.raises(LocalError, match="ended with exit code 3") as caught:
+    with pytest.raises(LocalError, match="failed with exit code 3") as caught:
         process.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"], log, hint="do so")
     assert caught.value.hint == "do so"
     assert "why" in log.read_text()

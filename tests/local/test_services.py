@@ -86,21 +86,21 @@ def test_data_of_another_version_is_refused_by_name(own_cluster):
     there = version.read_text()
     version.write_text("9\n")
     with pytest.raises(
-        LocalError, match=f"made by PostgreSQL 9, here is PostgreSQL {there.strip()}"
+        LocalError, match=f"created by PostgreSQL 9; installed is PostgreSQL {there.strip()}"
     ):
         own_cluster.start()
 
 
 def test_port_of_a_stopped_server_is_an_error_that_names_its_folder(own_cluster):
     own_cluster.stop()
-    with pytest.raises(LocalError, match="does not run") as caught:
+    with pytest.raises(LocalError, match="is not running") as caught:
         own_cluster.dsn()
     assert str(own_cluster.folder) in str(caught.value)
 
 
 def test_fixed_port_that_is_taken_is_refused(own_cluster, service_folder):
     second = Cluster(service_folder / f"pg{uuid.uuid4().hex}", port=own_cluster.port)
-    with pytest.raises(LocalError, match="does not start"):
+    with pytest.raises(LocalError, match="failed to start"):
         second.start()
     assert "Address already in use" in second.log.read_text()
     second.destroy()

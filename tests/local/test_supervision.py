@@ -48,7 +48,7 @@ def test_started_service_answers_and_stays(services, web):
     assert services.ensure(web) == "started"
     assert web.is_ready()
     before = services.read("web")
-    assert services.ensure(web) == "runs already"
+    assert services.ensure(web) == "already running"
     assert services.read("web") == before
 
 
@@ -64,14 +64,14 @@ def test_changed_setting_starts_it_again(services, web):
     services.ensure(web)
     before = services.read("web").identity
     changed = replace(web, settings={"GREETING": "bye"})
-    assert services.ensure(changed) == "started again, for it changed"
+    assert services.ensure(changed) == "restarted after a change"
     assert not process.is_alive(before)
 
 
 def test_changed_source_starts_it_again(services, web, source):
     services.ensure(web)
     (source.parent / "more.py").write_text("y = 2\n")
-    assert services.ensure(web) == "started again, for it changed"
+    assert services.ensure(web) == "restarted after a change"
 
 
 def test_source_may_be_one_file(web, source):

@@ -15,7 +15,7 @@ from local.errors import LocalError, last_lines
 from local.install.npm import node
 from local.process import Identity
 
-# Microsoft publishes this account for its emulators: every tool knows it, and it guards nothing.
+# The account that Microsoft publishes for its emulators. It is not a secret.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -30,7 +30,7 @@ def connection_string(port: int) -> str:
 
 
 class Azurite:
-    """One blob server. Every method may be called again, and from another process."""
+    """One blob server. Every method may be repeated, also from another process."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
         self.folder = folder.absolute()
@@ -38,7 +38,7 @@ class Azurite:
         self.log = self.folder / "azurite.log"
 
     def start(self) -> None:
-        """Start the server when it does not run."""
+        """Start the server unless it runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -48,7 +48,7 @@ class Azurite:
             return self._launch()
 
     def stop(self) -> None:
-        """Stop the server; what was uploaded stays."""
+        """Stop the server. The blobs stay."""
         identity = self.identity
         if identity is not None:
             process.stop(identity)
@@ -56,7 +56,7 @@ class Azurite:
 
     @property
     def identity(self) -> Identity | None:
-        """The running server; None when it does not run."""
+        """The running server; None if it does not run."""
         identity = self._state()[0]
         return identity if identity is not None and process.is_alive(identity) else None
 
@@ -64,7 +64,7 @@ class Azurite:
     def port(self) -> int:
         """The port of the running server."""
         if self.identity is None:
-            raise LocalError(f"the Azurite of {self.folder} does not run", log=self.log)
+            raise LocalError(f"Azurite in {self.folder} is not running", log=self.log)
         return self._state()[1]
 
     @property
@@ -73,7 +73,7 @@ class Azurite:
         return connection_string(self.port)
 
     def _launch(self) -> None:
-        """Start the server; on a port of our choice, try another when somebody was faster."""
+        """Start the server. If the port was chosen here and is taken meanwhile, try another."""
         for _ in range(5):
             port = self.wanted_port or ports.pick_free()
             identity = self._spawn(port)
@@ -102,7 +102,7 @@ class Azurite:
 
     @property
     def state_file(self) -> Path:
-        """Who runs and where; there from a start to the next stop."""
+        """The process and its port. The file exists from a start to the next stop."""
         return self.folder / "azurite.json"
 
     def _state(self) -> tuple[Identity | None, int]:

@@ -1,4 +1,4 @@
-"""Azurite from npm."""
+"""Installs Azurite from npm."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ ROOT = PINS.parents[2]
 
 
 def npm_folder() -> Path:
-    """Where Azurite lies: one folder for each checkout, shared by the stack and the tests."""
+    """The folder of Azurite, one per checkout, shared by the stack and the tests."""
     return ROOT / ".local" / "npm"
 
 
 def azurite_script() -> Path:
-    """The program Node runs."""
+    """The script that Node runs."""
     return npm_folder() / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 
 
 def install_azurite(log: Path) -> bool:
-    """Install what the lock file names, unless it is there. Returns whether it did."""
+    """Install Azurite unless it is installed. Returns whether it was installed now."""
     return npm.install(PINS, npm_folder(), log)

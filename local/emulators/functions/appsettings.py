@@ -48,7 +48,7 @@ def connection_string(name: str, where: str) -> str:
             return value
     hint = f"set the environment variable {name} to a Service Bus connection string"
     if f"{name}__fullyQualifiedNamespace" in os.environ:
-        hint += "; managed identity has nobody to ask on one machine"
+        hint += "; managed identity is not available locally"
     raise LocalError(f"{where}: the connection setting {name} is not set", hint=hint)
 
 
@@ -83,5 +83,5 @@ def invoker_name() -> str:
     """Who converts and calls: `sdk` (any Python) or `runtime` (3.13 and later)."""
     name = os.environ.get("LOCAL_HOST_INVOKER", "sdk")
     if name not in ("sdk", "runtime"):
-        raise LocalError(f"LOCAL_HOST_INVOKER={name} is neither sdk nor runtime")
+        raise LocalError(f"invalid LOCAL_HOST_INVOKER={name}; expected sdk or runtime")
     return name

@@ -202,7 +202,7 @@ def response_from(answer: Datum | None) -> Response:
 
 def _header_value(value: str) -> str:
     if not _HEADER_VALUE.fullmatch(value):
-        raise ValueError(f"{value!r} is no value for a header")
+        raise ValueError(f"{value!r} is not a valid header value")
     return value
 
 

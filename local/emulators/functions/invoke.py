@@ -103,7 +103,7 @@ class SdkInvoker:
                 ) from None
             return answer
         if result is not None:
-            raise TypeError(f"{function.name} returned {result!r}, which nobody takes")
+            raise TypeError(f"{function.name} returned {result!r}, but it has no output binding")
         return None
 
     async def _run(

@@ -1,5 +1,5 @@
-"""A small Service Bus for one machine: queues over AMQP 1.0, spoken to by the real SDK.
+"""An emulator of Azure Service Bus queues over AMQP 1.0, used through the Azure SDK.
 
-Queues only: no topics, message sessions, transactions, forwarding or TLS. The HTTP administration
-API is missing too, for the SDK's client insists on https; a queue's depth is read by peeking.
+Topics, message sessions, transactions, forwarding and TLS are not supported, nor is the HTTP
+administration API, whose client in the SDK requires https.
 """

@@ -1,7 +1,7 @@
-"""Chromium out of the package @sparticuz/chromium, which is made for machines that have nothing.
+"""Chromium from the npm package @sparticuz/chromium, which is built for minimal systems.
 
-It holds the browser, the libraries that a bare system lacks and a font, each packed with Brotli.
-So no root is needed, and Ubuntu, whose `chromium` is a snap, is like Debian.
+It contains the browser, the libraries that a minimal system lacks and a font, each compressed with
+Brotli. So no root is needed, also not on Ubuntu, where `chromium` is a snap.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ FONTS = """<?xml version="1.0"?>
 
 @dataclass(frozen=True)
 class Chromium:
-    """A browser, and what its environment must say."""
+    """A browser and the environment variables that it needs."""
 
     program: Path
     env: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_chromium() -> Chromium | None:
-    """The one that CHROMIUM names, else the installed one, else the machine's. None: there is none.
+    """The browser in CHROMIUM, else the installed one, else the one on PATH; None if there is none.
 
-    Ubuntu's own may be a stub, which a start would tell.
+    On Ubuntu the one on PATH may be a stub that fails when it is started.
     """
     if named := os.environ.get("CHROMIUM"):
         return Chromium(Path(named))
@@ -54,13 +54,13 @@ def find_chromium() -> Chromium | None:
 
 
 def install_chromium(log: Path) -> str:
-    """Get it, unless there is one. Tells what was done."""
+    """Install Chromium unless it is installed. Returns what was done."""
     if os.environ.get("CHROMIUM") or npm.is_installed(PINS, FOLDER):
         return ""
     if platform.machine() != BUILT_FOR:
         if find_chromium() is not None:
             return ""
-        return f"none for {platform.machine()}: browser tests are skipped"
+        return f"not available for {platform.machine()}: browser tests are skipped"
     done = npm.install(PINS, FOLDER, log, then=lambda: _unpack(log))
     return "installed from npm" if done else ""
 
@@ -88,7 +88,7 @@ def _unpack(log: Path) -> None:
 
 
 def _unpack_tar(tar: Path) -> None:
-    """Libraries lie beside the program, whatever folder of the archive they were in."""
+    """Extract the libraries into the folder of the program."""
     with tarfile.open(tar) as archive:
         archive.extractall(BROWSER, filter="data")
     tar.unlink()
