@@ -100,7 +100,7 @@ def test_stopped_service_is_forgotten(services, web):
 
 def test_service_that_dies_at_start_shows_its_log(services, web):
     dying = replace(web, name="other", command=("-c", "raise SystemExit('no such database')"))
-    with pytest.raises(LocalError, match="other ended") as caught:
+    with pytest.raises(LocalError, match="other exited") as caught:
         services.ensure(dying)
     assert "no such database" in caught.value.log.read_text()
 
