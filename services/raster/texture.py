@@ -1,7 +1,7 @@
 """How the values of one band are distributed and how neighbours differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,11 @@ class Texture:
 
 
 def measure(samples: Sequence[Sample], band: int = 0) -> Texture | None:
-    """The texture of one band of the samples. None if no sampled pixel is valid."""
+    """The texture of one band of the samples. None if no sampled pixel is valid.
+
+    Complex pixels are measured by amplitude.
+    """
+    samples = [_real(sample) for sample in samples]
     values = np.concatenate([s.values[band][s.valid[band]].ravel() for s in samples])
     if values.size == 0:
         return None
@@ -62,6 +66,11 @@ def measure(samples: Sequence[Sample], band: int = 0) -> Texture | None:
         leap=float(np.median(ranks)) / len(known) if ranks.size else 1.0,
         wraps=float(np.mean(steps > extent / 2)) if steps.size and extent else 0.0,
     )
+
+
+def _real(sample: Sample) -> Sample:
+    is_complex = np.iscomplexobj(sample.values)
+    return replace(sample, values=np.abs(sample.values)) if is_complex else sample
 
 
 def _spacing(known: NDArray[np.generic]) -> float:
