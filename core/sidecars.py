@@ -1,4 +1,4 @@
-"""The files beside a raster that GDAL reads with it: masks, overviews, georeferencing."""
+"""The files next to a raster that GDAL reads with it: masks, overviews, georeferencing."""
 
 APPENDED = (".aux.xml", ".msk", ".msk.ovr", ".ovr")
 """Endings that follow the whole name of the raster: `a.tif.ovr`.

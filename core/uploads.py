@@ -45,7 +45,7 @@ class Upload(Record):
     """Where to send the file: PUT it, or PUT its blocks and then their list.
 
     Use random block ids: the blocks of two clients that upload to one name at once would mix
-    otherwise. Without `upload_url` the blob already has this content. Whoever has the URL can write
+    otherwise. Without `upload_url` the blob already has this content. Anyone with the URL can write
     this one blob until it expires, so keep it secret.
     """
 

@@ -17,7 +17,7 @@ def prepare_pgstac_roles(conn: psycopg.Connection) -> None:
     """Create pgSTAC's roles and let the current user act as them.
 
     pgSTAC's own SQL creates them, too, but then runs SET ROLE, which only a superuser may do
-    without being a member. An Azure administrator is no superuser.
+    without being a member. An Azure administrator is not a superuser.
     """
     if conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (
         True,

@@ -31,8 +31,7 @@ SETTINGS = {
 for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
 
-# GDAL takes the list of what to leave out, once: so another process, which leaves nothing out,
-# tells what there is.
+# GDAL reads the list of drivers to skip once, so another process, which skips none, lists them.
 LISTING = "import rasterio\nwith rasterio.Env() as env: print(*env.drivers(), sep='\\n')"
 listed = subprocess.run(
     [sys.executable, "-c", LISTING], check=True, capture_output=True, text=True

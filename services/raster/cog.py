@@ -250,7 +250,7 @@ def _make(plan: Plan, request: MakeCog, folder: Path, report: Report, stack: Exi
 
 
 def _in_memory(plan: Plan, request: MakeCog, warnings: list[RasterWarning]) -> bool:
-    """Small rasters are warped in memory unless told otherwise; large ones never are."""
+    """Small rasters are warped in memory unless `in_memory` is false; large ones never are."""
     fits = plan.decoded_bytes <= IN_MEMORY_BYTES
     if request.in_memory and not fits:
         warnings.append(

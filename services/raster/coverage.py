@@ -84,7 +84,7 @@ def _valid_at(
 
 
 def _read_valid(dataset: DatasetReader, window: Window) -> Mask:
-    """From the alpha band where there is one: GDAL ignores it beside more than three bands."""
+    """From the alpha band where there is one: GDAL ignores it next to more than three bands."""
     if dataset.colorinterp[-1] is ColorInterp.alpha:
         valid: Mask = dataset.read(dataset.count, window=window) > 0
     else:

@@ -1,4 +1,4 @@
-"""Nodata values: which values a data type can hold, their JSON form, and fills nobody declared."""
+"""Nodata values: which values a data type can hold, their JSON form, and undeclared fills."""
 
 import math
 from collections.abc import Sequence

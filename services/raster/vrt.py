@@ -1,6 +1,6 @@
 """A VRT over the source with the bands, validity and georeference that the inspection found.
 
-GDAL's copy and warp use everything a file says: RPCs beside a good affine, near infrared tagged
+GDAL's copy and warp use everything a file says: RPCs next to a good affine, near infrared tagged
 as alpha, a nodata value that the data type cannot hold. Reading through this view keeps such
 metadata from them. https://gdal.org/en/stable/drivers/raster/vrt.html
 """

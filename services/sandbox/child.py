@@ -222,11 +222,11 @@ class _Server:
 
     @contextmanager
     def conversation(self) -> Iterator[socket.socket]:
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs, self._lock:
-                socket.send_fds(self._started(), [b"x"], [theirs.fileno()])
-            yield ours
+        line, remote = socket.socketpair()
+        with line:
+            with remote, self._lock:
+                socket.send_fds(self._started(), [b"x"], [remote.fileno()])
+            yield line
 
     def _started(self) -> socket.socket:
         if self._control and self._process and self._process.poll() is None:
@@ -234,11 +234,11 @@ class _Server:
         self.stop()
         if not landlock.version():
             logger.warning("the kernel has no Landlock: the raster process can open other files")
-        self._control, theirs = socket.socketpair()
-        with theirs:
+        self._control, remote = socket.socketpair()
+        with remote:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", _SERVER_MODULE, str(theirs.fileno()), *_PRELOADED],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", _SERVER_MODULE, str(remote.fileno()), *_PRELOADED],
+                pass_fds=[remote.fileno()],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

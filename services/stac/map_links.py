@@ -34,7 +34,7 @@ class Rendering(Record):
     colormap: dict[int, Color] | None = None
     """Colours of classes."""
     palette: dict[int, Color] | None = None
-    """The COG's own colour table: /cog reads it there, the item's endpoints must be told."""
+    """The COG's own colour table: /cog reads it there, the item endpoints need it as a parameter."""
     algorithm: str | None = None
     nodata: float | None = None
     """Goes before the file's own mask, where TiTiler cannot make sense of that."""
@@ -69,7 +69,8 @@ def titiler_urls(
 ) -> dict[str, str]:
     """Every address of a finished job: the nine of the COG and the two of its item.
 
-    The viewer is told the item too. A stock TiTiler takes no notice; ours shows what it says.
+    The viewer's address also names the item. A stock TiTiler ignores that; this product's tile
+    server shows the item's properties.
     """
     links = cog_links(titiler_url, blob, look)
     catalogued = encoded([("collection", collection_id), ("item", item_id)])

@@ -10,7 +10,7 @@ from services.raster.model import Cog, RasterFacts, Tier
 StacId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 OWNER = "geolathe:source"
-"""The property that tells whose item it is."""
+"""The property that names the source of the item."""
 PREFERENCE = (Tier.ANALYSIS, Tier.VISUALIZATION, Tier.ARCHIVE)
 
 

@@ -1,4 +1,4 @@
-/* What lies under the raster and tells where it is: land, a grid of degrees, a map of the region. */
+/* The background of the raster: land, a grid of degrees, a map of the region. */
 
 import { config, degrees, element, json, ticks } from "./page.js";
 

@@ -1,4 +1,4 @@
-/* The map page: the raster in its place, how to look at it, and the panel beside it. */
+/* The map page: the raster, the controls and the panel. */
 
 import { tellFile, tellItem, tellPlace, linksOf } from "./facts.js";
 import { drawRegion, layGround } from "./ground.js";
@@ -68,7 +68,7 @@ function tiles(layer, bounds, maxzoom) {
   let arrived = 0;
   made.on("loading", () => { arrived = 0; element("map").setAttribute("aria-busy", "true"); });
   made.on("tileload", () => { arrived += 1; complain(""); });
-  // Beside the raster there are no tiles; but none at all where it should be?
+  // Missing tiles around the raster are normal; missing tiles within it are reported.
   made.on("tileerror", () => { made.failed = true; });
   made.on("load", () => {
     element("map").setAttribute("aria-busy", "false");
@@ -104,7 +104,7 @@ function askValues(map, layer, item, bounds) {
   });
 }
 
-/* The address tells what is looked at, so that a reload or a copy of it shows the same. */
+/* The address holds the view, so that a reload or a copy of it shows the same. */
 function follow(map, bounds) {
   const [zoom, lat, lng] = location.hash.slice(1).split("/").map(Number);
   if (location.hash && [zoom, lat, lng].every(Number.isFinite)) map.setView([lat, lng], zoom);

@@ -33,7 +33,7 @@ export function cogs(item) {
     .map(([key, asset]) => ({ key, ...asset, path: asset.alternate?.vsiaz?.href ?? asset.href }));
 }
 
-/* What a band is called; "band 3" when nobody said. Bands count from 1. */
+/* The name of a band, or "band 3" if it has none. Bands count from 1. */
 export function bandName(band, index) {
   const name = band?.description || band?.name;
   return !name || /^b\d+$/.test(name) ? `band ${index}` : name;

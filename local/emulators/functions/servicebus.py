@@ -284,7 +284,7 @@ class QueueListener:
         """Wait for the call and renew the lock when half of it is gone.
 
         The SDK's AutoLockRenewer looks once a second, which loses short locks, and would use the
-        link beside the settlement.
+        link while a settlement is under way.
         """
         end = datetime.now(UTC) + self._options.max_auto_lock_renewal_duration
         keeps = True

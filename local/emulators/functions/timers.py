@@ -89,7 +89,7 @@ class Timer:
 
 
 def timer_datum(due: datetime | None = None, following: datetime | None = None) -> Datum:
-    """What the host tells a timer function."""
+    """What the host passes to a timer function."""
     last = due or datetime.now(UTC)
     status = {
         "Last": last.isoformat(),

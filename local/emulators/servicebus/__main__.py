@@ -48,7 +48,7 @@ async def run(configuration: Configuration) -> None:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    """Whoever polls for the file never sees half of it."""
+    """A process that polls for the file never reads half of it."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.write_text(text)
     fresh.replace(path)

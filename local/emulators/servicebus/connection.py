@@ -1,7 +1,7 @@
 """One AMQP 1.0 connection, server side: headers, SASL, frames, and the sessions in it.
 
 A peer that breaks the protocol loses its own connection, with the error that the standard
-names; nobody else notices.
+names; other connections are not affected.
 """
 
 import asyncio

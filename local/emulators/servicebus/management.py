@@ -1,4 +1,4 @@
-"""The $management node of a queue: requests of Service Bus beside the flow of messages.
+"""The $management node of a queue: Service Bus requests outside of the message flow.
 
 https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-request-response
 """

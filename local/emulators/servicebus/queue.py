@@ -1,7 +1,7 @@
 """A Service Bus queue without any I/O: peek-lock, delivery counts, dead letters, schedules.
 
-The caller gives the time and asks `next_due` when to call `advance` again. Every change is told
-to a journal before it is answered, so that a journal with a file makes the queue durable.
+The caller gives the time and asks `next_due` when to call `advance` again. Every change is
+written to a journal before the reply, so that a journal with a file makes the queue durable.
 """
 
 import heapq
@@ -77,7 +77,7 @@ class MessageNotFound(Exception):
 
 
 class Journal(Protocol):
-    """Is told of every change, before it is answered."""
+    """Called for every change, before the reply is sent."""
 
     def put(self, queue: str, message: Message) -> None:
         """A message is new, or has moved to the dead letters."""
@@ -329,7 +329,7 @@ class Queue:
         self.remove(message)
 
     def deferred(self, sequence: int) -> Message:
-        """A deferred message that nobody holds. Raises MessageNotFound."""
+        """A deferred message that no receiver holds. Raises MessageNotFound."""
         message = self.messages.get(sequence)
         if message is None or message.state != MessageState.DEFERRED or message.lock:
             raise MessageNotFound(f"no deferred message has the sequence number {sequence}")

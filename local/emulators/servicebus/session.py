@@ -1,6 +1,6 @@
-"""Sessions and links of AMQP 1.0, our side of them: windows, credit, deliveries.
+"""The broker's side of AMQP 1.0 sessions and links: windows, credit, deliveries.
 
-Nothing here knows of queues. A link leads to a `Node`, which is told what happens on it.
+This module does not know queues. A link is attached to a `Node`, which handles its events.
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """Keeps the messages of a broker in one append-only file.
 
 What is promised: a record is handed to the operating system, by one write, before the change it
-records is answered. So everything a client was told survives the death of the process (kill -9).
+records is answered. Everything that was acknowledged to a client survives a kill -9.
 A record is not fsynced: a power cut or a crash of the whole machine may lose the last seconds.
 A compacted file is fsynced before it takes the old one's place, and so is the file at `close`.
 
@@ -147,7 +147,7 @@ class Store:
                 logger.warning("%s: dropping %d bytes of an unfinished record", self.path, lost)
                 return
             if not whole:
-                # Only its end can be cut short: damage elsewhere is not ours to guess at.
+                # Only its end can be cut short: other damage cannot be repaired by guessing.
                 raise StoreError(
                     f"{self.path} is damaged at byte {index}; move it away to start anew"
                 )

@@ -9,7 +9,8 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-PREFIX = "SharedAccessSignature "  # the SDK sends them with the type "jwt": only this tells
+PREFIX = "SharedAccessSignature "
+# The SDK sends these tokens with the type "jwt", so only the prefix identifies them.
 
 
 class TokenRefused(Exception):
