@@ -34,7 +34,7 @@ class Rendering(Record):
     colormap: dict[int, Color] | None = None
     """Colours of classes."""
     palette: dict[int, Color] | None = None
-    """The COG's own colour table: /cog reads it there, the item endpoints need it as a parameter."""
+    """The COG's own colour table: /cog reads it there, item endpoints need it as a parameter."""
     algorithm: str | None = None
     nodata: float | None = None
     """Goes before the file's own mask, where TiTiler cannot make sense of that."""

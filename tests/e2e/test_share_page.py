@@ -109,7 +109,7 @@ def test_colors_are_the_source_s(key: str, page, sample_items: SampleItems):
         assert image[y, x].astype(int) == pytest.approx(color, abs=6)
 
 
-def test_page_tells_what_a_reader_wants(page, sample_items: SampleItems):
+def test_the_page_describes_the_raster(page, sample_items: SampleItems):
     opened(page, sample_items("dem").share_url)
     facts = page.locator("#facts").inner_text()
     for expected in (
@@ -179,7 +179,7 @@ def test_pixels_stay_pixels_beyond_their_resolution(page, sample_items: SampleIt
     assert page.evaluate(rendering) == "pixelated"
 
 
-def test_page_tells_where_in_the_world_it_is(page, sample_items: SampleItems):
+def test_the_page_shows_the_location(page, sample_items: SampleItems):
     opened(page, sample_items("rgb").share_url)
     assert "15.2° E" in page.locator(".degrees").all_inner_texts()
     assert page.locator("#region path").count() > 3
@@ -196,7 +196,7 @@ def test_no_coast_crosses_the_whole_map():
     ]
 
 
-def test_tiles_that_cannot_be_had_are_told(chromium, sample_items: SampleItems):
+def test_unavailable_tiles_are_reported(chromium, sample_items: SampleItems):
     with chromium.new_context() as context:
         page = context.new_page()
         page.route("**/cog/tiles/**", lambda route: route.fulfill(status=500))

@@ -166,7 +166,7 @@ def latitudes_of_each_pixel() -> dict:
     }
 
 
-def test_coordinates_of_each_pixel_beside_a_grid_do_no_harm(handlers, tmp_path):
+def test_coordinates_per_pixel_next_to_a_grid_are_accepted(handlers, tmp_path):
     axes = {
         "y": (np.arange(20)[::-1] * 1_000.0 + 5e6, "m", "projection_y_coordinate"),
         "x": (np.arange(30) * 1_000.0 + 5e5, "m", "projection_x_coordinate"),

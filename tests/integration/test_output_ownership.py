@@ -214,7 +214,7 @@ def test_what_was_written_since_an_output_was_superseded_stays(writer, ports, bl
     assert find_blob(blobs, task.blob) is not None
 
 
-def test_missing_blobs_and_containers_are_told_apart(blobs, container):
+def test_missing_blobs_and_containers_are_distinguished(blobs, container):
     with pytest.raises(BlobNotFound, match=r"no.tif"):
         blobs.properties(BlobRef(container=container, name="no.tif"))
     with pytest.raises(ContainerNotFound, match="nowhere"):

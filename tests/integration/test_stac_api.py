@@ -49,7 +49,7 @@ def test_served_documents_are_valid(stac_api: str, client: Client, sample_items:
     assert {"self", "collection", "derived_from", "alternate", "xyz", "wmts"} <= relations
 
 
-def test_nobody_writes_through_it(stac_api: str, sample_items: SampleItems):
+def test_writes_are_refused(stac_api: str, sample_items: SampleItems):
     item = sample_items("dem").stac_item
     url = f"{stac_api}/collections/test-rasters/items"
     assert httpx.post(url, json=item).status_code == 405

@@ -77,7 +77,7 @@ def test_two_resubmissions_of_a_superseded_job_at_once_are_one_job(world):
     world.check()
 
 
-def test_an_idempotency_key_still_stands_for_its_first_job(world):
+def test_an_idempotency_key_still_returns_its_first_job(world):
     source = world.put_raster()
     first = world.machine.submit("process_raster", source, "key").job
     world.drain()

@@ -79,7 +79,7 @@ def test_the_item_goes_with_its_cogs_and_its_empty_collection(world):
     assert not any(world.has(cog) for cog in cogs)
 
 
-def test_the_collection_stays_when_nobody_asks_or_something_is_left(world):
+def test_the_collection_stays_unless_its_removal_is_requested_and_it_is_empty(world):
     world.publish(world.upload("a.tif"))
     world.publish(world.upload("b.tif"), number=2)
     assert not world.run(world.prepare(remove_empty_collection=True)).collection_removed

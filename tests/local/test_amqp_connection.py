@@ -95,7 +95,9 @@ class TestHeaders:
         assert client.take(8) == AMQP
 
     @pytest.mark.parametrize("wrong", [b"GET / HTTP/1.1\r\n\r\n", b"AMQP\x00\x00\x09\x01", b"\x16"])
-    def test_another_protocol_is_told_ours(self, client: AmqpClient, wrong: bytes) -> None:
+    def test_another_protocol_gets_the_supported_header(
+        self, client: AmqpClient, wrong: bytes
+    ) -> None:
         client.write(wrong)
         assert client.take(8) == SASL
         with pytest.raises(EOFError):
@@ -332,7 +334,7 @@ class TestSizes:
         assert refused.state.value[0].value[0] == "amqp:link:message-size-exceeded"
         assert (accepted.first, accepted.state) == (1, composite(frames.ACCEPTED))
 
-    def test_the_limit_is_told(self, sender: AmqpClient) -> None:
+    def test_the_error_names_the_limit(self, sender: AmqpClient) -> None:
         told = sender.attach(3, "jobs")
         assert told.max_message_size == 100_000
         assert told.properties == {"com.microsoft:max-message-batch-size": 100_000}
@@ -626,7 +628,9 @@ def test_the_conversation_is_understood() -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
-def test_mutated_conversations_harm_nobody(running: RunningBroker, data: st.DataObject) -> None:
+def test_mutated_conversations_do_not_affect_other_clients(
+    running: RunningBroker, data: st.DataObject
+) -> None:
     """Nor do they surprise the broker: its fixture fails the test for any error inside."""
     talk = bytearray()
     for performative, payload in TALK:

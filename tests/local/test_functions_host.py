@@ -236,7 +236,9 @@ def test_a_body_beyond_100_mb_is_413(http: httpx.Client) -> None:
     assert http.post("/api/length", content=b"x" * 5_000_000).text == "5000000"
 
 
-def test_a_client_that_leaves_harms_nobody(http: httpx.Client, host: HostProcess) -> None:
+def test_a_disconnecting_client_does_not_affect_others(
+    http: httpx.Client, host: HostProcess
+) -> None:
     release = host.make_pipe("leaver")
     address = urlsplit(str(http.base_url))
     with socket.create_connection((address.hostname, address.port), PATIENCE) as raw:
@@ -500,7 +502,7 @@ def test_a_timeout_ends_the_process_and_gives_the_message_back(
     assert (message.is_locked, message.delivery_count) == (False, 1)
 
 
-def test_a_timeout_leaves_the_process_when_told_so(broker: RunningBroker, tmp_path: Path) -> None:
+def test_a_timeout_can_leave_the_process_running(broker: RunningBroker, tmp_path: Path) -> None:
     app = app_with(tmp_path, functionTimeout="00:00:01")
     env = environment(tmp_path, broker.connection_string)
     with start_host(app, env, "--on-timeout", "continue") as host, host.client() as http:
@@ -540,7 +542,7 @@ def start_broker_process(folder: Path, port: int = 0) -> tuple[subprocess.Popen[
     return process, int(port_file.read_text())
 
 
-def test_a_broker_that_is_gone_is_told_once_and_found_again(tmp_path: Path) -> None:
+def test_a_broker_outage_is_logged_once_and_recovered_from(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
 
         def run(port: int = 0) -> tuple[subprocess.Popen[bytes], int]:

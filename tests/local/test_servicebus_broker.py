@@ -247,7 +247,7 @@ class TestSettlement:
 
         assert (second.delivery_count, second.sequence_number) == (1, first.sequence_number)
 
-    def test_dead_letter_tells_why(self, sdk: Sdk, queue: str) -> None:
+    def test_a_dead_letter_has_a_reason(self, sdk: Sdk, queue: str) -> None:
         sdk.sender(queue).send_messages(
             ServiceBusMessage("x", application_properties={"k": "v", "n": 5})
         )

@@ -26,7 +26,7 @@ def token(resource: str = "sb://host:5672/jobs", expiry: int = 2000, **changes: 
         ("http://host/", "jobs"),
     ],
 )
-def test_a_good_token_tells_its_expiry(resource: str, audience: str) -> None:
+def test_a_valid_token_has_an_expiry(resource: str, audience: str) -> None:
     assert verify(token(resource), audience, KEYS, now=1999.0) == 2000.0
 
 

@@ -43,7 +43,7 @@ def test_steps_that_need_nothing_run_side_by_side(report):
     run_steps([Step(name, meet) for name in "abc"], report)
 
 
-def test_each_step_is_told_with_what_it_did(report, told):
+def test_each_step_reports_what_it_did(report, told):
     run_steps([Step("blobs", lambda: "started"), Step("bus", lambda: "")], report)
     lines = sorted(told.getvalue().splitlines())
     assert [line.split()[:2] for line in lines] == [["blobs", "started"], ["bus", "nothing"]]
@@ -68,7 +68,7 @@ def test_failure_names_the_step_and_skips_what_needs_it(report):
     assert caught.value.reason.hint == "free some"
 
 
-def test_every_failure_is_told(report, told):
+def test_every_failure_is_reported(report, told):
     def fail():
         raise LocalError("broken")
 
@@ -77,7 +77,7 @@ def test_every_failure_is_told(report, told):
     assert sum("failed" in line for line in told.getvalue().splitlines()) == 2
 
 
-def test_mistake_of_ours_is_not_dressed_up(report):
+def test_an_unexpected_error_is_not_wrapped(report):
     def fail():
         raise ZeroDivisionError
 

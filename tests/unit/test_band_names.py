@@ -24,7 +24,7 @@ def names(*descriptions: str) -> list[str | None]:
         (("NIR", "RED", "GREEN", "BLUE"), 1, 2, 3),
     ],
 )
-def test_names_of_sensors_tell_the_colours(descriptions, red, green, blue):
+def test_sensor_names_determine_the_colours(descriptions, red, green, blue):
     found = names(*descriptions)
     assert (found.index("red"), found.index("green"), found.index("blue")) == (red, green, blue)
 
@@ -38,7 +38,7 @@ def test_names_of_sensors_tell_the_colours(descriptions, red, green, blue):
         ("CENTRAL_WAVELENGTH_UM", ("0.842", "0.665", "0.56", "0.492")),
     ],
 )
-def test_wavelengths_tell_the_colours(key, values):
+def test_wavelengths_determine_the_colours(key, values):
     bands = [BandLabel(f"Band {n}", "gray", {key: value}) for n, value in enumerate(values)]
     assert find_common_names(bands) == ("nir", "red", "green", "blue")
 

@@ -86,7 +86,7 @@ def test_a_setting_that_is_wrong_is_named_and_no_value_is_shown(monkeypatch, nam
     assert "secret" not in str(raised.value)
 
 
-def test_an_adapter_is_made_once_by_whoever_asks_first():
+def test_an_adapter_is_created_once_by_the_first_caller():
     made = []
 
     class Adapter:

@@ -50,7 +50,7 @@ def test_vendors_stay_behind_their_fence(vendor):
     assert outside == []
 
 
-def test_nobody_imports_the_composition_root():
+def test_no_module_imports_the_composition_root():
     everywhere = [*sources(), *(("local", path) for path in (ROOT / "local").rglob("*.py"))]
     assert [path for _, path in everywhere if "function_app" in set(imports(path))] == []
 

@@ -20,7 +20,7 @@ def test_a_folder_is_gone_with_its_task_and_its_files(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_room_is_told_before_the_work(tmp_path):
+def test_a_full_disk_is_reported_before_the_work(tmp_path):
     with pytest.raises(ScratchFull, match="MB free"), LocalScratch(tmp_path).folder("t", 2**60):
         raise AssertionError("never reached")
 

@@ -8,7 +8,7 @@ from services.stac.scan import find_percentiles, measure_bands
 from tests.fixtures.made_rasters import hills, write
 
 
-def test_clear_pixels_beside_five_bands_are_not_measure_bands(tmp_path):
+def test_transparent_pixels_of_five_bands_are_not_measured(tmp_path):
     pixels = hills(200, 6, "uint16", 9_000) + 100
     pixels[:, :, :50] = 0
     pixels[5, :, 50:] = 65_535
@@ -21,7 +21,7 @@ def test_clear_pixels_beside_five_bands_are_not_measure_bands(tmp_path):
 
 
 @pytest.mark.parametrize("collar", [0, -3.4e38, 1e20])
-def test_a_collar_that_nobody_declared_leaves_the_colours_to_the_rest(collar):
+def test_an_undeclared_collar_does_not_affect_the_colours(collar):
     values = np.linspace(40, 41, 1_000)
     values[:300] = collar
     low, high = find_percentiles(values)
