@@ -5,14 +5,21 @@ Importing it does not load GDAL.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from core.models import BlobRef, Json, Record
 
 Bounds = tuple[float, float, float, float]
-Nodata = int | float | Literal["nan", "inf", "-inf"]
+
+
+def _restore_float(value: object) -> object:
+    """PostgreSQL's jsonb returns -3.4e38 as an integer of 39 digits, which NumPy cannot take."""
+    return float(value) if isinstance(value, int) and abs(value) > 2**64 else value
+
+
+Nodata = Annotated[int | float | Literal["nan", "inf", "-inf"], BeforeValidator(_restore_float)]
 NodataChoice = Nodata | tuple[Nodata, ...] | None
 """One nodata value for all bands, or one per band. None: the file's own."""
 Validity = Literal["all", "nodata", "mask", "alpha"]

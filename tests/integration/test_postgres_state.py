@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
+from pydantic import TypeAdapter
 
 from core.models import Failure, JobStatus, TaskStatus
 from core.ports import ClaimOutcome, HeldTask, JobFilter, RequestKey, TaskFilter
 from infrastructure.database import open_pool
 from infrastructure.migrate import migrate
 from infrastructure.postgres import PostgresState
+from services.raster.model import Nodata
 from tests.fixtures.records import MINUTE, NOW, claim, claimed, new_job, new_tasks, started_stage
 
 WORKERS = 8
@@ -287,3 +290,12 @@ def whole_table_reads(conn):
     conn.execute("SELECT pg_stat_clear_snapshot()")
     query = "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'app.jobs'::regclass"
     return conn.execute(query).fetchone()
+
+
+def test_nodata_survives_jsonb(pool):
+    """jsonb writes -3.4e38 as an integer of 39 digits; 64-bit integers must stay exact."""
+    for value in (-3.4028234663852886e38, 2**63 - 1, -9999, "nan"):
+        with pool.connection() as conn:
+            [stored] = conn.execute("SELECT %s::jsonb", (Jsonb(value),)).fetchone()
+        restored = TypeAdapter(Nodata).validate_python(stored)
+        assert restored == value and type(restored) is type(value)
