@@ -12,6 +12,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from _results import Row, keep
+
 from core.errors import TaskFailed
 from core.models import BlobRef
 from services.raster.cog import make_cog
@@ -27,24 +29,29 @@ from services.raster.model import (
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".img", ".nc")
 TARGETS = ("native", "EPSG:4326")
+SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path, default=[SAMPLES])
+    parser.add_argument("--quick", action="store_true", help="only check that it works")
     options = parser.parse_args()
-    ratios: list[tuple[float, float]] = []
+    targets = TARGETS[:1] if options.quick else TARGETS
+    rows: list[Row] = []
     for folder in options.folders:
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() in SUFFIXES:
-                ratios += [ratio for target in TARGETS for ratio in compare(path, target)]
-    for name, values in zip(("size", "time"), zip(*ratios, strict=True), strict=True):
-        quartiles = ", ".join(f"{cut:.2f}" for cut in statistics.quantiles(values, n=10))
-        print(f"{name}: estimated / actual, deciles of {len(values)}: {quartiles}")
+                rows += [row for target in targets for row in compare(path, target)]
+    for name in ("size", "time"):
+        cuts = statistics.quantiles([float(row[name]) for row in rows], n=10)
+        text = ", ".join(f"{cut:.2f}" for cut in cuts)
+        print(f"{name}: estimated / actual, deciles of {len(rows)}: {text}")
+    keep("estimates", rows, quick=options.quick)
 
 
-def compare(path: Path, target_crs: str) -> list[tuple[float, float]]:
-    """Ratios of estimated to actual size and time, one pair for each tier."""
+def compare(path: Path, target_crs: str) -> list[Row]:
+    """Ratios of estimated to actual size and time, one row for each tier."""
     try:
         facts = read_facts(path, target_crs)
         with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +62,7 @@ def compare(path: Path, target_crs: str) -> list[tuple[float, float]]:
                 ),
                 ignore,
             )  # fmt: skip
-        ratios = []
+        rows: list[Row] = []
         for cog in found.cogs:
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()
@@ -67,16 +74,23 @@ def compare(path: Path, target_crs: str) -> list[tuple[float, float]]:
                     ignore,
                 )  # fmt: skip
                 seconds = time.perf_counter() - started
-            ratios.append((cog.size_bytes / made.size_bytes, cog.seconds / seconds))
+            row: Row = {
+                "raster": path.name,
+                "target_crs": target_crs,
+                "tier": cog.tier,
+                "size": cog.size_bytes / made.size_bytes,
+                "time": cog.seconds / seconds,
+            }
+            rows.append(row)
             print(
-                f"{path.name:40} {target_crs:10} {cog.tier:14} size {ratios[-1][0]:5.2f}"
+                f"{path.name:40} {target_crs:10} {cog.tier:14} size {row['size']:5.2f}"
                 f" of {made.size_bytes:>10,}  time {cog.seconds:6.2f} of {seconds:6.2f} s",
                 flush=True,
             )
     except TaskFailed as refused:
         print(f"{path.name:40} {target_crs:10} {refused.code}")
         return []
-    return ratios
+    return rows
 
 
 def read_facts(path: Path, target_crs: str) -> RasterFacts:

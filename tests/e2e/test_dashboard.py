@@ -115,7 +115,7 @@ def test_a_failed_job_shows_its_error_and_is_submitted_again_with_the_missing_pa
     expect_status(page, "failed")
     page.goto(f"{ui}#/?status=failed")
     row = page.get_by_role("row").filter(has_text=bare.name)
-    expect(row).to_contain_text("says no CRS and none was given")
+    expect(row).to_contain_text("has no CRS and input_crs is not set")
     row.get_by_role("link").click()
     expect(page.get_by_role("alert")).to_contain_text("set input_crs")
     page.get_by_role("link", name="Change parameters and submit").click()
@@ -159,6 +159,8 @@ def test_a_repeated_submission_says_so_and_going_back_keeps_the_values(signed_in
     page, message = signed_in, uuid.uuid4().hex
     for known in (0, 1):
         page.goto(f"{ui}#/new?type=hello_world")
+        # Until the new form is drawn, the page may still show the one before.
+        expect(page.get_by_label("Message")).to_have_value("Hello")
         page.get_by_label("Message").fill(message)
         page.get_by_role("button", name="Submit").click()
         expect_status(page, "completed")

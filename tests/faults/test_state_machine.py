@@ -142,11 +142,11 @@ class States(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def states(database_url):
-    """The machine, over connections of its own."""
+def states(superuser_url):
+    """The state machine, over connections of its own. It empties the tables, as the app may not."""
     plain = {"autocommit": True}
     with (
-        ConnectionPool(database_url, min_size=AT_ONCE, kwargs=plain) as pool,
+        ConnectionPool(superuser_url, min_size=AT_ONCE, kwargs=plain) as pool,
         ThreadPoolExecutor(AT_ONCE) as threads,
     ):
         yield type("States", (States,), {"pool": pool, "threads": threads})
