@@ -12,10 +12,10 @@ OTHERS_OUT = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
-def test_the_state_outlives_a_server_that_is_read_only_for_a_while(postgres_state, database_url):
+def test_the_state_outlives_a_server_that_is_read_only_for_a_while(postgres_state, superuser_url):
     """As in a failover, or when its disk is full."""
     options = "-c default_transaction_read_only=off"
-    with psycopg.connect(database_url, autocommit=True, options=options) as admin:
+    with psycopg.connect(superuser_url, autocommit=True, options=options) as admin:
 
         def switch(to):
             name = admin.info.dbname
