@@ -20,7 +20,7 @@ from services.raster.cog import make_cog
 from services.raster.estimate import estimate
 from services.raster.facts import inspect
 from services.raster.model import (
-    EstimateCogs,
+    EncodeSamples,
     InspectionOptions,
     InspectRaster,
     MakeCog,
@@ -56,7 +56,7 @@ def compare(path: Path, target_crs: str) -> list[Row]:
         facts = read_facts(path, target_crs)
         with tempfile.TemporaryDirectory() as folder:
             found = estimate(
-                EstimateCogs(
+                EncodeSamples(
                     facts=facts, tiers=facts.cog_tiers, target_crs=target_crs, jpeg_quality=85,
                     path=str(path), folder=folder,
                 ),

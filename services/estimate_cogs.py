@@ -3,8 +3,7 @@
 from core.handler import TaskContext
 from core.models import Record
 from services.create_cog import work_bytes
-from services.raster.model import EstimateCogs as Request
-from services.raster.model import Estimates, RasterFacts, Tier
+from services.raster.model import EncodeSamples, Estimates, RasterFacts, Tier
 from services.sandbox import child
 from services.storage.fetch import SAMPLED_FROM_BYTES, Fetched, Wanted, read_source
 
@@ -35,7 +34,7 @@ def estimate_cogs(params: EstimateCogs, ctx: TaskContext) -> Estimates:
     return read_source(ctx, wanted, lambda source: _estimate(params, ctx, source))
 
 
-def load_estimate() -> child.Function[Request, Estimates]:
+def load_estimate() -> child.Function[EncodeSamples, Estimates]:
     """The function that the sandbox runs. Only the child process imports GDAL."""
     from services.raster.estimate import estimate
 
@@ -43,7 +42,7 @@ def load_estimate() -> child.Function[Request, Estimates]:
 
 
 def _estimate(params: EstimateCogs, ctx: TaskContext, source: Fetched) -> Estimates:
-    request = Request(**dict(params), path=source.path, folder=str(source.work))
+    request = EncodeSamples(**dict(params), path=source.path, folder=str(source.work))
     found = child.run(
         load_estimate,
         request,

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -68,18 +69,25 @@ class Plan:
         return self.grid.width * self.grid.height * int(pixel)
 
 
+@contextmanager
+def open_inspected(facts: RasterFacts, path: str, scratch: Path) -> Iterator[Source]:
+    """Open a source whose facts are known, with GDAL's settings for the work on it."""
+    with (
+        gdal.environment(path, sidecars=bool(facts.sidecars), scratch=scratch),
+        open_source(
+            path,
+            str(facts.source),
+            subdataset=facts.subdataset,
+            stored_bytes=facts.source_size_bytes,
+        ) as source,
+    ):
+        yield source
+
+
 def make_cog(request: MakeCog, report: Report) -> MadeCog:
     """Write the COG into the request's folder. Raises TaskFailed for what can never work."""
     known, folder = request.facts, Path(request.folder)
-    with (
-        gdal.environment(request.path, sidecars=bool(known.sidecars), scratch=folder),
-        open_source(
-            request.path,
-            str(known.source),
-            subdataset=known.subdataset,
-            stored_bytes=known.source_size_bytes,
-        ) as source,
-    ):
+    with open_inspected(known, request.path, folder) as source:
         planned = plan(source, request)
         report(0.02, f"{planned.grid.width} x {planned.grid.height} pixels planned")
         with ExitStack() as stack:

@@ -14,13 +14,13 @@ from rasterio.warp import Resampling, reproject
 
 from core.handler import Report
 from services.raster import gdal, nodata, samples, writer
-from services.raster.cog import Plan, plan
+from services.raster.cog import Plan, open_inspected, plan
 from services.raster.crs import transform_points
 from services.raster.georeference import Georeference, edge_points
 from services.raster.grid import Grid
-from services.raster.model import CogEstimate, EstimateCogs, Estimates, MakeCog, Tier
+from services.raster.model import CogEstimate, EncodeSamples, Estimates, MakeCog, Tier
 from services.raster.progress import Stretch
-from services.raster.source import Source, open_source
+from services.raster.source import Source
 from services.raster.vrt import View
 
 _MAX_BANDS = 8
@@ -37,18 +37,10 @@ class _Sample:
     """Pixels of the file that come from the source."""
 
 
-def estimate(request: EstimateCogs, report: Report) -> Estimates:
+def estimate(request: EncodeSamples, report: Report) -> Estimates:
     """Estimate the COG of each tier. Raises TaskFailed as making them would."""
     facts, folder = request.facts, Path(request.folder)
-    with (
-        gdal.environment(request.path, sidecars=bool(facts.sidecars), scratch=folder),
-        open_source(
-            request.path,
-            str(facts.source),
-            subdataset=facts.subdataset,
-            stored_bytes=facts.source_size_bytes,
-        ) as source,
-    ):
+    with open_inspected(facts, request.path, folder) as source:
         started = time.perf_counter()
         sample = _sample(source, folder)
         read_seconds = (time.perf_counter() - started) / sample.covered
@@ -90,7 +82,7 @@ def _write_sample(path: Path, pixels: NDArray[np.generic], empty: float | None) 
 
 
 def _estimate_tier(
-    source: Source, sample: _Sample, request: EstimateCogs, tier: Tier, read_seconds: float
+    source: Source, sample: _Sample, request: EncodeSamples, tier: Tier, read_seconds: float
 ) -> CogEstimate:
     planned = plan(
         source,

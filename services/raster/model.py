@@ -286,7 +286,7 @@ class MadeCog(CogFacts):
     path: str
 
 
-class EstimateCogs(Record):
+class EncodeSamples(Record):
     """A request to the sandbox: estimate the COGs of the raster at `path`."""
 
     facts: RasterFacts

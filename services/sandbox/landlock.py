@@ -31,8 +31,6 @@ _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
     "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/etc/ssl", "/etc/pki",
     "/etc/ca-certificates", "/etc/localtime", "/sys/devices/system/cpu",
-    # Counters of bytes read, for the progress of a task. No other file of /proc is needed.
-    "/proc/self/io",
 )  # fmt: skip
 # The C library resolves names with these; GDAL cannot be given an address that is resolved before.
 _NAME_RESOLUTION = (
