@@ -4,11 +4,7 @@ The warp and the COG driver read a block several times. That is expensive in JPE
 which can only be decoded from its first row, and in NetCDF chunks and strips as large as the image.
 """
 
-from typing import Any
-
-import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from core.handler import Report
@@ -37,23 +33,11 @@ def decode_once(source: Source, path: str, report: Report) -> None:
     ):
         for row in range(0, image.height, BLOCK):
             window = Window(0, row, image.width, min(BLOCK, image.height - row))
-            copy.write(_read(source, window), window=window)
+            pixels = image.read(window=window)
+            copy.write(pixels.astype(source.dtype, copy=False), window=window)
             if source.has_mask_band:
                 copy.write_mask(image.read_masks(1, window=window), window=window)
             report(row / image.height, "decoding")
-
-
-def _read(source: Source, window: Window) -> NDArray[Any]:
-    """The pixels of a window as wide as the image.
-
-    GDAL's PNG driver raises for missing rows only when it is asked for single rows.
-    """
-    image, windows = source.dataset, [window]
-    if source.driver == "PNG":
-        first, last = window.row_off, window.row_off + window.height
-        windows = [Window(0, row, window.width, 1) for row in range(first, last)]
-    pixels = np.concatenate([image.read(window=part) for part in windows], axis=1)
-    return pixels.astype(source.dtype, copy=False)
 
 
 def _profile(source: Source) -> dict[str, object]:

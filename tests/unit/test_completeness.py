@@ -5,10 +5,13 @@ The six formats are written by GDAL; the pixels are compared by GDAL with those 
 
 import shutil
 import struct
+import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
 import numpy as np
+import PIL.Image
 import pytest
 import rasterio
 import rasterio.shutil
@@ -36,6 +39,8 @@ FORMATS = {
     "large.nc": ("netCDF", {"FORMAT": "NC2"}),
     "hdf5.nc": ("netCDF", {"FORMAT": "NC4"}),
 }
+# Columns and rows of each pass over 13 x 7 pixels, https://www.w3.org/TR/png-3/#8Interlace.
+ADAM7 = [(2, 1), (2, 1), (4, 1), (3, 2), (7, 2), (6, 4), (13, 3)]
 SIGNATURE_BYTES = 16
 DRIVERS = {"COG": "GTiff"}
 
@@ -109,6 +114,42 @@ def test_a_damaged_png_chunk_is_named(folder, tmp_path):
     with pytest.raises(TaskFailed, match=r"IDAT chunk .* CRC") as refused:
         check(path, "PNG")
     assert refused.value.code == "PIXELS_UNREADABLE"
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("interlaced", [0, 1])
+@pytest.mark.parametrize(
+    ("colour", "depth"), [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (4, 8), (6, 8)]
+)
+def test_the_rows_of_a_png_are_counted_as_pil_counts_them(
+    tmp_path, colour, depth, interlaced, missing
+):
+    """13 x 7 pixels: no pass of the interlacing has a whole number of bytes or rows."""
+    samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    passes = ADAM7 if interlaced else [(13, 7)]
+    size = sum(rows * (1 + -(-columns * samples * depth // 8)) for columns, rows in passes)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 13, 7, depth, colour, 0, 0, interlaced)),
+        (b"IDAT", zlib.compress(bytes(size - missing))),
+        (b"IEND", b""),
+    ]
+    path = tmp_path / "small.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+    expected = pytest.raises(TaskFailed, match="1 bytes before the last row")
+    with PIL.Image.open(path) as image:
+        if missing:
+            with pytest.raises(OSError, match="truncated"):
+                image.load()
+        else:
+            image.load()
+    with expected if missing else nullcontext():
+        check(path, "PNG")
 
 
 def test_sparse_blocks_are_not_missing(tmp_path):
