@@ -35,6 +35,10 @@ class _Sample:
     pixels: NDArray[np.generic]
     covered: int
     """Pixels of the file that come from the source."""
+    warp_seconds: float = 0.0
+
+
+_Warps = dict[tuple[Grid, str, str], _Sample]
 
 
 def estimate(request: EncodeSamples, report: Report) -> Estimates:
@@ -44,10 +48,13 @@ def estimate(request: EncodeSamples, report: Report) -> Estimates:
         started = time.perf_counter()
         sample = _sample(source, folder)
         read_seconds = (time.perf_counter() - started) / sample.covered
+        warps: _Warps = {}
         estimates = []
         for position, tier in enumerate(request.tiers):
             report(0.2 + 0.8 * position / len(request.tiers), f"estimating {tier}")
-            estimates.append(_estimate_tier(source, sample, request, tier, read_seconds))
+            planned = _plan(source, request, tier)
+            warped = _warp_once(planned, sample, warps) if planned.grid.resampled else sample
+            estimates.append(_estimate_tier(planned, warped, tier, read_seconds))
         share = min(1.0, sample.covered / (source.dataset.width * source.dataset.height))
         return Estimates(cogs=tuple(estimates), sampled_share=round(share, 4))
 
@@ -81,10 +88,8 @@ def _write_sample(path: Path, pixels: NDArray[np.generic], empty: float | None) 
         copy.write(pixels)
 
 
-def _estimate_tier(
-    source: Source, sample: _Sample, request: EncodeSamples, tier: Tier, read_seconds: float
-) -> CogEstimate:
-    planned = plan(
+def _plan(source: Source, request: EncodeSamples, tier: Tier) -> Plan:
+    return plan(
         source,
         MakeCog(
             facts=request.facts,
@@ -96,16 +101,18 @@ def _estimate_tier(
             folder=request.folder,
         ),
     )
+
+
+def _estimate_tier(planned: Plan, sample: _Sample, tier: Tier, read_seconds: float) -> CogEstimate:
     grid, place = planned.grid, planned.view.georeference
     started = time.perf_counter()
-    if grid.resampled:
-        sample = _warp(planned, sample)
     output = sample.path.with_name(f"{tier}.tif")
     view = _sample_view(planned, sample)
     _write(planned, view, output)
+    work_seconds = sample.warp_seconds + time.perf_counter() - started
     band_factor = max(1.0, len(planned.view.bands) / len(view.bands))
     factor = _covered_pixels(place, grid) * band_factor / sample.covered
-    seconds = (time.perf_counter() - started) * factor + place.width * place.height * read_seconds
+    seconds = work_seconds * factor + place.width * place.height * read_seconds
     return CogEstimate(
         tier=tier,
         compression=planned.settings.compression,
@@ -153,7 +160,19 @@ def _covered_pixels(georeference: Georeference, grid: Grid) -> float:
     return min(every, float(area / abs(grid.transform.a * grid.transform.e)))
 
 
-def _warp(planned: Plan, sample: _Sample) -> _Sample:
+def _warp_once(planned: Plan, sample: _Sample, warps: _Warps) -> _Sample:
+    """The warped sample; tiers that agree on the grid, the resampling and nodata share it."""
+    # NaN is not equal to itself, its text is.
+    key = planned.grid, planned.settings.reproject_resampling, str(planned.view.nodata)
+    if key not in warps:
+        started = time.perf_counter()
+        path = sample.path.with_name(f"warped_sample_{len(warps)}.tif")
+        warped = _warp(planned, sample, path)
+        warps[key] = replace(warped, warp_seconds=time.perf_counter() - started)
+    return warps[key]
+
+
+def _warp(planned: Plan, sample: _Sample, path: Path) -> _Sample:
     """The sample, warped to the planned grid's CRS as if it lay in the middle of the source."""
     place, grid = planned.view.georeference, planned.grid
     transform = place.transform
@@ -180,6 +199,5 @@ def _warp(planned: Plan, sample: _Sample) -> _Sample:
     reproject(sample.pixels, warped, resampling=resampling, **options)
     inside = np.zeros(warped.shape[1:], np.uint8)
     reproject(np.ones_like(inside), inside, resampling=Resampling.nearest, **options)
-    path = sample.path.with_name("warped_sample.tif")
     _write_sample(path, warped, planned.view.nodata)
     return _Sample(path, warped, max(1, int(inside.sum())))
