@@ -11,6 +11,8 @@ from core.outputs import TASK
 from core.ports import BlobStore, Catalog
 from core.uploads import MIN_BYTES_PER_SECOND
 
+MAIN_ASSET = "data"
+"""The key of the asset that maps show."""
 MIN_LIFETIME = timedelta(minutes=15)
 
 

@@ -22,7 +22,7 @@ from core.errors import StateConflict
 from core.execution import TaskRunner
 from core.lease import Leases
 from core.models import DeadLetter, JobMessage, JobRecord, JobStatus, TaskMessage
-from core.outputs import SETTLE_AFTER, remove_superseded, settle_uploads
+from core.outputs import SETTLE_AFTER, remove_superseded, settle_uploads, withdraw_stale
 from core.ports import JobCursor, JobFilter, MessageBus, Ports, RequestKey, StateRepository
 from core.registry import Registry
 from core.status import JobView, view_job
@@ -121,10 +121,12 @@ class CoreMachine:
     def clean_outputs(self, grace: timedelta, limit: int) -> int:
         """Remove outputs that were superseded at least `grace` ago, and settle lost uploads.
 
-        Returns how many were removed. Until then readers of the old files can finish.
+        Returns how many were removed. Until then readers of the old files can finish. Items that
+        do not describe their COGs any more are withdrawn.
         """
         blobs, outputs = self._ports.blobs, self._ports.outputs
         settle_uploads(blobs, outputs, SETTLE_AFTER, limit)
+        withdraw_stale(self._ports, grace, limit)
         return remove_superseded(blobs, outputs, grace, limit)
 
     def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:

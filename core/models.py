@@ -314,6 +314,8 @@ class Output(Record):
     superseded_by: str | None = None
     removed_at: datetime | None = None
     discarded: bool = False
+    is_stale: bool = False
+    """Whether its item describes other bytes than the blob holds."""
 
     @property
     def blob(self) -> BlobRef:

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 from core.errors import BlobNotFound
 from core.models import BlobProperties, BlobRef, Output, OutputTarget, WrittenBlob
-from core.ports import BlobStore, OutputRegistry
+from core.ports import BlobStore, OutputRegistry, Ports
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,19 @@ def remove_superseded(
 ) -> int:
     """Remove what was superseded at least `grace` ago. Returns how many outputs that were."""
     return sum(remove_output(blobs, outputs, output) for output in outputs.to_remove(grace, limit))
+
+
+def withdraw_output(ports: Ports, output: Output) -> bool:
+    """Take a stale output out of its item. False if it is not stale any more."""
+    return ports.catalog.withdraw_output(output, ports.blobs.url(output.blob))
+
+
+def withdraw_stale(ports: Ports, grace: timedelta, limit: int) -> int:
+    """Take out of the catalogue what does not describe its blob and will not be published again.
+
+    Returns how many outputs that were.
+    """
+    return sum(withdraw_output(ports, each) for each in ports.outputs.to_withdraw(grace, limit))
 
 
 def settle_uploads(blobs: BlobStore, outputs: OutputRegistry, age: timedelta, limit: int) -> int:

@@ -116,6 +116,13 @@ class Catalog(Protocol):
     def delete_item(self, collection_id: str, item_id: str, updated: str) -> bool:
         """Remove the item if it was last written at `updated`, and supersede its outputs."""
 
+    def withdraw_output(self, output: Output, href: str) -> bool:
+        """Take a stale output, whose asset has this href, out of its item.
+
+        An item without its main asset is removed, and its other outputs are superseded. False if
+        the output is not stale any more.
+        """
+
     def collection_key(self, collection_id: str) -> int | None:
         """A number that a collection gets when it is created; None when there is none."""
 
@@ -211,7 +218,7 @@ class OutputRegistry(Protocol):
     def supersede(self, output_id: int, *, is_gone: bool) -> bool:
         """Note that an output is not valid any more. True when it was live until now.
 
-        `is_gone` says that its bytes are gone, too.
+        `is_gone` says that its bytes are gone, too: its item is stale then.
         """
 
     def discard(self, output_id: int) -> bool:
@@ -234,6 +241,9 @@ class OutputRegistry(Protocol):
 
     def to_remove(self, grace: timedelta, limit: int) -> list[Output]:
         """Outputs that were superseded at least `grace` ago and may still have their bytes."""
+
+    def to_withdraw(self, grace: timedelta, limit: int) -> list[Output]:
+        """Stale outputs that no job will publish: theirs ended, or they are gone for `grace`."""
 
     def to_settle(self, age: timedelta, limit: int) -> list[Output]:
         """Uploads begun at least `age` ago that no running task will record any more."""

@@ -149,8 +149,10 @@ class PostgresOutputs:
     def supersede(self, output_id: int, *, is_gone: bool) -> bool:
         rows = self._rows(
             f"""UPDATE app.outputs
-                   SET superseded_at = now(), removed_at = CASE WHEN %s THEN now() END
+                   SET superseded_at = now(), removed_at = CASE WHEN %s THEN now() END,
+                       is_stale = %s AND item_id IS NOT NULL
                  WHERE output_id = %s AND {LIVE} RETURNING output_id""",
+            is_gone,
             is_gone,
             output_id,
         )
@@ -207,6 +209,17 @@ class PostgresOutputs:
         return self._outputs(
             """superseded_at <= now() - %s AND removed_at IS NULL
                 ORDER BY superseded_at LIMIT %s""",
+            grace,
+            limit,
+        )
+
+    @retried
+    def to_withdraw(self, grace: timedelta, limit: int) -> list[Output]:
+        return self._outputs(
+            """is_stale AND (superseded_at <= now() - %s OR superseded_at IS NULL AND NOT EXISTS (
+                   SELECT FROM app.jobs j
+                    WHERE j.job_id = o.job_id AND j.status IN ('queued', 'processing')))
+                ORDER BY output_id LIMIT %s""",
             grace,
             limit,
         )

@@ -16,8 +16,9 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
+from core.assets import MAIN_ASSET
 from core.errors import GeolatheError, TaskFailed, TierMissing
-from core.models import ItemName, Json
+from core.models import ItemName, Json, Output
 from core.ports import ItemChange, PublishOutcome
 from infrastructure.collection_extent import merge_collections
 from infrastructure.database import retried
@@ -66,12 +67,28 @@ class PgstacCatalog:
             if stored is None or stored["properties"].get("updated", "") != updated:
                 return False
             remove_item(conn, collection_id, item_id)
-            conn.execute(
-                """UPDATE app.outputs SET superseded_at = now()
-                    WHERE collection_id = %s AND item_id = %s
-                      AND superseded_at IS NULL AND removed_at IS NULL""",
-                (collection_id, item_id),
-            )
+            supersede_outputs(conn, collection_id, item_id)
+            return True
+
+    @retried
+    def withdraw_output(self, output: Output, href: str) -> bool:
+        """Take a stale output out of its item, or remove the item: all or nothing."""
+        if output.item is None:
+            return False
+        collection_id, item_id = output.item.collection_id, output.item.item_id
+        with self._transaction() as conn:
+            lock_collection(conn, collection_id)
+            if not detach_stale(conn, output.output_id):
+                return False
+            stored = stored_item(conn, collection_id, item_id)
+            if stored is None:
+                return True
+            assets = {k: asset for k, asset in stored["assets"].items() if asset["href"] != href}
+            if MAIN_ASSET in assets:
+                write_item(conn, stamp({**stored, "assets": assets}, stored), True)
+            else:
+                remove_item(conn, collection_id, item_id)
+                supersede_outputs(conn, collection_id, item_id)
             return True
 
     @retried
@@ -173,6 +190,24 @@ def write_item(conn: Connection[Any], item: Json, is_stored: bool) -> None:
 
 def remove_item(conn: Connection[Any], collection_id: str, item_id: str) -> None:
     conn.execute("DELETE FROM items WHERE collection = %s AND id = %s", (collection_id, item_id))
+
+
+def supersede_outputs(conn: Connection[Any], collection_id: str, item_id: str) -> None:
+    """Supersede the outputs of an item that is removed."""
+    conn.execute(
+        """UPDATE app.outputs
+              SET superseded_at = coalesce(superseded_at, now()), is_stale = false
+            WHERE collection_id = %s AND item_id = %s
+              AND (is_stale OR superseded_at IS NULL AND removed_at IS NULL)""",
+        (collection_id, item_id),
+    )
+
+
+def detach_stale(conn: Connection[Any], output_id: int) -> bool:
+    """Separate a stale output from its item. A live one stays: its job may be retried."""
+    query = """UPDATE app.outputs SET is_stale = false, collection_id = NULL, item_id = NULL
+                WHERE output_id = %s AND is_stale"""
+    return conn.execute(query, (output_id,)).rowcount > 0
 
 
 def refuse_other_owner(stored: Json, item: Json, owner: str) -> None:

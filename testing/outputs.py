@@ -87,9 +87,15 @@ class MemoryOutputs:
                 if other.blob == row.blob and other.written_at and not other.removed_at:
                     by = other.superseded_by if other.superseded_at else row.job_id
                     since = other.superseded_at or _now()
-                    self._set(other, superseded_at=since, superseded_by=by, removed_at=_now())
+                    ended = {"superseded_at": since, "superseded_by": by, "removed_at": _now()}
+                    self._set(other, **ended, is_stale=False)
             if live is not None:
-                facts |= {"collection_id": live.collection_id, "item_id": live.item_id}
+                is_other = live.is_stale or live.checksum != written.checksum
+                facts |= {
+                    "collection_id": live.collection_id,
+                    "item_id": live.item_id,
+                    "is_stale": live.item_id is not None and is_other,
+                }
             self._set(row, **facts)
             return RecordOutcome.LIVE
 
@@ -151,7 +157,7 @@ class MemoryOutputs:
                 if row.output_id not in output_ids
             ]  # fmt: skip
             for row in {row.output_id: row for row in [*others, *of_item]}.values():
-                self._set(row, superseded_at=_now(), superseded_by=first.job_id)
+                self._set(row, superseded_at=_now(), superseded_by=first.job_id, is_stale=False)
             before = {
                 row.item
                 for row in self._where(lambda row: _is_stored(row) and row.item_id is not None)
@@ -159,6 +165,8 @@ class MemoryOutputs:
             }
             for row in chosen:
                 self._set(row, **item.model_dump())
+            for row in self._where(lambda row: row.item == item):
+                self._set(row, is_stale=False)
             live = {row.item for row in self.rows.values() if row.is_live}
             gone = sorted(before - {item} - live, key=str)
             return Published(PublishOutcome.PUBLISHED, None, [each for each in gone if each])
@@ -167,7 +175,12 @@ class MemoryOutputs:
         with self._lock:
             row = self.rows[output_id]
             if row.is_live:
-                self._set(row, superseded_at=_now(), removed_at=_now() if is_gone else None)
+                self._set(
+                    row,
+                    superseded_at=_now(),
+                    removed_at=_now() if is_gone else None,
+                    is_stale=is_gone and row.item_id is not None,
+                )
             return row.is_live
 
     def discard(self, output_id: int) -> bool:
@@ -212,6 +225,19 @@ class MemoryOutputs:
             )
         )
         return sorted(found, key=lambda row: row.superseded_at or _now())[:limit]
+
+    def to_withdraw(self, grace: timedelta, limit: int) -> list[Output]:
+        until = _now() - grace
+        return self._where(
+            lambda row: (
+                row.is_stale
+                and (
+                    row.superseded_at <= until
+                    if row.superseded_at
+                    else not self._is_open(row.job_id)
+                )
+            )
+        )[:limit]
 
     def to_settle(self, age: timedelta, limit: int) -> list[Output]:
         until = _now() - age

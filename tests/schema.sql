@@ -166,6 +166,7 @@ CREATE TABLE app.outputs (
     superseded_by text,
     removed_at timestamp with time zone,
     discarded boolean DEFAULT false NOT NULL,
+    is_stale boolean DEFAULT false NOT NULL,
     CONSTRAINT outputs_check CHECK (((written_at IS NULL) = (etag IS NULL))),
     CONSTRAINT outputs_check1 CHECK (((collection_id IS NULL) = (item_id IS NULL)))
 );
@@ -181,6 +182,8 @@ COMMENT ON COLUMN app.outputs.superseded_by IS 'the job that wrote the newer out
 COMMENT ON COLUMN app.outputs.removed_at IS 'since when its bytes are gone';
 
 COMMENT ON COLUMN app.outputs.discarded IS 'removed because its job was cancelled';
+
+COMMENT ON COLUMN app.outputs.is_stale IS 'its item describes other bytes than the blob holds';
 
 ALTER TABLE app.outputs ALTER COLUMN output_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME app.outputs_output_id_seq
@@ -306,6 +309,10 @@ CREATE INDEX outputs_of_request ON app.outputs USING btree (request);
 CREATE INDEX outputs_of_source ON app.outputs USING btree (source) WHERE (removed_at IS NULL);
 
 CREATE INDEX outputs_of_task ON app.outputs USING btree (task_id);
+
+CREATE INDEX outputs_stale ON app.outputs USING btree (output_id) WHERE is_stale;
+
+CREATE INDEX outputs_to_purge ON app.outputs USING btree (removed_at) WHERE (removed_at IS NOT NULL);
 
 CREATE INDEX outputs_to_remove ON app.outputs USING btree (superseded_at) WHERE ((superseded_at IS NOT NULL) AND (removed_at IS NULL));
 

@@ -3,11 +3,12 @@
 from itertools import zip_longest
 from pathlib import PurePosixPath
 
+from core.assets import MAIN_ASSET
 from core.handler import Report
 from services.raster.model import RasterFacts
 from services.raster.nodata import from_json
 from services.stac.collection import build_collection
-from services.stac.item import MAIN_ASSET, build_item
+from services.stac.item import build_item
 from services.stac.map_links import titiler_urls
 from services.stac.model import Described, DescribeRaster
 from services.stac.rendering import renderings

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 import pystac
 import rasterio
 
+from core.assets import MAIN_ASSET
 from core.models import Json
 from services.raster.band_names import COMMON_NAMES
 from services.raster.model import BandFacts, Cog, RasterFacts, RasterType, Tier
@@ -18,7 +19,6 @@ from services.stac.scan import BandScan, CogScan
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 EXTENSIONS = "https://stac-extensions.github.io"
-MAIN_ASSET = "data"
 ROLES = {
     Tier.ANALYSIS: ["data"],
     Tier.VISUALIZATION: ["visual"],

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from core.errors import BlobChanged, TaskFailed, TaskLost, Unavailable
 from core.handler import TaskContext
-from core.models import BlobProperties, BlobRef, ItemName, Json, OutputTarget
+from core.models import BlobProperties, BlobRef, ItemName, Json, Output, OutputTarget
 from core.outputs import (
     CHECKSUM,
     OUTPUT,
@@ -16,6 +16,7 @@ from core.outputs import (
     marked_source,
     read_mark,
     remove_output,
+    withdraw_output,
 )
 from core.ports import AccessTier, Ports, RecordOutcome
 
@@ -109,16 +110,30 @@ def verify_outputs(ports: Ports, request: str) -> None:
 
 
 def discard_outputs(ports: Ports, owner: str) -> None:
-    """Remove what the tasks whose ids begin with `owner` wrote and no item references.
+    """Remove what the tasks whose ids begin with `owner` wrote and did not publish.
+
+    Where that replaced a published COG, the item does not describe the blob any more: the asset is
+    taken out of it.
 
     Rows that are removed already are looked at again: a late worker may have uploaded since.
     """
     for output in ports.outputs.of_tasks(owner):
+        if output.is_stale:
+            withdraw_output(ports, output)
         if ports.outputs.discard(output.output_id):
-            found = find_blob(ports.blobs, output.blob)
-            if found is not None and found.metadata.get(OUTPUT) == str(output.output_id):
-                ports.blobs.delete(output.blob, found.etag)
-            ports.outputs.mark_removed(output.output_id)
+            _delete_discarded(ports, output)
+
+
+def _delete_discarded(ports: Ports, output: Output) -> None:
+    """Delete the blob of a discarded output, and withdraw the published one that it replaced."""
+    found = find_blob(ports.blobs, output.blob)
+    if found is not None and found.metadata.get(OUTPUT) == str(output.output_id):
+        ports.blobs.delete(output.blob, found.etag)
+    ports.outputs.mark_removed(output.output_id)
+    replaced = ports.outputs.live_at(output.blob)
+    if replaced is not None and find_blob(ports.blobs, output.blob) is None:
+        ports.outputs.supersede(replaced.output_id, is_gone=True)
+        withdraw_output(ports, replaced)
 
 
 def remove_outputs_of(ports: Ports, item: ItemName) -> list[BlobRef]:

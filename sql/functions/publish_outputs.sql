@@ -35,7 +35,8 @@ BEGIN
         RETURN;
     END IF;
 
-    UPDATE app.outputs o SET superseded_at = now(), superseded_by = v_first.job_id
+    UPDATE app.outputs o
+       SET superseded_at = now(), superseded_by = v_first.job_id, is_stale = false
      WHERE o.output_id <> ALL (p_output_ids) AND o.superseded_at IS NULL AND o.removed_at IS NULL
        AND o.item_id IS NOT NULL
        AND (o.container = v_first.container AND o.location = v_first.location
@@ -47,8 +48,12 @@ BEGIN
      WHERE o.container = v_first.container AND o.location = v_first.location
        AND o.item_id IS NOT NULL AND o.removed_at IS NULL
        AND (o.collection_id, o.item_id) <> (p_collection_id, p_item_id);
-    UPDATE app.outputs o SET collection_id = p_collection_id, item_id = p_item_id
+    UPDATE app.outputs o
+       SET collection_id = p_collection_id, item_id = p_item_id, is_stale = false
      WHERE o.output_id = ANY (p_output_ids);
+    -- Blobs that the item showed and that are gone: the item has been written without them.
+    UPDATE app.outputs o SET is_stale = false
+     WHERE o.is_stale AND o.collection_id = p_collection_id AND o.item_id = p_item_id;
     SELECT coalesce(jsonb_agg(each), '[]') INTO v_items FROM jsonb_array_elements(v_items) each
      WHERE NOT EXISTS (SELECT FROM app.outputs o
                         WHERE o.collection_id = each->>0 AND o.item_id = each->>1

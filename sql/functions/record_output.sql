@@ -6,8 +6,9 @@
 -- Uploads replace a version of the blob that they name, so the versions form a chain: when an
 -- output that replaced this one is recorded first, this one is superseded on arrival. p_is_current
 -- says whether the blob still had this ETag after the upload. An item that showed the blob goes
--- on showing it, so the item stays with the live output. With p_attempt NULL a row is restored
--- from the blob's mark, after its worker was lost. Repeated, it gives the same answer.
+-- on showing it, so the item stays with the live output, which is stale until it is published if
+-- the bytes differ. With p_attempt NULL a row is restored from the blob's mark, after its worker
+-- was lost. Repeated, it gives the same answer.
 CREATE OR REPLACE FUNCTION app.record_output(
     p_output_id bigint, p_attempt int, p_etag text, p_replaced_etag text, p_is_current boolean,
     p_checksum text, p_size bigint, p_cog jsonb
@@ -54,7 +55,8 @@ BEGIN
     END IF;
 
     UPDATE app.outputs
-       SET superseded_at = now(), superseded_by = v_output.job_id, removed_at = now()
+       SET superseded_at = now(), superseded_by = v_output.job_id, removed_at = now(),
+           is_stale = false
      WHERE output_id = v_live.output_id;
     -- Superseded already, and waiting to be removed: its bytes are overwritten now.
     UPDATE app.outputs o SET removed_at = now()
@@ -63,7 +65,9 @@ BEGIN
     UPDATE app.outputs
        SET etag = p_etag, replaced_etag = p_replaced_etag, checksum = p_checksum, size = p_size,
            cog = p_cog, written_at = now(),
-           collection_id = v_live.collection_id, item_id = v_live.item_id
+           collection_id = v_live.collection_id, item_id = v_live.item_id,
+           is_stale = v_live.item_id IS NOT NULL
+                      AND (v_live.is_stale OR v_live.checksum IS DISTINCT FROM p_checksum)
      WHERE output_id = p_output_id;
     RETURN 'live';
 END $$;

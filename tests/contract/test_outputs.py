@@ -44,15 +44,16 @@ class Writer:
         assert begun.superseded_by is None
         return begun.output_id
 
-    def record(self, output_id, etag, replaced=None, is_current=True):
+    def record(self, output_id, etag, replaced=None, is_current=True, checksum="1220ab"):
         written = WrittenBlob(
-            etag=etag, replaced_etag=replaced, is_current=is_current, checksum="1220ab", size=9
+            etag=etag, replaced_etag=replaced, is_current=is_current, checksum=checksum, size=9
         )
         return self.outputs.record(output_id, self.task.attempt, written, {"tier": "analysis"})
 
-    def write(self, etag, replaced=None, **target):
+    def write(self, etag, replaced=None, checksum="1220ab", **target):
         output_id = self.begin(**target)
-        assert self.record(output_id, etag, replaced) is RecordOutcome.LIVE
+        outcome = self.record(output_id, etag, replaced, checksum=checksum)
+        assert outcome is RecordOutcome.LIVE
         return output_id
 
     def end(self):
@@ -259,6 +260,35 @@ def test_a_published_output_is_not_discarded(outputs, writer):
     assert not outputs.discard(shown) and outputs.get(shown).is_live
     assert outputs.discard(hidden) and outputs.discard(hidden)
     assert outputs.publish([hidden], ITEM).outcome is PublishOutcome.SUPERSEDED
+
+
+def test_a_published_output_that_is_overwritten_is_stale_until_it_is_published(outputs, writer):
+    first, second = writer(), writer("other request")
+    outputs.publish([first.write("e1")], ITEM)
+    new = second.write("e2", "e1", checksum="1220cd")
+    assert outputs.get(new).is_stale and outputs.get(new).item == ITEM
+    assert outputs.to_withdraw(NOW, 10) == []
+    second.end()
+    assert [row.output_id for row in outputs.to_withdraw(NOW, 10)] == [new]
+    outputs.publish([new], ITEM)
+    assert outputs.to_withdraw(NOW, 10) == [] and not outputs.get(new).is_stale
+
+
+def test_a_published_output_that_is_overwritten_by_the_same_bytes_is_not_stale(outputs, writer):
+    first, second = writer(), writer("other request")
+    outputs.publish([first.write("e1")], ITEM)
+    assert not outputs.get(second.write("e2", "e1")).is_stale
+
+
+def test_a_published_output_that_is_gone_is_stale_until_its_item_is_published(outputs, writer):
+    first, second = writer(), writer("other request")
+    gone = first.write("e1")
+    outputs.publish([gone], ITEM)
+    assert outputs.supersede(gone, is_gone=True) and outputs.get(gone).is_stale
+    assert outputs.to_withdraw(MINUTE, 10) == []
+    assert [row.output_id for row in outputs.to_withdraw(NOW, 10)] == [gone]
+    outputs.publish([second.write("e2")], ITEM)
+    assert outputs.to_withdraw(NOW, 10) == []
 
 
 def test_an_upload_whose_worker_was_lost_is_settled_once_its_task_ended(state, outputs, writer):

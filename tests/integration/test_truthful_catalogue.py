@@ -19,6 +19,18 @@ def assets(item):
     return {key for key, asset in item["assets"].items() if "file:checksum" in asset}
 
 
+def write_cog(world, source, **parameters):
+    """Submit a job and run it up to the message of the task that catalogues."""
+    job = world.submit(**source, **parameters)
+    for _ in range(4):
+        message = world.bus.messages.popleft()
+        if hasattr(message, "task_id"):
+            world.machine.process_tasks([message])
+        else:
+            world.machine.process_job_message(message)
+    return job
+
+
 @pytest.mark.parametrize(
     ("name", "values", "more"),
     [
@@ -176,19 +188,96 @@ def test_unpublishing_a_source_removes_all_its_items(world):
 
 def test_a_cancelled_job_leaves_nothing(world):
     source = world.put_raster()
-    job = world.submit(**source)
-    for _ in range(4):  # up to the message of the task that catalogues
-        message = world.bus.messages.popleft()
-        if hasattr(message, "task_id"):
-            world.machine.process_tasks([message])
-        else:
-            world.machine.process_job_message(message)
+    job = write_cog(world, source)
     assert len(world.stored()) == 1
     world.machine.cancel(job.job_id)
     world.drain(world.make_machine(world.bus))
     assert world.stored() == {} == world.live()
     again = world.run(**source)
     assert (again.job_id, again.run) == (job.job_id, 2)
+    world.check()
+
+
+VISUAL = {"output_tier": "visualization"}
+
+
+def test_a_cancelled_job_that_overwrote_a_cog_takes_its_item_with_it(world):
+    source = world.put_raster()
+    first = world.run(**source, **VISUAL, jpeg_quality=30)
+    second = write_cog(world, source, **VISUAL, jpeg_quality=95)
+    assert world.item(first), "it is searchable while the job runs"
+    world.machine.cancel(second.job_id)
+    world.drain()
+    assert world.items() == set() and world.stored() == {} == world.live()
+    assert world.run(**source, **VISUAL, jpeg_quality=30).job_id != first.job_id
+    world.check()
+
+
+def test_a_tier_that_a_cancelled_job_overwrote_leaves_the_item(world):
+    source = world.put_raster()
+    first = world.run(**source, output_tier="all")
+    world.machine.cancel(write_cog(world, source, **VISUAL, jpeg_quality=30).job_id)
+    world.drain()
+    assert assets(world.item(first)) == {"data", "archive"} and len(world.stored()) == 2
+    world.check()
+
+
+def test_a_cancelled_job_that_wrote_the_same_bytes_changes_nothing(world):
+    source = world.put_raster()
+    first = world.run(**source)
+    world.machine.cancel(write_cog(world, source, strict_mode=True).job_id)
+    world.drain()
+    assert assets(world.item(first)) == {"data"}
+    world.check()
+
+
+def test_an_upload_that_a_cancel_overtakes_takes_the_item_that_it_replaced(world, monkeypatch):
+    source = world.put_raster()
+    world.run(**source, **VISUAL, jpeg_quality=30)
+    job = world.submit(**source, **VISUAL, jpeg_quality=95)
+    replace = world.blobs.replace
+
+    def overtaken(*args, **kwargs):
+        stored = replace(*args, **kwargs)
+        world.machine.cancel(job.job_id)
+        return stored
+
+    monkeypatch.setattr(world.blobs, "replace", overtaken)
+    world.drain()
+    assert world.items() == set() and world.stored() == {} == world.live()
+
+
+def test_a_failed_job_that_overwrote_a_cog_can_be_retried_and_its_old_item_is_removed(world):
+    source = world.put_raster()
+    world.run(**world.put_raster("in/b.tif"), item_id="taken")
+    world.run(**source, **VISUAL, jpeg_quality=30)
+    failed = world.submit(**source, **VISUAL, jpeg_quality=95, item_id="taken")
+    world.drain()
+    assert world.state.get_job(failed.job_id).error.code == "ITEM_ID_TAKEN"
+    world.clean()
+    assert world.items() == {("rasters", "taken")}
+    world.check()
+    world.run("unpublish_raster", item_id="taken")
+    world.machine.retry(failed.job_id)
+    world.drain()
+    assert world.state.get_job(failed.job_id).status is JobStatus.COMPLETED
+    world.check()
+
+
+def test_an_item_whose_cog_is_gone_is_removed_unless_it_is_made_again(world):
+    source = world.put_raster()
+    first = world.run(**source)
+    blob = world.storage.get_blob_client(world.silver, first.result["cog"]["cog_blob"])
+    blob.delete_blob()
+    world.run("reconcile_catalog", apply=True)
+    world.clean()
+    assert world.items() == set() == set(world.live())
+    world.run(**source)
+    blob.delete_blob()
+    again = world.submit(**source)
+    world.drain()
+    world.clean()
+    assert world.item(world.state.get_job(again.job_id))
     world.check()
 
 
