@@ -203,6 +203,9 @@ class OutputRegistry(Protocol):
     def of_source(self, source: str) -> list[Output]:
         """What was made from a source (container/name) and is still there."""
 
+    def unpublished(self, source: str) -> list[Output]:
+        """What ended jobs made from a source (container/name) and did not publish."""
+
     def of_tasks(self, prefix: str) -> list[Output]:
         """The outputs of the tasks whose ids begin so."""
 

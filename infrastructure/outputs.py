@@ -20,6 +20,9 @@ ABANDONED = """NOT EXISTS (
      WHERE t.task_id = o.task_id AND t.status IN ('queued', 'processing')
        AND j.status IN ('queued', 'processing'))"""
 
+OF_ENDED_JOB = """NOT EXISTS (
+    SELECT FROM app.jobs j WHERE j.job_id = o.job_id AND j.status IN ('queued', 'processing'))"""
+
 
 class PostgresOutputs:
     """The OutputRegistry port over one connection pool."""
@@ -84,12 +87,7 @@ class PostgresOutputs:
 
     @retried
     def of_request(self, request: str) -> list[Output]:
-        return self._outputs(
-            f"""request = %s AND {LIVE} AND NOT EXISTS (
-                    SELECT FROM app.jobs j
-                     WHERE j.job_id = o.job_id AND j.status IN ('queued', 'processing'))""",
-            request,
-        )
+        return self._outputs(f"request = %s AND {LIVE} AND {OF_ENDED_JOB}", request)
 
     @retried
     def of_item(self, item: ItemName) -> list[Output]:
@@ -103,6 +101,11 @@ class PostgresOutputs:
     @retried
     def of_source(self, source: str) -> list[Output]:
         where = "source = %s AND removed_at IS NULL AND written_at IS NOT NULL"
+        return self._outputs(f"{where} ORDER BY output_id", source)
+
+    @retried
+    def unpublished(self, source: str) -> list[Output]:
+        where = f"source = %s AND item_id IS NULL AND {LIVE} AND {OF_ENDED_JOB}"
         return self._outputs(f"{where} ORDER BY output_id", source)
 
     @retried
@@ -216,9 +219,8 @@ class PostgresOutputs:
     @retried
     def to_withdraw(self, grace: timedelta, limit: int) -> list[Output]:
         return self._outputs(
-            """is_stale AND (superseded_at <= now() - %s OR superseded_at IS NULL AND NOT EXISTS (
-                   SELECT FROM app.jobs j
-                    WHERE j.job_id = o.job_id AND j.status IN ('queued', 'processing')))
+            f"""is_stale
+                AND (superseded_at <= now() - %s OR superseded_at IS NULL AND {OF_ENDED_JOB})
                 ORDER BY output_id LIMIT %s""",
             grace,
             limit,

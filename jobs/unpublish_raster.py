@@ -7,8 +7,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from core.job import JobBase, stage
 from core.models import BlobRef, ItemName, Json, Record
 from core.ports import Ports
+from services.remove_unpublished import RemovedCogs, RemoveUnpublished, remove_unpublished
 from services.stac.model import StacId
 from services.unpublish_item import (
+    CogVersion,
     ItemOutcome,
     Unpublished,
     UnpublishItem,
@@ -57,6 +59,8 @@ class Submission(Parameters):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     items: tuple[UnpublishItem, ...]
+    unpublished: tuple[CogVersion, ...] = ()
+    """COGs of the source that belong to no item, because their jobs failed."""
     collection_keys: tuple[int | None, ...] = ()
     """Of the collections that may be removed: one that is created again is another one."""
 
@@ -69,7 +73,10 @@ class ItemResult(Unpublished):
 
 
 class Result(Record):
-    """The result of unpublish_raster: one item's, or `items` with those of a source."""
+    """The result of unpublish_raster: one item's, or `items` with those of a source.
+
+    With a source, `removed_cogs` are the COGs of failed jobs, which belong to no item.
+    """
 
     job_type: str
     source: str | None = Field(None, exclude_if=_is_absent)
@@ -86,7 +93,7 @@ class UnpublishRaster(JobBase):
     """Removes items with the COGs that they reference and, on request, emptied collections."""
 
     job_type = "unpublish_raster"
-    version = 2
+    version = 3
     description = "Remove a STAC item, or all items of a source, with their COGs; the source stays"
     parameters = Parameters
     example: ClassVar[Json] = {"item_id": "dctest-3f2a9c01", "remove_empty_collection": True}
@@ -103,19 +110,33 @@ class UnpublishRaster(JobBase):
         if params.item_id is not None:
             collection_id = collection_id or ports.deployment.default_collection
         known = params.model_dump() | {"collection_id": collection_id}
-        return Submission.model_validate(known | {"items": items, "collection_keys": keys})
+        found = {
+            "items": items,
+            "collection_keys": keys,
+            "unpublished": _list_unpublished(params, ports),
+        }
+        return Submission.model_validate(known | found)
 
     @stage(unpublish_item)
     def unpublish(self, params: Submission) -> list[UnpublishItem]:
         return list(params.items)
 
-    def finalize(self, params: Submission, unpublish: list[Unpublished]) -> Result:
+    @stage(remove_unpublished)
+    def remove(self, params: Submission) -> list[RemoveUnpublished]:
+        return [RemoveUnpublished(cogs=params.unpublished)] if params.unpublished else []
+
+    def finalize(
+        self, params: Submission, unpublish: list[Unpublished], remove: list[RemovedCogs]
+    ) -> Result:
         done = [
             ItemResult(item_id=item.item_id, collection_id=item.collection_id, **dict(result))
             for item, result in zip(params.items, unpublish, strict=True)
         ]
         if params.source is not None:
-            return Result(job_type=self.job_type, source=params.source, items=done)
+            removed = tuple(name for each in remove for name in each.removed_cogs)
+            return Result(
+                job_type=self.job_type, source=params.source, items=done, removed_cogs=removed
+            )
         return Result(job_type=self.job_type, **dict(done[0]))
 
 
@@ -127,3 +148,11 @@ def _name_items(params: Parameters, ports: Ports) -> list[ItemName]:
     items = {output.item for output in outputs if output.item is not None}
     wanted = (each for each in items if params.collection_id in (None, each.collection_id))
     return sorted(wanted, key=lambda each: (each.collection_id, each.item_id))
+
+
+def _list_unpublished(params: Parameters, ports: Ports) -> list[CogVersion]:
+    """COGs of failed jobs. They are in no collection: one that is named does not concern them."""
+    if params.source is None or params.collection_id is not None:
+        return []
+    found = ports.outputs.unpublished(params.source)
+    return [CogVersion(blob=each.blob, etag=each.etag) for each in found if each.etag is not None]

@@ -61,7 +61,7 @@ def unpublish_item(params: UnpublishItem, ctx: TaskContext) -> Unpublished:
         kept = tuple(str(cog.blob) for cog in params.cogs)
         return _outcome(ItemOutcome.PUBLISHED_AGAIN, kept=kept)
     remove_outputs_of(ctx.ports, name)
-    kept = tuple(str(cog.blob) for cog in params.cogs if not _is_removed(cog, name, ctx))
+    kept = tuple(str(cog.blob) for cog in params.cogs if not remove_cog(cog, name, ctx))
     return _outcome(
         ItemOutcome.ALREADY_GONE if params.updated is None else ItemOutcome.REMOVED,
         removed=tuple(str(cog.blob) for cog in params.cogs if str(cog.blob) not in kept),
@@ -102,8 +102,11 @@ def _marked_assets(item: Json, ports: Ports) -> list[CogVersion]:
     ]
 
 
-def _is_removed(cog: CogVersion, name: ItemName, ctx: TaskContext) -> bool:
-    """Remove this very version of the COG, unless another item has it. True when it is gone."""
+def remove_cog(cog: CogVersion, name: ItemName | None, ctx: TaskContext) -> bool:
+    """Remove this version of the COG, unless an item other than `name` has it.
+
+    True when it is gone.
+    """
     ctx.confirm()
     live = ctx.ports.outputs.live_at(cog.blob)
     if live is not None and live.etag == cog.etag:

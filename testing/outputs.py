@@ -126,6 +126,16 @@ class MemoryOutputs:
     def of_source(self, source: str) -> list[Output]:
         return self._where(lambda row: _is_stored(row) and row.source == source)
 
+    def unpublished(self, source: str) -> list[Output]:
+        return self._where(
+            lambda row: (
+                row.is_live
+                and row.source == source
+                and row.item_id is None
+                and not self._is_open(row.job_id)
+            )
+        )
+
     def of_tasks(self, prefix: str) -> list[Output]:
         return self._where(lambda row: row.task_id.startswith(prefix))
 

@@ -202,6 +202,17 @@ def test_published_outputs_are_found_by_item_source_and_location(outputs, writer
     assert outputs.of_source("bronze/b.tif") == [] == outputs.of_item(OTHER_ITEM)
 
 
+def test_what_an_ended_job_did_not_publish_is_found_by_its_source(outputs, writer):
+    running, ended = writer(), writer("other request")
+    running.write("e1")
+    shown, hidden = ended.write("e2", tier="archive"), ended.write("e3", location="folder/b")
+    outputs.publish([shown], ITEM)
+    assert outputs.unpublished("bronze/a.tif") == []
+    ended.end()
+    assert [row.output_id for row in outputs.unpublished("bronze/a.tif")] == [hidden]
+    assert outputs.unpublished("bronze/b.tif") == []
+
+
 def test_what_was_superseded_is_not_published(outputs, writer):
     first, second = writer(), writer("other request")
     old = first.write("e1")

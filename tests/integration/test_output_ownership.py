@@ -1,5 +1,7 @@
 """Writing, discarding and removing outputs over the real storage and registry."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from urllib.parse import quote
@@ -11,7 +13,7 @@ from core.handler import TaskContext
 from core.models import BlobRef, ItemName, OutputTarget
 from core.outputs import SOURCE as SOURCE_KEY
 from core.outputs import find_blob, read_mark, remove_superseded, settle_uploads
-from core.ports import Ports
+from core.ports import Ports, PublishOutcome
 from infrastructure.blob_storage import AzureBlobs
 from infrastructure.outputs import PostgresOutputs
 from infrastructure.pgstac import PgstacCatalog
@@ -105,6 +107,28 @@ def test_an_earlier_job_does_not_write_over_the_output_of_a_later_one(writer):
     with pytest.raises(TaskFailed, match=second.job.job_id) as failure:
         first.write()
     assert failure.value.code == "OUTPUT_SUPERSEDED"
+
+
+def test_of_two_jobs_that_write_one_blob_at_once_the_later_one_wins(writer, ports, blobs):
+    for _ in range(20):
+        jobs = writer(), writer()
+        start = threading.Barrier(2)
+
+        def publish(job, start=start):
+            start.wait()
+            try:
+                return ports.outputs.publish([job.write()], ITEM).outcome
+            except TaskFailed as failure:
+                assert failure.code == "OUTPUT_SUPERSEDED"
+                return PublishOutcome.SUPERSEDED
+
+        with ThreadPoolExecutor(2) as threads:
+            outcomes = list(threads.map(publish, jobs))
+        assert outcomes[1] is PublishOutcome.PUBLISHED
+        live = ports.outputs.live_at(jobs[1].blob)
+        assert (live.job_id, live.item) == (jobs[1].job.job_id, ITEM)
+        found = blobs.properties(live.blob)
+        assert (found.etag, read_mark(found).checksum) == (live.etag, live.checksum)
 
 
 def test_the_output_of_another_source_is_refused(writer):

@@ -23,11 +23,7 @@ def write_cog(world, source, **parameters):
     """Submit a job and run it up to the message of the task that catalogues."""
     job = world.submit(**source, **parameters)
     for _ in range(4):
-        message = world.bus.messages.popleft()
-        if hasattr(message, "task_id"):
-            world.machine.process_tasks([message])
-        else:
-            world.machine.process_job_message(message)
+        world.deliver(1)
     return job
 
 
@@ -183,6 +179,22 @@ def test_unpublishing_a_source_removes_all_its_items(world):
     done = world.run("unpublish_raster", source=f"{world.bronze}/in/a.tif")
     assert [item["item"] for item in done.result["items"]] == ["removed"] * 3
     assert set(world.stored()) == {kept.result["cog"]["cog_blob"]}
+    world.check()
+
+
+def test_unpublishing_a_source_removes_what_a_failed_job_made_from_it(world):
+    world.run(**world.put_raster("in/b.tif"), item_id="taken")
+    source = world.put_raster("in/a.tif")
+    job_ids = [world.submit(**source, item_id="taken").job_id]
+    world.drain()
+    assert world.state.get_job(job_ids[0]).status is JobStatus.FAILED
+    name = f"{world.bronze}/in/a.tif"
+    assert world.run("unpublish_raster", source=name, collection_id="rasters").result == {
+        "job_type": "unpublish_raster", "source": name, "items": [], "removed_cogs": [],
+    }  # fmt: skip
+    done = world.run("unpublish_raster", source=name)
+    assert done.result["removed_cogs"] == [f"{world.silver}/in/a_cog_analysis.tif"]
+    assert set(world.stored()) == {"in/b_cog_analysis.tif"}
     world.check()
 
 
