@@ -29,6 +29,7 @@ from _machine import install_program, processor_ticks
 from _results import keep
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from engine import running_stack
+from psycopg.conninfo import conninfo_to_dict
 from raster import make_source
 from rasterio.windows import Window
 from rich.console import Console
@@ -134,7 +135,7 @@ class Script:
         programs = Path(sys.executable).parent
         self._settings = {
             **inherited(),
-            **environment.catalogue_settings(),
+            **_libpq_variables(environment.database_url),
             "TMPDIR": str(folder),
             "COLLECTION": COLLECTION,
             "PYTHON": sys.executable,
@@ -170,6 +171,14 @@ class Script:
             ACCOUNT, container, account_key=KEY, permission=rights, expiry=until
         )
         return f"{self._storage}/{container}/{name}?{signature}"
+
+
+def _libpq_variables(database_url: str) -> dict[str, str]:
+    """What psql and pypgstac read from the environment."""
+    parts = conninfo_to_dict(database_url)
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+    names["password"] = "PGPASSWORD"
+    return {variable: str(parts[key]) for key, variable in names.items()}
 
 
 def measure(side: Side, blob: str, count: int, stac: str) -> Measured:

@@ -1,8 +1,10 @@
 """The tile server: `python -m uvicorn tiles.app:app`.
 
-Settings: DATABASE_URL (pgSTAC), AZURE_STORAGE_CONNECTION_STRING, TILE_CONTAINERS (the containers
-whose blobs are served, separated by commas), STAC_URL (for links to the catalogue) and, optionally,
-BASEMAP_TILES (a URL with {z}/{x}/{y} of tiles to draw under the raster).
+Settings: DATABASE_URL (pgSTAC), STORAGE_CONNECTION (a connection string, or the account's https
+URL), TILE_CONTAINERS (the containers whose blobs are served, separated by commas), STAC_URL (for
+links to the catalogue) and, optionally, BASEMAP_TILES (a URL with {z}/{x}/{y} of tiles to draw
+under the raster). Where DATABASE_URL has no password and where STORAGE_CONNECTION is a URL, the
+managed identity that AZURE_CLIENT_ID names signs in.
 """
 
 import tiles.gdal  # noqa: F401, I001 - must come before everything that uses GDAL
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jinja2
-from azure.storage.blob import BlobServiceClient
 from fastapi import Depends, FastAPI, Query
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
@@ -36,12 +37,13 @@ from titiler.core.factory import (
 from titiler.core.middleware import CacheControlMiddleware
 from titiler.extensions.render import stacRenderExtension
 from titiler.extensions.wmts import wmtsExtension
-from titiler.pgstac.db import close_db_connection, connect_to_db
 from titiler.pgstac.dependencies import ItemIdParams, get_stac_item
 from titiler.pgstac.errors import PGSTAC_STATUS_CODES
 
+from tiles.account import Account
+from tiles.blobs import AllowedBlobs
+from tiles.database import open_pool
 from tiles.extensions import BoundsExtension, DownloadExtension
-from tiles.blobs import AllowedBlobs, account_url
 from tiles.reader import GeotiffReader, restricted_reader
 from tiles.renders import item_renders
 
@@ -49,10 +51,10 @@ HERE = Path(__file__).parent
 ITEM = "/collections/{collection_id}/items/{item_id}"
 ASSET = f"{ITEM}/assets/{{asset_id}}"
 
-connection_string = os.environ["AZURE_STORAGE_CONNECTION_STRING"]
+account = Account(os.environ["STORAGE_CONNECTION"])
 allowed = AllowedBlobs(
     frozenset(filter(None, (n.strip() for n in os.environ["TILE_CONTAINERS"].split(",")))),
-    account_url(connection_string),
+    account.url,
 )
 templates = Jinja2Templates(
     env=jinja2.Environment(
@@ -87,9 +89,9 @@ def asset_path(request: Request, collection_id: str, item_id: str, asset_id: str
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    await connect_to_db(app)
-    yield
-    await close_db_connection(app)
+    with open_pool(os.environ["DATABASE_URL"]) as pool:
+        app.state.dbpool = pool
+        yield
 
 
 app = FastAPI(title="Geolathe tiles", openapi_url="/api", docs_url="/api.html", lifespan=lifespan)
@@ -120,17 +122,19 @@ cog = TilerFactory(
     reader=GeotiffReader,
     router_prefix="/cog",
     path_dependency=blob_path,
+    environment_dependency=account.gdal_options,
     templates=templates,
     extensions=[
         wmtsExtension(),
         BoundsExtension(),
-        DownloadExtension(BlobServiceClient.from_connection_string(connection_string), allowed),
+        DownloadExtension(account.client, allowed),
     ],
 )
 item = MultiBaseTilerFactory(
     reader=restricted_reader(allowed),
     router_prefix=ITEM,
     path_dependency=ItemIdParams,
+    environment_dependency=account.gdal_options,
     templates=templates,
     get_renders=item_renders,
     extensions=[wmtsExtension(), stacRenderExtension()],
@@ -139,6 +143,7 @@ asset = TilerFactory(
     reader=GeotiffReader,
     router_prefix=ASSET,
     path_dependency=asset_path,
+    environment_dependency=account.gdal_options,
     templates=templates,
     extensions=[wmtsExtension(), BoundsExtension()],
 )

@@ -67,18 +67,6 @@ class AllowedBlobs:
         raise _invalid(url)
 
 
-def account_url(connection_string: str) -> str:
-    """The URL of an account's blob service, from an Azure Storage connection string."""
-    pairs = (part.partition("=") for part in connection_string.split(";"))
-    fields = {key.strip(): value.strip() for key, _, value in pairs}
-    if "BlobEndpoint" in fields:
-        return fields["BlobEndpoint"].rstrip("/")
-    suffix = fields.get("EndpointSuffix", "core.windows.net")
-    return (
-        f"{fields.get('DefaultEndpointsProtocol', 'https')}://{fields['AccountName']}.blob.{suffix}"
-    )
-
-
 def _is_container_name(name: str) -> bool:
     return len(name) <= 63 and CONTAINER.fullmatch(name) is not None
 

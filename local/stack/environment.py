@@ -122,16 +122,10 @@ class Environment:
         """The settings of the tile server and the STAC API."""
         return {
             "DATABASE_URL": self.database_url,
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(self.ports.postgres),
-            "PGUSER": postgres.USER,
-            "PGPASSWORD": postgres.PASSWORD,
-            "PGDATABASE": DATABASE,
-            "AZURE_STORAGE_CONNECTION_STRING": self.storage_connection_string,
+            "STORAGE_CONNECTION": self.storage_connection_string,
             "TILE_CONTAINERS": SILVER,
             "TITILER_URL": self.titiler,
             "STAC_URL": self.stac,
-            "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
         }
 
     def broker_config(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import pytest
 from fastapi import HTTPException
 
-from tiles.blobs import AllowedBlobs, account_url
+from tiles.blobs import AllowedBlobs
 
 ACCOUNT = "https://acct.blob.core.windows.net"
 ALLOWED = AllowedBlobs(frozenset({"silver-cogs"}), ACCOUNT)
@@ -47,16 +47,3 @@ def test_everything_else_is_rejected(asked: str, status: int):
     with pytest.raises(HTTPException) as rejected:
         ALLOWED.gdal_path(asked)
     assert rejected.value.status_code == status
-
-
-@pytest.mark.parametrize(
-    ("connection", "address"),
-    [
-        ("DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=a==;EndpointSuffix=core.windows.net",
-         ACCOUNT),
-        ("AccountName=acct;AccountKey=a==", ACCOUNT),
-        ("AccountName=d;AccountKey=a==;BlobEndpoint=http://127.0.0.1:1/d/;", "http://127.0.0.1:1/d"),
-    ],
-)  # fmt: skip
-def test_url_of_the_account(connection: str, address: str):
-    assert account_url(connection) == address

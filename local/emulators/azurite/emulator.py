@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,10 @@ def connection_string(port: int) -> str:
 class Azurite:
     """One blob server. Every method may be repeated, also from another process."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0, options: Sequence[str] = ()) -> None:
         self.folder = folder.absolute()
         self.wanted_port = port
+        self.options = options
         self.log = self.folder / "azurite.log"
 
     def start(self) -> None:
@@ -91,6 +93,7 @@ class Azurite:
         command += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
         command += ["--location", self.folder / "data", "--disableTelemetry", "--silent"]
         command += ["--skipApiVersionCheck"]  # newer SDKs name versions that Azurite does not know
+        command += self.options
         env = {**os.environ, "NODE_ENV": "production"}
         return process.spawn(command, self.log, env=env, cwd=self.folder)
 
