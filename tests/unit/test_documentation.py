@@ -7,8 +7,8 @@ import pytest
 from local.stack.environment import ROOT
 
 PACKAGES = (
-    "config", "core", "geolathe", "infrastructure", "jobs", "local", "services", "testing",
-    "tests", "triggers",
+    "config", "core", "geolathe", "infra", "infrastructure", "jobs", "local", "services",
+    "stac_api", "testing", "tests", "tiles", "triggers",
 )  # fmt: skip
 PAGES = [
     ROOT / "README.md",
@@ -26,6 +26,7 @@ def sources():
     """The text of all code and hand-written tables."""
     files = [file for name in PACKAGES for file in (ROOT / name).rglob("*.py")]
     files += [ROOT / "function_app.py", ROOT / "docs" / "errors.toml"]
+    files += [ROOT / "infra" / "main.parameters.json"]
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 

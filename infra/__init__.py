@@ -1,0 +1,1 @@
+"""What `azd up` creates, and what it runs afterwards."""

@@ -1,0 +1,1 @@
+"""Programs that run after a deployment."""
