@@ -24,6 +24,7 @@ from core.machine import CoreMachine
 from core.models import Deployment
 from core.ports import Ports
 from core.registry import Registry
+from core.shares import FlightLimits
 from infrastructure.database import open_pool
 from infrastructure.deferred import on_first_use
 from infrastructure.outputs import PostgresOutputs
@@ -91,6 +92,7 @@ machine = CoreMachine(
         ),
     ),
     Leases(state, settings.lease, settings.heartbeat),
+    FlightLimits(settings.tasks_in_flight, settings.quick_tasks_in_flight),
 )
 checks: dict[str, Check] = {
     "database": lambda: state.health().model_dump(),

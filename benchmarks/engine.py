@@ -45,6 +45,7 @@ from local.steps import Report
 
 WORKERS = 8
 SMALL = 100
+SHARING = 4
 NAME = "geolathe"
 FAN = """
 SELECT extract(epoch FROM s.created_at), extract(epoch FROM s.finished_at),
@@ -86,10 +87,14 @@ def measure_hops(environment: Environment, jobs: int) -> dict[str, float]:
     return measure_chain(environment, SMALL, jobs)
 
 
+def client(environment: Environment) -> httpx.Client:
+    headers = {"x-functions-key": environment.keys.function_key}
+    return httpx.Client(base_url=environment.api, headers=headers, timeout=120)
+
+
 def _greet(environment: Environment, size: int) -> tuple[Fan, float]:
     """The fan, and the seconds from the end of its last task until the next stage is stored."""
-    headers = {"x-functions-key": environment.keys.function_key}
-    with httpx.Client(base_url=environment.api, headers=headers, timeout=120) as api:
+    with client(environment) as api:
         body = {"n": size, "message": uuid.uuid4().hex}
         job_id = api.post("/jobs/submit/hello_world", json=body).json()["job_id"]
         while True:
@@ -102,6 +107,24 @@ def _greet(environment: Environment, size: int) -> tuple[Fan, float]:
     assert moments is not None
     *fan, stage_start = map(float, moments)
     return Fan(*fan), stage_start
+
+
+def measure_share(environment: Environment, size: int, jobs: int) -> dict[str, float]:
+    """Large jobs, and the seconds that a job of one task takes when it is submitted after them."""
+    start = time.perf_counter()
+    with ThreadPoolExecutor(jobs) as threads, client(environment) as api:
+        large = [threads.submit(_greet, environment, size) for _ in range(jobs)]
+        while api.get("/health").json()["checks"]["database"]["open_jobs"] < jobs:
+            time.sleep(0.1)
+        small = time.perf_counter()
+        _greet(environment, 1)
+        small = time.perf_counter() - small
+        for each in large:
+            each.result()
+    return {
+        "tasks_per_second": jobs * size / (time.perf_counter() - start),
+        "small_job_s": small,
+    }
 
 
 def measure_state(database_url: str, size: int) -> dict[str, float]:
@@ -177,6 +200,9 @@ class Bench:
         self._add(NAME, {"tasks": SMALL, "jobs": jobs}, lambda: measure_hops(environment, jobs))
         for size in self._options.sizes:
             self._add(NAME, {"tasks": size}, partial(measure_chain, environment, size))
+        load = {"tasks": self._options.share, "jobs": SHARING}
+        name = f"{NAME}, and a small job after them"
+        self._add(name, load, partial(measure_share, environment, self._options.share, SHARING))
         for size in self._options.sizes:
             self._add(f"{NAME}, state alone", {"tasks": size}, partial(measure_state, url, size))
 
@@ -261,9 +287,11 @@ def _parse_options() -> argparse.Namespace:
         "--peers-up-to", type=int, default=10_000, help="largest job of the other engines"
     )
     parser.add_argument("--hops", type=int, help=f"jobs of {SMALL} tasks for p50 and p99 (30)")
+    parser.add_argument("--share", type=int, help=f"tasks of {SHARING} jobs at once (20000)")
     parser.add_argument("--quick", action="store_true", help="only check that it works")
     options = parser.parse_args()
     options.sizes = options.sizes or ([SMALL] if options.quick else [1_000, 10_000, 100_000])
+    options.share = options.share or (SMALL if options.quick else 20_000)
     options.hops = options.hops or (3 if options.quick else 30)
     return options
 
@@ -275,6 +303,7 @@ def _print(rows: Sequence[Row], console: Console) -> None:
         "hop_ms": ("hop ms", ",.1f"),
         "hop_p99_ms": ("p99 ms", ",.1f"),
         "stage_start_ms": ("stage ms", ",.1f"),
+        "small_job_s": ("small s", ",.1f"),
         "database_cpu_ms_per_task": ("db ms", ".2f"),
         "commits_per_task": ("commits", ".2f"),
         "statements_per_task": ("statements", ".2f"),
@@ -288,7 +317,7 @@ def _print(rows: Sequence[Row], console: Console) -> None:
         table.add_row(f"{row['what']}{version}", _amount(row), *text)
     console.print(table)
     console.print(
-        "hop: until the next step starts; stage: until it is stored\n"
+        "hop: until the next step starts; stage: until it is stored; small: the job of one task\n"
         "db ms, commits, statements: CPU, writing transactions and client statements per task\n"
         "busy: other load just before; rates of a busy machine are not comparable"
     )

@@ -64,6 +64,10 @@ class Settings(BaseModel):
     """How long a claim is valid without a heartbeat."""
     heartbeat_seconds: float = Field(1, gt=0)
     """Time between two renewals of the leases."""
+    tasks_in_flight: int = Field(32, ge=1)
+    """How many tasks of one stage are in the queue or running at once."""
+    quick_tasks_in_flight: int = Field(256, ge=1)
+    """The same for a stage of quick tasks."""
     sweep_limit: int = Field(1000, ge=1)
     """Largest number of overdue jobs, and of overdue tasks, that one sweep handles."""
     sweep_grace_seconds: float = Field(120, gt=0)

@@ -2,7 +2,7 @@
 
 stage n - 1 failed         fail the job
 n is after the last stage  call finalize and complete the job
-n is the next stage        store the stage with ALL its tasks, then send their messages
+n is the next stage        store the stage with ALL its tasks, then send the messages of the first
 n is the current stage     send the messages of its queued tasks again
 the job was cancelled      discard what its tasks made
 """
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from core.errors import JobNotFound, UnknownJobType
-from core.handler import BoundHandler
 from core.job import JobBase, Stage, needs
 from core.log_context import log_context
 from core.models import (
@@ -29,6 +28,7 @@ from core.outcome import Lost, Permanent, Success, Transient, call_plugin
 from core.plan import make_result, plan_stage, prefixes_of_tasks, stored_results
 from core.ports import MessageBus, Ports, StateRepository
 from core.registry import Registry
+from core.shares import FlightLimits
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +50,14 @@ class JobAdvancer:
         bus: MessageBus,
         ports: Ports,
         lease: timedelta,
+        limits: FlightLimits,
     ) -> None:
         self._registry = registry
         self._state = state
         self._bus = bus
         self._ports = ports
         self._lease = lease
+        self._limits = limits
 
     def process_message(self, message: JobMessage) -> None:
         """Advance the job to the stage that the message names, if that stage is next."""
@@ -113,7 +115,7 @@ class JobAdvancer:
             self._start_stage(job, definition, definition.stages[job.stage])
 
     def _start_stage(self, job: JobRecord, definition: JobBase, stage: Stage) -> None:
-        """Store the stage with all its tasks, then send their messages."""
+        """Store the stage with all its tasks, then send the messages of those released."""
         handler = self._registry.handler_of(stage)
         results = stored_results(self._state, job, definition, stage.needs)
         match plan_stage(self._registry, job, definition, stage, results):
@@ -125,12 +127,15 @@ class JobAdvancer:
             case Lost():
                 self._fail(job, None)
                 return
-        if not self._state.start_stage(job, stage.number, handler.name, stage.best_effort, tasks):
+        limit = self._limits.limit(handler.is_quick, job.priority)
+        if not self._state.start_stage(
+            job, stage.number, handler.name, stage.best_effort, tasks, limit
+        ):
             self._send_current_stage(self._state.get_job(job.job_id))
             return
         logger.info("job %s: stage %d started, %d tasks", job.job_id, stage.number, len(tasks))
         if tasks:
-            self._send_tasks(job, [task.task_id for task in tasks], handler)
+            self._send_tasks(job, [task.task_id for task in tasks[:limit]], handler.name)
         else:
             self._bus.send_jobs([job.stage_message(stage.number + 1)])
 
@@ -143,12 +148,10 @@ class JobAdvancer:
             self._bus.send_jobs([job.stage_message(job.stage + 1)])
             return
         queued = self._state.queued_tasks(job.job_id, job.stage)
-        self._send_tasks(job, queued, self._registry.handlers.get(stage.task_type))
+        self._send_tasks(job, queued, stage.task_type)
 
-    def _send_tasks(
-        self, job: JobRecord, task_ids: Sequence[str], handler: BoundHandler | None
-    ) -> None:
-        quick = handler is not None and handler.is_quick
+    def _send_tasks(self, job: JobRecord, task_ids: Sequence[str], task_type: str) -> None:
+        quick = self._registry.is_quick(task_type)
         self._bus.send_tasks(
             TaskMessage(task_id=task_id, quick=quick, correlation_id=job.correlation_id)
             for task_id in task_ids

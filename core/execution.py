@@ -6,7 +6,7 @@ settle   complete, fail or retry the task; if that closed its stage, request the
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from core.lease import HeldLease, Leases
 from core.log_context import log_context
 from core.models import Failure, Json, StageRecord, TaskMessage, TaskRecord
 from core.outcome import Lost, Outcome, Permanent, Success, Transient, call_plugin
-from core.ports import Claim, ClaimOutcome, Done, MessageBus, Ports, StateRepository
+from core.ports import Claim, ClaimOutcome, Completion, Done, MessageBus, Ports, StateRepository
 from core.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class TaskRunner:
         """Fail exhausted tasks, send early ones again, and repeat the message after a last task."""
         for outcome, task in claims:
             if outcome is ClaimOutcome.EXHAUSTED:
-                self._complete(task, None, _worker_lost(task))
+                self._complete(task, by_task[task.task_id], None, _worker_lost(task))
             elif outcome is ClaimOutcome.EARLY:
                 self._send_again(by_task[task.task_id], task.scheduled_at)
             elif outcome is ClaimOutcome.RUN_ALONE:
@@ -101,11 +101,7 @@ class TaskRunner:
 
     def _settle_all(self, attempts: Sequence[_Attempt]) -> None:
         """Record the outcomes: several successes in one write, everything else one by one."""
-        done = [
-            (each.task, each.outcome.value)
-            for each in attempts
-            if isinstance(each.outcome, Success)
-        ]
+        done = [each for each in attempts if isinstance(each.outcome, Success)]
         batched = len(done) > 1
         if batched:
             self._complete_all(done)
@@ -115,16 +111,16 @@ class TaskRunner:
 
     def _settle(self, attempt: _Attempt) -> None:
         """Record the outcome of an attempt."""
-        task = attempt.task
+        task, message = attempt.task, attempt.message
         match attempt.outcome:
             case Success(result):
-                self._complete(task, result, None)
+                self._complete(task, message, result, None)
             case Permanent(failure):
-                self._complete(task, None, failure)
+                self._complete(task, message, None, failure)
             case Transient(failure) if task.attempts_left > 0:
                 self._retry_later(attempt, failure)
             case Transient(failure):
-                self._complete(task, None, failure)
+                self._complete(task, message, None, failure)
             case Lost():
                 logger.info("task %s: attempt %d lost its claim", task.task_id, task.attempt)
                 self._handle_stale_write(task)
@@ -139,25 +135,54 @@ class TaskRunner:
         else:
             self._handle_stale_write(task)
 
-    def _complete(self, task: TaskRecord, result: Json | None, error: Failure | None) -> None:
+    def _complete(
+        self, task: TaskRecord, message: TaskMessage, result: Json | None, error: Failure | None
+    ) -> None:
         """Complete or fail the task."""
         completion = self._state.complete_task(task.task_id, task.attempt, result, error)
         if completion is not None:
+            self._send_released([(completion, task, message)])
             self._advance_if_closed(completion.stage)
         if completion is None or not completion.applied:
             self._handle_stale_write(task)
 
-    def _complete_all(self, done: list[tuple[TaskRecord, Json]]) -> None:
+    def _complete_all(self, attempts: Sequence[_Attempt]) -> None:
         """Complete tasks that succeeded, in one write."""
         written = self._state.complete_tasks(
-            [Done(task.task_id, task.attempt, result) for task, result in done]
+            [
+                Done(each.task.task_id, each.task.attempt, each.outcome.value)
+                for each in attempts
+                if isinstance(each.outcome, Success)
+            ]
+        )
+        self._send_released(
+            (written[each.task.task_id], each.task, each.message)
+            for each in attempts
+            if each.task.task_id in written
         )
         stages = {(each.stage.job_id, each.stage.stage): each.stage for each in written.values()}
         for stage in stages.values():
             self._advance_if_closed(stage)
-        for task, _ in done:
-            if task.task_id not in written or not written[task.task_id].applied:
-                self._handle_stale_write(task)
+        for each in attempts:
+            completion = written.get(each.task.task_id)
+            if completion is None or not completion.applied:
+                self._handle_stale_write(each.task)
+
+    def _send_released(
+        self, completions: Iterable[tuple[Completion, TaskRecord, TaskMessage]]
+    ) -> None:
+        """Send the tasks that these completions released: of the same stage, so of one handler."""
+        messages = [
+            TaskMessage(
+                task_id=completion.released,
+                quick=self._registry.is_quick(task.task_type),
+                correlation_id=message.correlation_id,
+            )
+            for completion, task, message in completions
+            if completion.released
+        ]
+        if messages:
+            self._bus.send_tasks(messages)
 
     def _advance_if_closed(self, stage: StageRecord | None) -> None:
         """Request the next stage if this one is closed and still the job's current one."""

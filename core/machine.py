@@ -21,10 +21,18 @@ from core.advancement import JobAdvancer
 from core.errors import StateConflict
 from core.execution import TaskRunner
 from core.lease import Leases
-from core.models import DeadLetter, JobMessage, JobRecord, JobStatus, TaskMessage
+from core.models import (
+    DeadLetter,
+    JobMessage,
+    JobRecord,
+    JobStatus,
+    Priority,
+    TaskMessage,
+)
 from core.outputs import SETTLE_AFTER, remove_superseded, settle_uploads, withdraw_stale
 from core.ports import JobCursor, JobFilter, MessageBus, Ports, RequestKey, StateRepository
 from core.registry import Registry
+from core.shares import DEFAULT_LIMITS, FlightLimits
 from core.status import JobView, view_job
 from core.validation import validate_body
 
@@ -50,12 +58,13 @@ class CoreMachine:
         bus: MessageBus,
         ports: Ports,
         leases: Leases,
+        limits: FlightLimits = DEFAULT_LIMITS,
     ) -> None:
         self._registry = registry
         self._state = state
         self._bus = bus
         self._ports = ports
-        self._jobs = JobAdvancer(registry, state, bus, ports, leases.lease)
+        self._jobs = JobAdvancer(registry, state, bus, ports, leases.lease, limits)
         self._tasks = TaskRunner(registry, state, bus, ports, leases)
 
     def submit(
@@ -64,12 +73,13 @@ class CoreMachine:
         body: Any,
         key: str | None = None,
         correlation_id: str | None = None,
+        priority: Priority = Priority.NORMAL,
     ) -> Submission:
         """Store a job and request its first stage, or find an equal one. Raises RequestError.
 
         A request repeated with the same `key` always finds the job of the first request, even if
         that job failed or its source has changed since. Messages, events and log records of the run
-        that this call starts carry the `correlation_id`.
+        that this call starts carry the `correlation_id`. A job that is found keeps its priority.
         """
         job = self._registry.job(job_type)
         request = RequestKey(key, _fingerprint(job_type, body)) if key else None
@@ -85,6 +95,7 @@ class CoreMachine:
                 parameters=prepared.model_dump(mode="json"),
                 total_stages=len(job.stages),
                 correlation_id=correlation_id,
+                priority=priority,
             ),
             request,
         )

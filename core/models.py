@@ -130,6 +130,14 @@ class Failure(Record):
     message: ShortText
 
 
+class Priority(StrEnum):
+    """The share of the workers that a job gets while others run, too."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 class JobRecord(Record):
     """One row of app.jobs."""
 
@@ -150,6 +158,7 @@ class JobRecord(Record):
     discarded_at: datetime | None = None
     correlation_id: str | None = None
     """Of the request that started the current run."""
+    priority: Priority = Priority.NORMAL
 
     def stage_message(self, stage: int) -> "JobMessage":
         """The message that requests a stage of this run."""
@@ -206,6 +215,7 @@ class TaskRecord(Record):
     spent_attempts: int = 0
     attempt_limit: int = 3
     scheduled_at: datetime | None = None
+    """When it is due. None while it is held: its stage has enough tasks in flight."""
     lease_expires_at: datetime | None = None
     progress: float = 0.0
     progress_message: str = ""

@@ -293,6 +293,8 @@ class Completion(NamedTuple):
 
     applied: bool
     stage: StageRecord
+    released: str | None = None
+    """The id of a task of the same stage that was held and may run now."""
 
 
 class Done(NamedTuple):
@@ -399,11 +401,15 @@ class StateRepository(Protocol):
         task_type: str,
         best_effort: bool,
         tasks: Sequence[TaskRecord],
+        in_flight_limit: int | None = None,
     ) -> bool:
-        """Advance the job and store all tasks, in one transaction. True exactly once per run."""
+        """Advance the job and store all tasks, in one transaction. True exactly once per run.
+
+        Tasks beyond the limit are held. Each completion of a task releases one of them.
+        """
 
     def queued_tasks(self, job_id: str, stage: int) -> list[str]:
-        """The ids of the queued tasks of a stage that are due."""
+        """The ids of the queued tasks of a stage that are released and due."""
 
     def results(self, job_id: str, stage: int) -> list[Json]:
         """The results of the completed tasks of a stage, in task order."""

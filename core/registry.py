@@ -39,6 +39,11 @@ class Registry:
     def handler_of(self, stage: Stage) -> BoundHandler:
         return self.handlers[stage.task_type]
 
+    def is_quick(self, task_type: str) -> bool:
+        """Whether a handler's tasks are quick. False for one that this release does not have."""
+        handler = self.handlers.get(task_type)
+        return handler is not None and handler.is_quick
+
     def _add(self, job: JobBase) -> None:
         if job.job_type in self.jobs:
             raise RegistryError(f"{type(job).__name__}: another job has the type {job.job_type!r}")

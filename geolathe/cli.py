@@ -73,7 +73,7 @@ def submit(client: Client, options: argparse.Namespace, console: Console) -> int
         for sidecar in find_sidecars(file) if file.is_file() else ():
             display.upload(client, sidecar, None, console)
         parameters = display.upload(client, file, None, console) | parameters
-    job = client.submit(options.type, parameters)
+    job = client.submit(options.type, parameters, priority=options.priority)
     display.print_line(console, f"job {job.id}" + ("" if job.is_new else " (already known)"))
     if options.no_wait:
         return _print_job(job, options, console, code=0)
@@ -231,6 +231,10 @@ def build_parser() -> argparse.ArgumentParser:
     command = add(submit, "upload a raster with its sidecars, submit a job, follow it")
     command.add_argument("words", nargs="*", metavar="[FILE] key=value", help="job parameters")
     command.add_argument("--type", default="process_raster", help="the job type")
+    command.add_argument(
+        "--priority", choices=("low", "normal", "high"), default="normal",
+        help="share of the workers while other jobs run, too (default: normal)",
+    )  # fmt: skip
     command.add_argument("--no-wait", action="store_true", help="do not follow the job")
     command = add(jobs, "list jobs, newest first")
     command.add_argument("--status", help="only this status, or several separated by commas")

@@ -81,16 +81,19 @@ class Client:
         parameters: Mapping[str, Any] | None = None,
         *,
         idempotency_key: str | None = None,
+        priority: str = "normal",
         **more: Any,
     ) -> Job:
         """Submit a job, or find the existing job with the same parameters and source.
 
         `more` is added to `parameters`. `Job.is_new` tells which of the two happened. Raises
-        Refused when a parameter is invalid.
+        Refused when a parameter is invalid. The `priority`, "low", "normal" or "high", is the share
+        of the workers that the job gets while others run, too.
         """
         key = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         body = {**(parameters or {}), **more}
-        response = self.post(f"/jobs/submit/{quote(job_type, safe='')}", body, key)
+        path = f"/jobs/submit/{quote(job_type, safe='')}?priority={quote(priority, safe='')}"
+        response = self.post(path, body, key)
         job = self.show(response["job_id"])
         job.is_new = not response["idempotent"]
         return job

@@ -43,7 +43,7 @@ from infrastructure.database import retried
 # A list shows no results: they may be large.
 JOB_HEAD = """job_id, job_type, version, parameters, status, run, stage, total_stages, error,
               created_at, updated_at, started_at, finished_at, discarded_at,
-              correlation_id"""
+              correlation_id, priority"""
 TASK_HEAD = """task_id, job_id, stage, task_index, task_type, parameters, status, attempt,
                spent_attempts, attempt_limit, scheduled_at, lease_expires_at, progress,
                progress_message, error, created_at, started_at, finished_at"""
@@ -66,13 +66,14 @@ class PostgresState:
             Jsonb(job.parameters),
             job.total_stages,
             job.correlation_id,
+            job.priority,
         )
         if key is None:
-            query = "SELECT is_new, (job_row).* FROM app.accept_job(%s, %s, %s, %s, %s, %s)"
+            query = "SELECT is_new, (job_row).* FROM app.accept_job(%s, %s, %s, %s, %s, %s, %s)"
             [row] = self._rows(query, *columns)
         else:
             query = """SELECT fingerprint, is_new, (job_row).*
-                         FROM app.accept_job_once(%s, %s, %s, %s, %s, %s, %s, %s)"""
+                         FROM app.accept_job_once(%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
             [row] = self._rows(query, *key, *columns)
             key.must_match(row["fingerprint"])
         return row["is_new"], JobRecord.model_validate(row)
@@ -161,17 +162,21 @@ class PostgresState:
         task_type: str,
         best_effort: bool,
         tasks: Sequence[TaskRecord],
+        in_flight_limit: int | None = None,
     ) -> bool:
         with self.pool.connection() as conn, conn.transaction(), conn.cursor() as cur:
             cur.execute(
-                "SELECT app.start_stage(%s, %s, %s, %s, %s, %s)",
-                (job.job_id, job.run, stage, task_type, best_effort, len(tasks)),
+                "SELECT app.start_stage(%s, %s, %s, %s, %s, %s, %s), now()",
+                (job.job_id, job.run, stage, task_type, best_effort, len(tasks), in_flight_limit),
             )
-            if cur.fetchone() != (True,):
+            started, now = cur.fetchone() or (False, None)
+            if not started:
                 return False
-            columns = "task_id, job_id, stage, task_index, task_type, parameters, attempt_limit"
+            columns = """task_id, job_id, stage, task_index, task_type, parameters, attempt_limit,
+                         scheduled_at"""
             with cur.copy(f"COPY app.tasks ({columns}) FROM STDIN") as copy:
-                for task in tasks:
+                for index, task in enumerate(tasks):
+                    is_held = in_flight_limit is not None and index >= in_flight_limit
                     copy.write_row(
                         (
                             task.task_id,
@@ -181,6 +186,7 @@ class PostgresState:
                             task.task_type,
                             Jsonb(task.parameters),
                             task.attempt_limit,
+                            None if is_held else now,
                         )
                     )
         return True
@@ -242,7 +248,7 @@ class PostgresState:
         self, task_id: str, attempt: int, result: Json | None, error: Failure | None
     ) -> Completion | None:
         rows = self._rows(
-            """SELECT applied, (stage_row).*
+            """SELECT applied, released, (stage_row).*
                  FROM app.complete_task_and_check_stage(%s, %s, %s, %s)""",
             task_id,
             attempt,
@@ -251,21 +257,18 @@ class PostgresState:
         )
         if not rows:
             return None
-        return Completion(rows[0]["applied"], StageRecord.model_validate(rows[0]))
+        return _completion(rows[0])
 
     @retried
     def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
         rows = self._rows(
-            """SELECT task_id, applied, (stage_row).*
+            """SELECT task_id, applied, released, (stage_row).*
                  FROM app.complete_tasks(%s, %s::int[], %s::jsonb[])""",
             [each.task_id for each in done],
             [each.attempt for each in done],
             [Jsonb(each.result) for each in done],
         )
-        return {
-            row["task_id"]: Completion(row["applied"], StageRecord.model_validate(row))
-            for row in rows
-        }
+        return {row["task_id"]: _completion(row) for row in rows}
 
     @retried
     def retry_task_later(
@@ -401,6 +404,10 @@ def _jsonb(value: Json | BaseModel | None) -> Jsonb | None:
     if value is None:
         return None
     return Jsonb(value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
+
+
+def _completion(row: DictRow) -> Completion:
+    return Completion(row["applied"], StageRecord.model_validate(row), row["released"])
 
 
 def _one_job(rows: list[DictRow], job_id: str) -> JobRecord:

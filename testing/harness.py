@@ -11,6 +11,7 @@ from core.machine import CoreMachine
 from core.models import Deployment, JobRecord
 from core.ports import MessageBus, Ports, StateRepository
 from core.registry import Registry
+from core.shares import DEFAULT_LIMITS, FlightLimits
 from testing.blobs import MemoryBlobs
 from testing.bus import MemoryBus
 from testing.outputs import MemoryOutputs
@@ -47,6 +48,7 @@ class JobHarness:
     ports: Ports = field(default_factory=memory_ports)
     lease: timedelta = timedelta(minutes=1)
     heartbeat: timedelta = timedelta(milliseconds=10)
+    limits: FlightLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         self.deploy(*self.jobs)
@@ -59,7 +61,7 @@ class JobHarness:
     def make_machine(self, bus: MessageBus) -> CoreMachine:
         """Another host of this release, which sends its messages to `bus`."""
         leases = Leases(self.state, self.lease, self.heartbeat)
-        return CoreMachine(self.registry, self.state, bus, self.ports, leases)
+        return CoreMachine(self.registry, self.state, bus, self.ports, leases, self.limits)
 
     def drain(self) -> int:
         """Deliver every message until none is left, scheduled ones without waiting.

@@ -56,6 +56,8 @@ class MemoryState:
     lost: list[Attempt] = field(default_factory=list)
     letters: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
+    limits: dict[tuple[str, int], int | None] = field(default_factory=dict)
+    """How many tasks of a stage may be in flight."""
     redelivered: dict[str, datetime] = field(default_factory=dict)
     swept: tuple[datetime | None, int, int] = (None, 0, 0)
     ahead: timedelta = timedelta(0)
@@ -106,7 +108,7 @@ class MemoryState:
                 self._drop_stages(job.job_id, 1)
                 fresh = {"status": JobStatus.QUEUED, "run": known.run + 1, "stage": 0}
                 fresh |= {"total_stages": job.total_stages, "started_at": None}
-                fresh |= {"correlation_id": job.correlation_id}
+                fresh |= {"correlation_id": job.correlation_id, "priority": job.priority}
                 stored = known.model_copy(update=fresh | OPEN_AGAIN)
                 kind = "job_resubmitted"
             else:
@@ -157,6 +159,7 @@ class MemoryState:
         task_type: str,
         best_effort: bool,
         tasks: Sequence[TaskRecord],
+        in_flight_limit: int | None = None,
     ) -> bool:
         with self._lock:
             known = self.jobs.get(job.job_id)
@@ -174,9 +177,9 @@ class MemoryState:
                 created_at=self.now(), **closed,
             )  # fmt: skip
             for task in tasks:
-                self.tasks[task.task_id] = task.model_copy(
-                    update={"created_at": self.now(), "scheduled_at": self.now()}
-                )
+                self.tasks[task.task_id] = task.model_copy(update={"created_at": self.now()})
+            self.limits[job.job_id, stage] = in_flight_limit
+            self._release(job.job_id, stage, in_flight_limit)
             self._set_job(
                 known, status=JobStatus.PROCESSING, stage=stage,
                 started_at=known.started_at or self.now(),
@@ -188,7 +191,9 @@ class MemoryState:
         return [
             task.task_id
             for task in self._tasks_of(job_id, stage)
-            if task.status is TaskStatus.QUEUED and (task.scheduled_at or self.now()) <= self.now()
+            if task.status is TaskStatus.QUEUED
+            and task.scheduled_at is not None
+            and task.scheduled_at <= self.now()
         ]
 
     def results(self, job_id: str, stage: int) -> list[Json]:
@@ -250,15 +255,14 @@ class MemoryState:
             if error:
                 self._log(task.job_id, "task_failed", task_id)
                 cancelled = 0 if stage.best_effort else self._cancel_open(stage)
-            return Completion(True, self._count_down(stage, bool(error), cancelled))
+            stage = self._count_down(stage, bool(error), cancelled)
+            return Completion(True, stage, self._release_one(stage))
 
     def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
         with self._lock:
             written = {each.task_id: self.complete_task(*each, None) for each in done}
             return {
-                task_id: Completion(
-                    found.applied, self.stages[found.stage.job_id, found.stage.stage]
-                )
+                task_id: found._replace(stage=self.stages[found.stage.job_id, found.stage.stage])
                 for task_id, found in written.items()
                 if found is not None
             }
@@ -473,13 +477,29 @@ class MemoryState:
                 self._keep_attempt(task, task.error)
             self._set_task(
                 task, status=TaskStatus.QUEUED, spent_attempts=task.attempt,
-                scheduled_at=self.now(),
-                error=None, finished_at=None, progress=0.0,
+                scheduled_at=None, error=None, finished_at=None, progress=0.0,
             )  # fmt: skip
+        self._release(stage.job_id, stage.stage, self.limits.get((stage.job_id, stage.stage)))
         self.stages[stage.job_id, stage.stage] = stage.model_copy(
             update={"status": StageStatus.PROCESSING, "open_tasks": len(again),
                     "failed_tasks": 0, "cancelled_tasks": 0, "finished_at": None}
         )  # fmt: skip
+
+    def _release_one(self, stage: StageRecord) -> str | None:
+        if self.limits.get((stage.job_id, stage.stage)) is None:
+            return None
+        return next(iter(self._release(stage.job_id, stage.stage, 1)), None)
+
+    def _release(self, job_id: str, stage: int, count: int | None) -> list[str]:
+        """Release held tasks: `count` of them, or all."""
+        held = [
+            task
+            for task in self._tasks_of(job_id, stage)
+            if task.status is TaskStatus.QUEUED and task.scheduled_at is None
+        ][:count]
+        for task in held:
+            self._set_task(task, scheduled_at=self.now())
+        return [task.task_id for task in held]
 
     def _drop_stages(self, job_id: str, first: int) -> None:
         for key in [key for key in self.stages if key[0] == job_id and key[1] >= first]:
@@ -509,7 +529,8 @@ class MemoryState:
                 continue
             redelivered = self.redelivered.get(task.task_id)
             if task.status is TaskStatus.QUEUED:
-                late = (redelivered or task.scheduled_at or self.now()) < self.now() - grace
+                since = redelivered or task.scheduled_at
+                late = since is not None and since < self.now() - grace
             else:
                 late = task.status is TaskStatus.PROCESSING and _lapsed(task, self.now())
                 late = late and (redelivered is None or redelivered < self.now() - grace)

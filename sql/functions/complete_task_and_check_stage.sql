@@ -7,9 +7,13 @@
 -- Only the attempt that holds the task changes it. Repeated by that attempt, the call changes
 -- nothing and gives the same answer; a call of an earlier attempt changes nothing and adds an
 -- event. No row: the task belonged to an earlier run of its job.
+--
+-- `released` is the task that may run in its place, if the stage holds tasks: release_tasks.sql. A
+-- repeated call does not return it again; the sweep sends its message.
+DROP FUNCTION IF EXISTS app.complete_task_and_check_stage(text, int, jsonb, jsonb);
 CREATE OR REPLACE FUNCTION app.complete_task_and_check_stage(
     p_task_id text, p_attempt int, p_result jsonb, p_error jsonb
-) RETURNS TABLE (applied boolean, stage_row app.stages) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (applied boolean, stage_row app.stages, released text) LANGUAGE plpgsql AS $$
 DECLARE
     v_task      app.tasks;
     v_stage     app.stages;
@@ -41,7 +45,7 @@ BEGIN
     RETURNING * INTO v_task;
     IF NOT FOUND THEN
         PERFORM app.record_late_write(p_task_id, p_attempt);
-        RETURN QUERY SELECT false, v_stage;
+        RETURN QUERY SELECT false, v_stage, NULL::text;
         RETURN;
     END IF;
 
@@ -55,5 +59,8 @@ BEGIN
 
     v_stage := app.count_down(
         v_stage.job_id, v_stage.stage, (NOT v_fails)::int, v_fails::int, v_cancelled);
-    RETURN QUERY SELECT true, v_stage;
+    IF v_stage.status = 'processing' THEN
+        released := (app.release_tasks(v_stage.job_id, v_stage.stage, 1))[1];
+    END IF;
+    RETURN QUERY SELECT true, v_stage, released;
 END $$;

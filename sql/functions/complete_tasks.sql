@@ -2,10 +2,11 @@
 --
 -- Each attempt is accepted or refused on its own, as in complete_task_and_check_stage. No row: the
 -- task belonged to an earlier run. Stages are locked before tasks, each in the order of their ids,
--- as in all functions.
+-- as in all functions. `released` is another task of the same stage that may run now.
+DROP FUNCTION IF EXISTS app.complete_tasks(text[], int[], jsonb[]);
 CREATE OR REPLACE FUNCTION app.complete_tasks(
     p_task_ids text[], p_attempts int[], p_results jsonb[]
-) RETURNS TABLE (task_id text, applied boolean, stage_row app.stages) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (task_id text, applied boolean, stage_row app.stages, released text) LANGUAGE plpgsql AS $$
 DECLARE
     v_closed text[];
 BEGIN
@@ -34,7 +35,19 @@ BEGIN
       WHERE d.task_id <> ALL (v_closed);
 
     RETURN QUERY
-        SELECT t.task_id, t.task_id = ANY (v_closed), s
-          FROM app.tasks t JOIN app.stages s USING (job_id, stage)
+        WITH closed AS (
+            SELECT t.job_id, t.stage, array_agg(t.task_id) AS task_ids
+              FROM app.tasks t WHERE t.task_id = ANY (v_closed) GROUP BY 1, 2
+        ), replaced AS (
+            SELECT r.task_id, r.released
+              FROM closed c,
+                   unnest(c.task_ids,
+                          app.release_tasks(c.job_id, c.stage, cardinality(c.task_ids)))
+                   AS r (task_id, released)
+        )
+        SELECT t.task_id, t.task_id = ANY (v_closed), s, r.released
+          FROM app.tasks t
+          JOIN app.stages s USING (job_id, stage)
+          LEFT JOIN replaced r ON r.task_id = t.task_id
          WHERE t.task_id = ANY (p_task_ids);
 END $$;

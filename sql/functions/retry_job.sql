@@ -10,6 +10,7 @@ RETURNS TABLE (retried boolean, job_row app.jobs) LANGUAGE plpgsql AS $$
 DECLARE
     v_job   app.jobs;
     v_stage int;
+    v_limit int;
     v_tasks int := 0;
 BEGIN
     SELECT * INTO v_job FROM app.jobs j WHERE j.job_id = p_job_id FOR NO KEY UPDATE;
@@ -27,8 +28,9 @@ BEGIN
 
     -- In the order in which late workers and messages lock them: stages, then tasks.
     PERFORM FROM app.stages s WHERE s.job_id = p_job_id ORDER BY s.stage FOR UPDATE;
-    SELECT min(s.stage) INTO v_stage FROM app.stages s
-     WHERE s.job_id = p_job_id AND s.failed_tasks + s.cancelled_tasks > 0;
+    SELECT s.stage, s.in_flight_limit INTO v_stage, v_limit FROM app.stages s
+     WHERE s.job_id = p_job_id AND s.failed_tasks + s.cancelled_tasks > 0
+     ORDER BY s.stage LIMIT 1;
     IF v_stage IS NOT NULL THEN
         DELETE FROM app.stages s WHERE s.job_id = p_job_id AND s.stage > v_stage;
         INSERT INTO app.attempts (task_id, attempt, started_at, finished_at, error)
@@ -40,14 +42,17 @@ BEGIN
           ORDER BY t.task_id
             FOR UPDATE;
         UPDATE app.tasks t
-           SET status = 'queued', spent_attempts = t.attempt, scheduled_at = now(),
-               redelivered_at = NULL, error = NULL, finished_at = NULL, progress = 0
+           SET status = 'queued', spent_attempts = t.attempt, redelivered_at = NULL,
+               scheduled_at = CASE WHEN v_limit IS NULL THEN now() END,
+               error = NULL, finished_at = NULL, progress = 0
          WHERE t.job_id = p_job_id AND t.stage = v_stage AND t.status IN ('failed', 'cancelled');
         GET DIAGNOSTICS v_tasks = ROW_COUNT;
         UPDATE app.stages s
            SET status = 'processing', open_tasks = v_tasks, failed_tasks = 0,
-               cancelled_tasks = 0, finished_at = NULL
+               cancelled_tasks = 0, finished_at = NULL,
+               first_held = CASE WHEN v_limit IS NULL THEN s.total_tasks ELSE 0 END
          WHERE s.job_id = p_job_id AND s.stage = v_stage;
+        PERFORM app.release_tasks(p_job_id, v_stage, v_limit);
     END IF;
     UPDATE app.jobs j
        SET status = CASE WHEN j.stage = 0 THEN 'queued' ELSE 'processing' END,

@@ -10,6 +10,7 @@ from core.models import (
     Failure,
     JobMessage,
     JobStatus,
+    Priority,
     StageStatus,
     TaskMessage,
     TaskStatus,
@@ -314,6 +315,81 @@ def test_retry_runs_the_failed_tasks_and_keeps_the_other_results(state):
     done = state.complete_task(two.task_id, fresh.attempt, {"n": 2}, None)
     assert done.stage.status is StageStatus.COMPLETED
     assert state.results(job.job_id, 1) == [{"n": 1}, {"n": 2}]
+
+
+def started_with_limit(state, count, limit, *, best_effort=False):
+    _, job = state.submit_job(new_job())
+    tasks = new_tasks(job, 1, count)
+    assert state.start_stage(job, 1, "test", best_effort, tasks, limit)
+    return state.get_job(job.job_id), [task.task_id for task in tasks]
+
+
+def test_each_task_that_ends_releases_one_that_is_held(state):
+    job, ids = started_with_limit(state, 5, 2, best_effort=True)
+    assert state.queued_tasks(job.job_id, 1) == ids[:2]
+    attempt = claimed(state, ids[0]).attempt
+    assert state.complete_task(ids[0], attempt, {}, None).released == ids[2]
+    assert state.complete_task(ids[0], attempt, {}, None).released is None
+    assert state.queued_tasks(job.job_id, 1) == ids[1:3]
+    failed = state.complete_task(ids[1], claimed(state, ids[1]).attempt, None, BROKEN)
+    assert failed.released == ids[3]
+    done = [Done(each, claimed(state, each).attempt, {}) for each in ids[2:4]]
+    written = state.complete_tasks(done)
+    assert {each.released for each in written.values()} == {ids[4], None}
+    last = state.complete_task(ids[4], claimed(state, ids[4]).attempt, {}, None)
+    assert last.released is None and last.stage.is_closed
+
+
+def test_completions_of_a_batch_release_tasks_of_their_own_stage(state):
+    jobs = [started_with_limit(state, 4, 2) for _ in range(2)]
+    done = [Done(each, claimed(state, each).attempt, {}) for _, ids in jobs for each in ids[:2]]
+    written = state.complete_tasks(done)
+    for _, ids in jobs:
+        assert {written[each].released for each in ids[:2]} == set(ids[2:])
+
+
+def test_a_failure_that_closes_the_stage_releases_nothing(state):
+    job, ids = started_with_limit(state, 3, 1)
+    done = state.complete_task(ids[0], claimed(state, ids[0]).attempt, None, BROKEN)
+    assert done.released is None and done.stage.cancelled_tasks == 2
+    assert state.queued_tasks(job.job_id, 1) == []
+
+
+def test_the_sweep_and_the_health_check_ignore_held_tasks(state):
+    job, ids = started_with_limit(state, 3, 1)
+    mine = [m.task_id for m in state.sweep(1000, NOW) if isinstance(m, TaskMessage)]
+    assert [each for each in mine if each in ids] == ids[:1]
+    done = state.complete_task(ids[0], claimed(state, ids[0]).attempt, {}, None)
+    mine = [m.task_id for m in state.sweep(1000, NOW) if isinstance(m, TaskMessage)]
+    assert [each for each in mine if each in ids] == [done.released]
+    state.cancel_job(job.job_id)
+    assert {task.status for task in state.get_tasks(job.job_id, 1, 10)[1:]} == {
+        TaskStatus.CANCELLED
+    }
+
+
+def test_retry_releases_failed_and_cancelled_tasks_up_to_the_limit(state):
+    job, ids = started_with_limit(state, 5, 2)
+    state.complete_task(ids[0], claimed(state, ids[0]).attempt, {}, None)
+    state.complete_task(ids[1], claimed(state, ids[1]).attempt, None, BROKEN)
+    state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    state.retry_job(job.job_id)
+    assert state.queued_tasks(job.job_id, 1) == ids[1:3]
+    for index in (1, 2, 3, 4):
+        attempt = claimed(state, ids[index]).attempt
+        done = state.complete_task(ids[index], attempt, {}, None)
+        assert done.released == (ids[index + 2] if index < 3 else None)
+    assert done.stage.is_closed
+
+
+def test_a_job_keeps_its_priority_until_it_is_submitted_again(state):
+    high = new_job().model_copy(update={"priority": Priority.HIGH})
+    low = high.model_copy(update={"priority": Priority.LOW})
+    state.submit_job(high)
+    assert state.submit_job(low)[1].priority is Priority.HIGH
+    state.cancel_job(high.job_id)
+    assert state.submit_job(low)[1].priority is Priority.LOW
+    assert state.get_job(high.job_id).priority is Priority.LOW
 
 
 def test_retry_drops_stages_made_from_incomplete_results(state):

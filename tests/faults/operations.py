@@ -41,6 +41,7 @@ class StartStage:
     best_effort: bool
     late: bool
     again: bool = False
+    limit: int | None = None
 
     def bind(self, model: MemoryState) -> Act | None:
         job = _job(model, self.job, self.late)
@@ -48,7 +49,9 @@ class StartStage:
             return None
         stage = min(max(job.stage + 1 - self.again, 1), STAGES)
         tasks = new_tasks(job, stage, self.tasks, attempts=2)
-        return lambda state: state.start_stage(job, stage, "test", self.best_effort, tasks)
+        return lambda state: state.start_stage(
+            job, stage, "test", self.best_effort, tasks, self.limit
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,10 @@ class CompleteAll:
 
         def act(state: StateRepository) -> Any:
             written = state.complete_tasks([*done, Done("nobody", 1, {})])
-            return {key: (each.applied, stage_facts(each.stage)) for key, each in written.items()}
+            # Which of the tasks returns a released one is not defined.
+            released = sorted(each.released for each in written.values() if each.released)
+            closed = {key: (each.applied, stage_facts(each.stage)) for key, each in written.items()}
+            return closed, released
 
         return act if done else None
 
@@ -131,7 +137,7 @@ class Complete:
 
         def act(state: StateRepository) -> Any:
             done = state.complete_task(task.task_id, attempt, result, error)
-            return done and (done.applied, stage_facts(done.stage))
+            return done and (done.applied, stage_facts(done.stage), done.released)
 
         return act
 

@@ -33,7 +33,10 @@ jobs = st.sampled_from((0, 0, 0, 0, 0, 1))
 tasks = st.integers(0, 2)
 lease = st.sampled_from(do.LEASES)
 seldom = st.sampled_from((False, False, False, True))
-start = st.builds(do.StartStage, jobs, st.sampled_from((1, 2, 3, 0)), st.booleans(), seldom, seldom)
+limits = st.sampled_from((None, 1, 2))
+start = st.builds(
+    do.StartStage, jobs, st.sampled_from((1, 2, 3, 0)), st.booleans(), seldom, seldom, limits
+)
 claim = st.builds(do.Claim, jobs, tasks, lease)
 complete = st.builds(do.Complete, jobs, tasks, seldom, seldom)
 operation = st.one_of(

@@ -20,8 +20,9 @@ from core.errors import (
 from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.job import JobBase, stage
 from core.log_context import ContextRecord
-from core.models import JobMessage, JobStatus, TaskMessage
+from core.models import JobMessage, JobStatus, Priority, TaskMessage
 from core.registry import Registry, RegistryError
+from core.shares import FlightLimits
 from testing.bus import MemoryBus
 from testing.state import MemoryState
 from tests.fixtures.toys import (
@@ -107,12 +108,8 @@ def test_the_sweep_completes_a_job_whose_messages_are_all_lost():
     for _ in range(20):
         bench.machine.sweep(100, timedelta(0))
         while bench.bus.messages:
-            message = bench.bus.messages.popleft()
-            kept = list(bench.bus.messages)
-            if isinstance(message, JobMessage):
-                bench.machine.process_job_message(message)
-            else:
-                bench.machine.process_tasks([message])
+            kept = list(bench.bus.messages)[1:]
+            deliver_next(bench)
             bench.bus.messages.clear()
             bench.bus.messages.extend(kept)
     assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
@@ -131,6 +128,68 @@ def test_all_rows_of_a_stage_exist_before_its_first_message_is_sent():
     bench.bus.send_tasks = counting
     bench.run(n=20)
     assert seen[0] == (20, 20)
+
+
+def deliver_next(bench: Bench) -> int:
+    """Deliver one message. Returns the number delivered."""
+    message = bench.bus.messages.popleft()
+    if isinstance(message, JobMessage):
+        bench.machine.process_job_message(message)
+    else:
+        bench.machine.process_tasks([message])
+    return 1
+
+
+class PeakBus(MemoryBus):
+    """Keeps the largest number of task messages that waited at once."""
+
+    peak = 0
+
+    def send_tasks(self, messages, due=None):
+        super().send_tasks(messages, due)
+        waiting = sum(isinstance(message, TaskMessage) for message in self.messages)
+        self.peak = max(self.peak, waiting)
+
+
+@pytest.mark.parametrize("handler", [square, quick(plain_square)])
+def test_a_stage_never_has_more_messages_than_its_limit(handler):
+    bench = Bench(handler=handler, bus=PeakBus(), limits=FlightLimits(3, 3))
+    assert bench.run(n=20).status is JobStatus.COMPLETED
+    assert bench.bus.peak == 3
+
+
+@pytest.mark.parametrize(("priority", "peak"), [("low", 1), ("normal", 4), ("high", 16)])
+def test_the_priority_decides_how_many_tasks_are_in_flight(priority, peak):
+    bench = Bench(bus=PeakBus(), limits=FlightLimits(4, 4))
+    job = bench.machine.submit("squares", {"n": 30}, priority=Priority(priority)).job
+    bench.drain()
+    assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
+    assert bench.bus.peak == peak
+
+
+def test_a_small_job_does_not_wait_for_all_tasks_of_a_large_one():
+    """Both run in the order of the messages."""
+    bench = Bench(limits=FlightLimits(4, 4))
+    large = bench.machine.submit("squares", {"n": 100}).job
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    small = bench.machine.submit("squares", {"n": 1}).job
+    delivered = 0
+    while not bench.state.get_job(small.job_id).status.is_final:
+        delivered += deliver_next(bench)
+    assert delivered < 30
+    bench.drain()
+    assert bench.state.get_job(large.job_id).status is JobStatus.COMPLETED
+
+
+def test_the_sweep_sends_released_tasks_whose_messages_were_lost():
+    bench = Bench(limits=FlightLimits(2, 2))
+    job = bench.machine.submit("squares", {"n": 6}).job
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    bench.machine.process_tasks([bench.bus.messages.popleft()])
+    bench.bus.messages.clear()
+    assert bench.machine.sweep(100, timedelta(0)) == 2
+    bench.drain()
+    assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
 
 
 class CountingState(MemoryState):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.models import Failure, JobRecord, JobStatus, Json, TaskStatus
+from core.models import Failure, JobRecord, JobStatus, Json, Priority, TaskStatus
 from core.status import JobView, StageView
 
 
@@ -75,6 +75,7 @@ class JobSummary(Body):
     started_at: datetime | None
     finished_at: datetime | None
     correlation_id: str | None = Field(description="Of the request that started this run.")
+    priority: Priority = Field(description="Share of the workers while other jobs run, too.")
     error: Failure | None = absent()
 
 

@@ -62,13 +62,14 @@ class Jobs(Routes):
             ),
         },
         problems=(400, 404, 413, 422, 503),
-        parameters=(parameters.JOB_TYPE, parameters.IDEMPOTENCY_KEY),
+        parameters=(parameters.JOB_TYPE, parameters.PRIORITY, parameters.IDEMPOTENCY_KEY),
         body=RequestBody(model=None),
     )
     def submit_job(self, req: func.HttpRequest) -> func.HttpResponse:
         key, body = parameters.read_idempotency_key(req), read_json(req)
         job_type, correlation_id = req.route_params["job_type"], get_correlation_id()
-        submission = self.machine.submit(job_type, body, key, correlation_id)
+        priority = parameters.read_priority(req)
+        submission = self.machine.submit(job_type, body, key, correlation_id, priority)
         return _respond_to_submission(submission, self.queue_name)
 
     @route(

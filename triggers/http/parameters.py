@@ -9,7 +9,7 @@ from typing import Literal
 import azure.functions as func
 
 from core.errors import FieldError, InvalidRequest, JobNotFound
-from core.models import JobRecord, JobStatus, Json, TaskStatus
+from core.models import JobRecord, JobStatus, Json, Priority, TaskStatus
 from core.ports import JobCursor, JobFilter, TaskFilter
 
 MAX_WAIT_SECONDS = 30.0
@@ -54,6 +54,12 @@ IDEMPOTENCY_KEY = Parameter(
     "header",
     {"type": "string", "pattern": "^[!-~]{1,255}$"},
     "Identifies this request. A request repeated with its key never starts a second job.",
+)
+PRIORITY = Parameter(
+    "priority",
+    "query",
+    enumerate_values(Priority) | {"default": Priority.NORMAL.value},
+    "Share of the workers while other jobs run, too. A job that exists keeps its priority.",
 )
 IF_NONE_MATCH = Parameter(
     "If-None-Match",
@@ -155,6 +161,13 @@ def read_wait(req: func.HttpRequest) -> float:
         rule = f"must be a number of seconds from 0 to {MAX_WAIT_SECONDS:.0f}"
         raise invalid("wait", text, rule)
     return float(text)
+
+
+def read_priority(req: func.HttpRequest) -> Priority:
+    text = req.params.get("priority", Priority.NORMAL)
+    if text not in list(Priority):
+        raise invalid("priority", text, f"must be one of {', '.join(Priority)}")
+    return Priority(text)
 
 
 def read_job_filter(req: func.HttpRequest) -> JobFilter:
