@@ -20,9 +20,11 @@ CREATE TABLE app.jobs (
     finished_at timestamp with time zone,
     retry_id uuid,
     correlation_id text,
+    priority text DEFAULT 'normal'::text NOT NULL,
     CONSTRAINT jobs_check CHECK (((stage >= 0) AND (stage <= total_stages))),
     CONSTRAINT jobs_check1 CHECK (((finished_at IS NOT NULL) = (status <> ALL (ARRAY['queued'::text, 'processing'::text])))),
     CONSTRAINT jobs_job_id_check CHECK ((job_id ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT jobs_priority_check CHECK ((priority = ANY (ARRAY['low'::text, 'normal'::text, 'high'::text]))),
     CONSTRAINT jobs_run_check CHECK ((run >= 1)),
     CONSTRAINT jobs_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'processing'::text, 'completed'::text, 'completed_with_errors'::text, 'failed'::text, 'cancelled'::text]))),
     CONSTRAINT jobs_total_stages_check CHECK ((total_stages >= 1))
@@ -40,7 +42,7 @@ CREATE TABLE app.tasks (
     attempt integer DEFAULT 0 NOT NULL,
     spent_attempts integer DEFAULT 0 NOT NULL,
     attempt_limit integer NOT NULL,
-    scheduled_at timestamp with time zone DEFAULT now() NOT NULL,
+    scheduled_at timestamp with time zone DEFAULT now(),
     lease_expires_at timestamp with time zone,
     redelivered_at timestamp with time zone,
     progress real DEFAULT 0 NOT NULL,
@@ -74,12 +76,19 @@ CREATE TABLE app.stages (
     cancelled_tasks integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
+    in_flight_limit integer,
+    first_held integer DEFAULT 0 NOT NULL,
     CONSTRAINT stages_check CHECK (((open_tasks >= 0) AND (failed_tasks >= 0) AND (cancelled_tasks >= 0))),
     CONSTRAINT stages_check1 CHECK ((((open_tasks + failed_tasks) + cancelled_tasks) <= total_tasks)),
     CONSTRAINT stages_check2 CHECK (((open_tasks = 0) = (status <> 'processing'::text))),
+    CONSTRAINT stages_in_flight_limit_check CHECK ((in_flight_limit >= 1)),
     CONSTRAINT stages_stage_check CHECK ((stage >= 1)),
     CONSTRAINT stages_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'completed_with_errors'::text, 'failed'::text, 'cancelled'::text])))
 );
+
+COMMENT ON COLUMN app.stages.in_flight_limit IS 'how many of its tasks may be released and open; NULL means all';
+
+COMMENT ON COLUMN app.stages.first_held IS 'no task with a smaller index is held';
 
 CREATE TABLE app.attempts (
     task_id text NOT NULL,
