@@ -1,9 +1,6 @@
 """Opens a source raster after checks of its content, structure, sidecars and size."""
 
-import glob
-import html
 import math
-import re
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -20,8 +17,8 @@ from rasterio.io import DatasetReader
 from core.errors import TaskFailed
 from services.raster import subdatasets
 from services.raster.completeness import check_structure
-from services.raster.crs_text import check_crs_text
 from services.raster.gdal import MAX_BANDS, failing_as
+from services.raster.sidecars import check_sidecars
 
 MAX_SIDE = 2_000_000
 MAX_DECODED_BYTES = 256 * 2**30
@@ -63,19 +60,6 @@ REFUSED = (
     (b"SQLite format 3", "an SQLite file (GeoPackage?)"),
     (b"ENVI", "an ENVI header"),
 )
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_HFA = (b"EHFA_HEADER_TAG",)
-_SIDECAR_SIGNATURES: dict[str, tuple[bytes, ...]] = {
-    ".msk": _TIFF,
-    ".ovr": _TIFF + _HFA,
-    ".aux": _HFA,
-    ".rrd": _HFA,
-    ".ige": (b"ERDAS_IMG_EXTERNAL_RASTER",),
-}
-_PAM_CRS = re.compile(
-    r"""<SRS\b[^>]*>(.*?)</SRS|<GCPList\b[^>]*?\bProjection\s*=\s*["']([^"']*)""", re.S | re.I
-)
-_MAX_TEXT_BYTES = 16 * 2**20
 FORMATS = "GeoTIFF, JPEG 2000, PNG, ERDAS IMAGINE (.img) and NetCDF"
 
 
@@ -166,7 +150,7 @@ def open_source(
     """Check the file, open it with the driver of its signature, and check the limits."""
     driver = sniff(path, name)
     check_structure(path, driver, name, stored_bytes)
-    _check_sidecars(path, name)
+    check_sidecars(path, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with failing_as("NOT_A_RASTER", f"{name} cannot be opened as {driver}"):
@@ -248,42 +232,3 @@ def _check_blocks(source: Source, size: str) -> None:
             f"{size}, stored in blocks of {columns} x {rows}, {block / 2**20:.0f} MB each: "
             f"at most {MAX_BLOCK_BYTES // 2**20} MB fit in memory. Store it tiled",
         )
-
-
-def _check_sidecars(path: str, name: str) -> None:
-    """Check the formats of sidecars, since GDAL opens masks and overviews with any driver."""
-    if path.startswith("/vsi"):
-        return
-    for sidecar in Path(path).parent.glob(f"{glob.escape(Path(path).stem)}.*"):
-        wanted = _SIDECAR_SIGNATURES.get(sidecar.suffix.lower())
-        if wanted and not _head(str(sidecar)).startswith(wanted):
-            raise TaskFailed(
-                "SIDECAR_INVALID",
-                f"{name}: its {sidecar.suffix} file does not have the format of its extension",
-            )
-        if not wanted and sidecar != Path(path):
-            _check_text_sidecar(sidecar, name)
-
-
-def _check_text_sidecar(sidecar: Path, name: str) -> None:
-    """Raises TaskFailed for a text that is too large or whose CRS GDAL would have to fetch."""
-    if sidecar.stat().st_size > _MAX_TEXT_BYTES:
-        raise TaskFailed("SIDECAR_INVALID", f"{name}: its {sidecar.suffix} file is too large")
-    for text in _crs_texts(sidecar):
-        try:
-            check_crs_text(text)
-        except ValueError as error:
-            raise TaskFailed(
-                "SIDECAR_INVALID", f"{name}: the CRS in its {sidecar.suffix} file {error}"
-            ) from None
-
-
-def _crs_texts(sidecar: Path) -> list[str]:
-    """The CRSs in a .prj or .aux.xml file, https://gdal.org/en/stable/drivers/raster/pam.html."""
-    text = sidecar.read_text(encoding="utf-8-sig", errors="replace")
-    if sidecar.suffix.lower() == ".prj":
-        return [text] if text.strip() else []
-    if sidecar.suffix.lower() != ".xml":
-        return []
-    found = [html.unescape(a or b) for a, b in _PAM_CRS.findall(text)]
-    return [crs for crs in found if crs.strip()]
