@@ -11,6 +11,8 @@ from rasterio.crs import CRS
 
 from services.raster.georeference import Georeference
 
+HALF_TURN = "proj=ob_tran o_proj=longlat o_lat_p=90 o_lon_p=0 lon_0=180"
+
 
 def normalize_longitudes(georeference: Georeference) -> tuple[Georeference, int]:
     """Move longitudes to -180..180. Returns the place and by how many columns to roll the pixels.
@@ -82,6 +84,23 @@ def turn_geographic(crs: CRS) -> CRS:
         "coordinate_system": base["coordinate_system"],
     }
     return CRS.from_user_input(json.dumps(turned))
+
+
+def describe_turn(crs: CRS) -> str:
+    """The steps of a PROJ pipeline from a geographic CRS in degrees to the same, turned by 180°.
+
+    They are their own inverse.
+    """
+    swap = " step proj=axisswap order=2,1" if _is_north_first(crs) else ""
+    return (
+        f"{swap} step proj=unitconvert xy_in=deg xy_out=rad step {HALF_TURN} "
+        f"step proj=unitconvert xy_in=rad xy_out=deg{swap}"
+    )
+
+
+def _is_north_first(crs: CRS) -> bool:
+    axes = crs.to_dict(projjson=True)["coordinate_system"]["axis"]
+    return bool(axes[0]["direction"] == "north")
 
 
 def is_in_degrees(crs: CRS) -> bool:

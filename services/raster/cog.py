@@ -18,7 +18,8 @@ from core.handler import Report
 from services.raster import decode_once, gdal, nodata, profiles, writer
 from services.raster.antimeridian import normalize_longitudes
 from services.raster.crs import dataset_crs, describe_crs, parse_crs, to_horizontal
-from services.raster.georeference import Georeference, geographic_extent, read_georeference
+from services.raster.extent import geographic_extent
+from services.raster.georeference import Georeference, read_georeference
 from services.raster.grid import Grid, grid_for
 from services.raster.model import (
     BandFacts,

@@ -10,9 +10,10 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from core.errors import TaskFailed
-from services.raster.crs import WEB_MERCATOR, Points, describe_crs, transform_points
+from services.raster.crs import WEB_MERCATOR, Points, describe_crs
 from services.raster.georeference import Georeference
 from services.raster.grid import MERCATOR_EDGE
+from services.raster.operation import transform_from
 
 SAMPLES_PER_SIDE = 16
 MOST_LOST = 0.02
@@ -31,7 +32,7 @@ def check_coverage(
     target CRS cannot hold, such as the poles in Web Mercator, do not count.
     """
     columns, rows = _sample_pixels(where.width, where.height)
-    xs, ys = transform_points(where.crs, target.crs, *where.xy(columns + 0.5, rows + 0.5))
+    xs, ys = transform_from(where, target.crs, *where.xy(columns + 0.5, rows + 0.5))
     reachable = np.isfinite(xs) & np.isfinite(ys)
     if target.crs == WEB_MERCATOR:
         reachable &= np.abs(ys) < MERCATOR_EDGE

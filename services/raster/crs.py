@@ -106,17 +106,6 @@ def describe_crs(crs: CRS) -> str:
     return f"EPSG:{code}" if code else str(crs.to_wkt(version="WKT2_2019"))
 
 
-def is_same_crs(one: CRS, other: CRS, xs: list[float], ys: list[float], tolerance: float) -> bool:
-    """Whether both put the points (given in `one`) within `tolerance` of the same coordinates."""
-    if one == other:
-        return True
-    if one.is_geographic != other.is_geographic:
-        return False
-    moved = transform_points(one, other, np.asarray(xs), np.asarray(ys))
-    shift = np.abs(np.array(moved) - np.array([xs, ys]))
-    return bool(np.all(np.isfinite(shift)) and shift.max() <= tolerance)
-
-
 def transform_points(source: CRS, target: CRS, xs: Points, ys: Points) -> tuple[Points, Points]:
     """Points in another CRS; infinite where it has no place for them."""
     try:

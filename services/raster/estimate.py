@@ -15,10 +15,10 @@ from rasterio.warp import Resampling, reproject
 from core.handler import Report
 from services.raster import gdal, nodata, samples, writer
 from services.raster.cog import Plan, open_inspected, plan
-from services.raster.crs import transform_points
 from services.raster.georeference import Georeference, edge_points
 from services.raster.grid import Grid
 from services.raster.model import CogEstimate, EncodeSamples, Estimates, MakeCog, Tier
+from services.raster.operation import transform_from, warp_options
 from services.raster.progress import Stretch
 from services.raster.source import Source
 from services.raster.vrt import View
@@ -153,7 +153,7 @@ def _covered_pixels(georeference: Georeference, grid: Grid) -> float:
     if not grid.resampled:
         return every
     outline = georeference.xy(*edge_points(georeference.width, georeference.height))
-    xs, ys = transform_points(georeference.crs, grid.crs, *outline)
+    xs, ys = transform_from(georeference, grid.crs, *outline)
     if not np.all(np.isfinite([xs, ys])):
         return every
     area = abs(np.dot(xs, np.roll(ys, 1)) - np.dot(ys, np.roll(xs, 1))) / 2
@@ -182,7 +182,7 @@ def _warp(planned: Plan, sample: _Sample, path: Path) -> _Sample:
     corner = max(0, (place.width - columns) // 2), max(0, (place.height - rows) // 2)
     transform = transform @ Affine.translation(*corner)
     center = transform @ (columns / 2, rows / 2)
-    xs, ys = transform_points(place.crs, grid.crs, np.array([center[0]]), np.array([center[1]]))
+    xs, ys = transform_from(place, grid.crs, np.array([center[0]]), np.array([center[1]]))
     target = Affine(
         grid.transform.a, 0, xs[0] - columns / 2 * grid.transform.a,
         0, grid.transform.e, ys[0] - rows / 2 * grid.transform.e,
@@ -193,6 +193,7 @@ def _warp(planned: Plan, sample: _Sample, path: Path) -> _Sample:
         "dst_transform": target,
         "dst_crs": grid.crs,
         "num_threads": gdal.THREADS,
+        **warp_options(place, grid.crs),
     }
     warped = np.zeros_like(sample.pixels)
     resampling = Resampling[planned.settings.reproject_resampling]

@@ -15,11 +15,12 @@ from services.raster import (
     raster_type,
     samples,
 )
+from services.raster.accuracy import check_accuracy
 from services.raster.acquisition_time import read_acquisition_time
 from services.raster.band_names import BandLabel, find_common_names
 from services.raster.crs import describe_crs, is_earth, parse_crs
 from services.raster.findings import Findings
-from services.raster.georeference import GeographicExtent, Georeference
+from services.raster.georeference import Georeference
 from services.raster.model import (
     BandFacts,
     BitDepth,
@@ -33,7 +34,7 @@ from services.raster.model import (
     Tier,
     Validity,
 )
-from services.raster.operation import check_accuracy, describe_operation
+from services.raster.operation import choose_operation
 from services.raster.raster_type import Detection
 from services.raster.source import Source, open_source
 from services.raster.source_georeference import locate_source, read_extent
@@ -75,7 +76,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     placement = locate_source(source, options, findings)
     where = placement.georeference
     globe = read_extent(where, source, findings)
-    operation = _check_target(options, where, globe, source.name, findings)
+    operation = _check_target(options, where, source.name, findings)
     alpha, certain = _choose_alpha(options, source)
     bands = _bands_to_sample(source, alpha)
     values = _nodata_values(options, source, findings)
@@ -143,20 +144,20 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
 def _check_target(
     options: InspectionOptions,
     where: Georeference,
-    extent: GeographicExtent,
     name: str,
     findings: Findings,
 ) -> CrsOperation | None:
-    """Refuse an unusable target CRS before the long work begins. Returns the way to it."""
+    """Refuse an unusable target CRS before the long work begins. Returns the operation to it."""
     if options.target_crs == "native":
         return None
     target = parse_crs(options.target_crs, "target_crs")
     if not is_earth(target):
         raise TaskFailed("CRS_NOT_EARTH", f"target_crs {options.target_crs} is not on Earth")
-    operation = describe_operation(where, target, extent)
-    if operation:
-        check_accuracy(operation, where, name, findings)
-    return operation
+    operation = choose_operation(where, target)
+    if operation is None:
+        return None
+    check_accuracy(operation.summary, where, name, findings)
+    return operation.summary
 
 
 def _choose_alpha(options: InspectionOptions, source: Source) -> tuple[int | None, bool]:

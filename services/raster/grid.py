@@ -11,20 +11,22 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import calculate_default_transform
 
 from core.errors import TaskFailed
-from services.raster.antimeridian import is_in_degrees, turn_geographic
-from services.raster.crs import WEB_MERCATOR, describe_crs, is_same_crs
-from services.raster.georeference import (
-    GeographicExtent,
-    Georeference,
-    geographic_extent,
-    grid_points,
-    ground_step,
+from services.raster.antimeridian import (
+    HALF_TURN,
+    describe_turn,
+    is_in_degrees,
+    turn_geographic,
 )
+from services.raster.crs import WEB_MERCATOR, describe_crs
+from services.raster.extent import GeographicExtent, geographic_extent, ground_step
+from services.raster.georeference import Georeference
 from services.raster.model import Bounds
+from services.raster.operation import is_same_crs, warp_options
 
 # Half the Earth's circumference on the web map's sphere.
 MERCATOR_EDGE = 20_037_508.342789244
 _MERCATOR_LATITUDE = 85.051128779806589
+_MERCATOR_TURN = f"step inv proj=webmerc ellps=WGS84 step {HALF_TURN} step proj=webmerc ellps=WGS84"
 # A warp may not blow a raster up to more than this many times its pixels.
 _MOST_GROWTH = 30
 # Pixels by which GDAL's grid may end before the outline: it samples the edge at 21 places.
@@ -63,9 +65,8 @@ def grid_for(georeference: Georeference, target: CRS | None, name: str) -> Grid:
 
 
 def _is_same(georeference: Georeference, crs: CRS) -> bool:
-    xs, ys = georeference.xy(*grid_points(georeference.width, georeference.height))
     pixel = min(abs(georeference.transform.a), abs(georeference.transform.e))
-    return is_same_crs(georeference.crs, crs, xs.tolist(), ys.tolist(), pixel / 1_000)
+    return is_same_crs(georeference, crs, pixel / 1_000)
 
 
 def _own_grid(georeference: Georeference, crs: CRS) -> Grid:
@@ -88,11 +89,12 @@ def _suggested(
             "REPROJECTION_FAILED",
             f"{name} lies nearer to a pole than Web Mercator reaches: choose a polar CRS",
         )
-    turned, shift = _turn(crs) if globe.crosses else (crs, 0.0)
+    turned, shift, steps = _turn(crs) if globe.crosses else (crs, 0.0, "")
     cut = _cut_for_mercator(georeference) if crs == WEB_MERCATOR else georeference
+    options = _transform_options(cut) | warp_options(georeference, crs, after=steps)
     try:
         transform, width, height = calculate_default_transform(
-            cut.crs, turned, cut.width, cut.height, **_transform_options(cut)
+            cut.crs, turned, cut.width, cut.height, **options
         )
     except (CRSError, CPLE_BaseError, RasterioError) as error:
         raise TaskFailed(
@@ -159,14 +161,14 @@ def _transform_options(georeference: Georeference) -> dict[str, object]:
     return {"gcps": list(georeference.corners), **method}
 
 
-def _turn(crs: CRS) -> tuple[CRS, float]:
-    """A CRS whose seam is at Greenwich, and what to add to its eastings."""
+def _turn(crs: CRS) -> tuple[CRS, float, str]:
+    """A CRS whose seam is at Greenwich, what to add to its eastings, and the steps to it."""
     if crs.is_geographic and is_in_degrees(crs):
-        return turn_geographic(crs), 180.0
+        return turn_geographic(crs), 180.0, describe_turn(crs)
     if crs == WEB_MERCATOR:
         text = "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=180 +units=m +nadgrids=@null"
-        return CRS.from_proj4(text), MERCATOR_EDGE
-    return crs, 0.0
+        return CRS.from_proj4(text), MERCATOR_EDGE, _MERCATOR_TURN
+    return crs, 0.0, ""
 
 
 def _cut_for_mercator(georeference: Georeference) -> Georeference:

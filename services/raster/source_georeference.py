@@ -16,21 +16,15 @@ from services.raster.crs import (
     dataset_crs,
     describe_crs,
     is_earth,
-    is_same_crs,
     locates,
     parse_crs,
     to_horizontal,
 )
+from services.raster.extent import GeographicExtent, geographic_extent
 from services.raster.findings import Findings
-from services.raster.georeference import (
-    GeographicExtent,
-    Georeference,
-    edge_points,
-    geographic_extent,
-    has_affine,
-    read_georeference,
-)
+from services.raster.georeference import Georeference, has_affine, read_georeference
 from services.raster.model import InspectionOptions, VerticalCrs
+from services.raster.operation import is_same_crs
 from services.raster.source import Source
 from services.raster.vertical import read_vertical
 
@@ -205,9 +199,8 @@ def _check_place(where: Georeference, name: str) -> None:
 
 
 def _compare(own: CRS, given: CRS, where: Georeference, name: str, findings: Findings) -> None:
-    xs, ys = where.xy(*edge_points(where.width, where.height, 3))
     tolerance = max(abs(where.transform.a), abs(where.transform.b)) / 100
-    if not is_same_crs(own, given, xs.tolist(), ys.tolist(), tolerance):
+    if not is_same_crs(where, given, tolerance):
         findings.warn_or_fail(
             "CRS_MISMATCH",
             f"the CRS of {name} is {describe_crs(own)[:80]}, but input_crs is "

@@ -8,9 +8,10 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import reproject
 
 from services.raster import gdal
-from services.raster.antimeridian import turn_source
+from services.raster.antimeridian import describe_turn, turn_source
 from services.raster.coverage import check_coverage
 from services.raster.grid import Grid
+from services.raster.operation import warp_options
 from services.raster.profiles import BLOCK
 from services.raster.vrt import View
 
@@ -67,7 +68,9 @@ class Warp:
 
 def warp(job: Warp) -> None:
     """Warp the view's bands to the file. Raises TaskFailed where pixels are unreadable or lost."""
-    view = replace(job.view, georeference=turn_source(job.view.georeference))
+    place = job.view.georeference
+    view = replace(job.view, georeference=turn_source(place))
+    before = "" if view.georeference is place else describe_turn(place.crs)
     bands = len(job.view.bands)
     indexes = list(range(1, bands + 1))
     with (
@@ -90,6 +93,7 @@ def warp(job: Warp) -> None:
                 warp_mem_limit=gdal.WARP_MB,
                 init_dest_nodata=True,
                 **job.options,
+                **warp_options(place, job.grid.crs, before=before),
             )
     with gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} has pixels that cannot be decoded"):
         check_coverage(view.xml, job.view.georeference, job.path, job.grid.georeference, job.name)

@@ -8,16 +8,16 @@ import antimeridian
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.features import sieve
 from rasterio.transform import Affine
-from rasterio.warp import transform as reproject
 from shapely.geometry import MultiPolygon, Point, Polygon, mapping
 
 from core.models import Json
+from services.raster.crs import WGS84, transform_points
+from services.raster.georeference import Georeference
+from services.raster.operation import transform_from
 
-WGS84 = CRS.from_epsg(4326)
 GRID = 512
 """Longest side of the mask that is outlined: the outline is true to 1/512 of the raster."""
 MAX_VERTICES = 200
@@ -48,12 +48,13 @@ def footprint(valid: Mask, transform: Affine, crs: CRS) -> Footprint:
     A mask without any valid pixel gives the outline of the whole raster.
     """
     rows, columns = valid.shape
+    place = Georeference(crs, columns, rows, transform)
     while count_runs(valid) > MAX_RUNS:
         valid, transform = coarser(valid), transform @ Affine.scale(2)
         rows, columns = rows / 2, columns / 2
     outline = pixel_outline(valid).intersection(shapely.box(0, 0, columns, rows))
     cut = shapely.segmentize(outline, max(rows, columns) / POINTS_PER_SIDE)
-    globe = to_globe(cut, transform, crs)
+    globe = to_globe(cut, transform, place)
     tolerance = half_pixel(globe, valid.shape)
     return as_geojson(globe, tolerance)
 
@@ -102,10 +103,10 @@ def without_specks(valid: Mask) -> Mask:
     return sieved if sieved.any() else valid
 
 
-def to_globe(outline: Shape, transform: Affine, crs: CRS) -> Shape:
+def to_globe(outline: Shape, transform: Affine, place: Georeference) -> Shape:
     """Warp the outline to longitude and latitude, split at 180 degrees, closed over the poles."""
     placed = shapely.orient_polygons(shapely.transform(outline, lambda c: on_map(c, transform)))
-    fixed = [part for polygon in polygons(placed) for part in on_globe(polygon, crs)]
+    fixed = [part for polygon in polygons(placed) for part in on_globe(polygon, place)]
     return polygonal(shapely.union_all(fixed))
 
 
@@ -113,20 +114,20 @@ def on_map(pixels: Coordinates, transform: Affine) -> Coordinates:
     return np.column_stack(transform @ (pixels[:, 0], pixels[:, 1]))
 
 
-def on_globe(polygon: Polygon, crs: CRS) -> list[shapely.Geometry]:
+def on_globe(polygon: Polygon, place: Georeference) -> list[shapely.Geometry]:
     """The polygon on the globe; nothing where the projection shows less than a triangle of it.
 
     Its rings are wound in the map's plane, where in and out are plain. In degrees they are not
     for a ring around a pole or over 180, so the winding there must not be "mended".
     """
-    outer = warped_ring(polygon.exterior.coords, crs)
+    outer = warped_ring(polygon.exterior.coords, place)
     if len(outer) < 4:
         return []
-    holes = [warped_ring(hole.coords, crs) for hole in polygon.interiors]
+    holes = [warped_ring(hole.coords, place) for hole in polygon.interiors]
     fixed = antimeridian.fix_polygon(
         Polygon(outer, [hole for hole in holes if len(hole) >= 4]),
-        force_north_pole=holds_pole(polygon, crs, 90.0),
-        force_south_pole=holds_pole(polygon, crs, -90.0),
+        force_north_pole=holds_pole(polygon, place.crs, 90.0),
+        force_south_pole=holds_pole(polygon, place.crs, -90.0),
         fix_winding=False,
     )
     return [shapely.make_valid(fixed)]
@@ -136,23 +137,17 @@ def holds_pole(polygon: Polygon, crs: CRS, latitude: float) -> bool:
     """Whether the pole is a point inside the polygon. On a geographic map it is an edge."""
     if crs.is_geographic:
         return False
-    [(x, y)] = warped([(0.0, latitude)], WGS84, crs)
+    [x], [y] = transform_points(WGS84, crs, np.zeros(1), np.full(1, latitude))
     return bool(np.isfinite(x + y)) and bool(polygon.contains(Point(x, y)))
 
 
-def warped_ring(points: Sequence[Point2D], crs: CRS) -> list[Point2D]:
-    return [(x, clamped(y)) for x, y in warped(points, crs, WGS84) if np.isfinite(x + y)]
-
-
-def warped(points: Sequence[Point2D], source: CRS, target: CRS) -> list[Point2D]:
-    """The points in the other CRS, not a number where it has no place for them."""
-    xs, ys = [point[0] for point in points], [point[1] for point in points]
-    try:
-        return list(zip(*reproject(source, target, xs, ys), strict=True))
-    except CPLE_BaseError:
-        if len(points) == 1:
-            return [(np.nan, np.nan)]
-        return [warped([point], source, target)[0] for point in points]
+def warped_ring(points: Sequence[Point2D], place: Georeference) -> list[Point2D]:
+    """The points in degrees, without those that have no place on the globe."""
+    xs, ys = (np.array([point[axis] for point in points]) for axis in (0, 1))
+    lons, lats = transform_from(place, WGS84, xs, ys)
+    return [
+        (float(x), clamped(float(y))) for x, y in zip(lons, lats, strict=True) if np.isfinite(x + y)
+    ]
 
 
 def clamped(latitude: float) -> float:

@@ -8,6 +8,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from pyproj.transformer import TransformerGroup
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
@@ -251,3 +252,65 @@ def test_pixels_larger_than_the_difference_give_no_warning(handlers, tmp_path, c
     )
     assert "DATUM_GRID_MISSING" not in {warning.code for warning in facts.warnings}
     assert facts.crs_operation.accuracy is not None
+
+
+# ── one operation for grid, bounds and pixels ────────────────────────────────
+
+FAR_AWAY = [
+    ("EPSG:8441", 40, -10),
+    ("EPSG:5456", 10, 45),
+    ("EPSG:5329", 10, 45),
+    ("EPSG:5329", 179.99, 1),
+    ("EPSG:27200", 165, -36),
+]
+AT_HOME = [("EPSG:3460", 180, -17), ("EPSG:27700", 1.3, 52.6)]
+
+
+def operation_named(name: str, source: str, target: str, longitude: float, latitude: float):
+    near = pyproj.aoi.AreaOfInterest(
+        longitude - 0.05, latitude - 0.05, longitude + 0.05, latitude + 0.05
+    )
+    group = TransformerGroup(source, target, always_xy=True, area_of_interest=near)
+    [found] = [one for one in group.transformers if one.description == name]
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Best transformation is not available")
+@pytest.mark.parametrize("target", ["EPSG:4326", "EPSG:3857"])
+@pytest.mark.parametrize("with_points", [False, True])
+@pytest.mark.parametrize(("crs", "longitude", "latitude"), FAR_AWAY + AT_HOME)
+def test_grid_bounds_and_pixels_use_one_operation(
+    handlers, tmp_path, crs, longitude, latitude, with_points, target
+):
+    """PROJ's operations differ by 20 to 300 m here, and the pixels are 20 m."""
+    x, y = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(
+        longitude, latitude
+    )
+    grid = Affine(20, 0, x - 10 * SIZE, 0, -20, y + 10 * SIZE)
+    path = write(tmp_path / "far.tif", quadrants(), crs=crs, transform=grid)
+    if with_points:
+        corners = [(row, col) for row in (0, SIZE) for col in (0, SIZE)]
+        path = write(tmp_path / "points.tif", quadrants(), crs=None, transform=None)
+        with rasterio.open(path, "r+") as dataset:
+            places = [GroundControlPoint(r, c, *(grid @ (c, r))) for r, c in corners]
+            dataset.gcps = (places, CRS.from_user_input(crs))
+    facts = handlers.validate(handlers.put(path), target_crs=target, raster_type="categorical")
+    cog = handlers.make_from(facts, tier="analysis", target_crs=target)
+    judge = operation_named(facts.crs_operation.name, crs, target, longitude, latitude)
+    with handlers.opened(cog) as made:
+        turn = 360 if made.crs.is_geographic else 2 * 20_037_508.342789244
+        pixels, valid = made.read(1), made.dataset_mask() > 0
+        across, down = [], []
+        for row in (0.5, 40.5, 119.5, 120.5, 200.5, 239.5):
+            for column in (0.5, 40.5, 119.5, 120.5, 200.5, 239.5):
+                found_x, found_y = judge.transform(*(grid @ (column, row)))
+                found_x += turn * round((made.bounds.left - found_x) / turn)
+                across.append((found_x - made.bounds.left) / made.res[0])
+                down.append((made.bounds.top - found_y) / made.res[1])
+                at = int(down[-1]), int(across[-1])
+                if row in (40.5, 200.5) and column in (40.5, 200.5):
+                    assert valid[at] and pixels[at] == quadrants()[0, int(row), int(column)]
+        assert -0.5 < min(across) < 3 and made.width - 3 < max(across) < made.width + 0.5
+        assert -0.5 < min(down) < 3 and made.height - 3 < max(down) < made.height + 0.5
+        outline = scan_cog(made.name).bbox
+    assert outline == pytest.approx(facts.bounds_4326, abs=0.0005)

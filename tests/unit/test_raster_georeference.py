@@ -12,7 +12,8 @@ from core.errors import TaskFailed
 from services.raster import gdal
 from services.raster.antimeridian import normalize_longitudes, turn_source
 from services.raster.crs import describe_crs, is_earth, parse_crs
-from services.raster.georeference import Georeference, geographic_extent
+from services.raster.extent import geographic_extent
+from services.raster.georeference import Georeference
 from services.raster.grid import grid_for
 
 WGS84 = CRS.from_epsg(4326)
