@@ -32,7 +32,7 @@ from infrastructure.pgstac import PgstacCatalog
 from infrastructure.postgres import PostgresState
 from infrastructure.scratch import LocalScratch
 from jobs import ALL_JOBS
-from services.sandbox import landlock
+from services.sandbox import child, landlock
 from triggers import api, queues, timers
 from triggers.http.health import Check, Health
 from triggers.http.history import History
@@ -68,6 +68,7 @@ def blob_storage() -> "AzureBlobs":
     return AzureBlobs(settings.storage_connection.get_secret_value())
 
 
+child.configure(proj_grids=settings.proj_grids_dir)
 pool = open_pool(settings.database_url.get_secret_value(), settings.pool_size)
 state = PostgresState(pool)
 bus = on_first_use(service_bus)

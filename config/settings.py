@@ -5,7 +5,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, DirectoryPath, Field, SecretStr, model_validator
 
 # Pydantic otherwise searches the metadata of every installed package for plugins.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -58,6 +58,8 @@ class Settings(BaseModel):
 
     scratch_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir(), "geolathe"))
     """Directory for temporary files; by default one in the system's temporary directory."""
+    proj_grids_dir: DirectoryPath | None = None
+    """Directory with PROJ's datum grids, for transformations that need them."""
     pool_size: int = Field(16, ge=1)
     """Largest number of database connections of one worker."""
     lease_seconds: float = Field(30, gt=0)

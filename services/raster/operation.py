@@ -95,7 +95,7 @@ def choose_operation(place: Georeference, target: CRS) -> Operation | None:
     best = _choose_most_complete(wanted.transformers, place)
     return Operation(
         transformer=wanted.transformers[best],
-        pipeline=ordered.transformers[best].definition,
+        pipeline=_locate_grids(ordered.transformers[best]),
         summary=_summarize(wanted, best),
     )
 
@@ -141,6 +141,15 @@ def _choose_most_complete(transformers: list[Transformer], place: Georeference) 
         if most == points[0].size:
             break
     return best
+
+
+def _locate_grids(transformer: Transformer) -> str:
+    """The pipeline with the paths of its grids: GDAL's PROJ has its own search path."""
+    pipeline = transformer.definition
+    for grid in (grid for step in transformer.operations or () for grid in step.grids):
+        if grid.available and grid.full_name:
+            pipeline = pipeline.replace(grid.short_name, grid.full_name)
+    return pipeline
 
 
 def _summarize(group: TransformerGroup, chosen: int) -> CrsOperation:

@@ -48,6 +48,11 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TURNS = Turns(count_processors())
 
 
+def configure(*, proj_grids: Path | None) -> None:
+    """Let child processes that start from now on read datum grids from a folder."""
+    _SERVER.configure(proj_grids)
+
+
 class ChildError(RuntimeError):
     """The child failed in a way that another attempt may not."""
 
@@ -219,6 +224,12 @@ class _Server:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._proj_grids: Path | None = None
+
+    def configure(self, proj_grids: Path | None) -> None:
+        with self._lock:
+            self._proj_grids = proj_grids
+            self.stop()
 
     @contextmanager
     def conversation(self) -> Iterator[socket.socket]:
@@ -239,7 +250,7 @@ class _Server:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _SERVER_MODULE, str(remote.fileno()), *_PRELOADED],
                 pass_fds=[remote.fileno()],
-                env=_environment(),
+                env=_environment(self._proj_grids),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
@@ -255,10 +266,12 @@ class _Server:
         self._control = self._process = None
 
 
-def _environment() -> dict[str, str]:
+def _environment(proj_grids: Path | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    grids = {landlock.PROJ_GRIDS: str(proj_grids.resolve())} if proj_grids else {}
     return {
         **kept,
+        **grids,
         "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

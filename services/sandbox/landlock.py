@@ -37,7 +37,12 @@ _NAME_RESOLUTION = (
     "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf",
 )  # fmt: skip
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
-_CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE")
+PROJ_GRIDS = "PROJ_USER_WRITABLE_DIRECTORY"
+"""PROJ looks for grids in the folder that this variable names. Here it cannot write there.
+
+https://proj.org/en/stable/resource_files.html#where-are-proj-resource-files-looked-for
+"""
+_CONFIGURED = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", PROJ_GRIDS)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -97,7 +102,7 @@ def _readable(network: bool) -> Iterator[Path]:
     libraries = [Path(entry).resolve() for entry in (*sys.path, sys.prefix, sys.base_prefix)]
     yield from (entry for entry in libraries if entry not in (home, *home.parents))
     yield from map(Path, (*_SYSTEM, *(_NAME_RESOLUTION if network else ())))
-    yield from (Path(os.environ[name]) for name in _CERTIFICATES if name in os.environ)
+    yield from (Path(os.environ[name]) for name in _CONFIGURED if name in os.environ)
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:

@@ -1,6 +1,7 @@
 """Places that lost pixels: longitudes beyond 180, rotation and control points. Judged by pyproj."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -15,6 +16,7 @@ from rasterio.crs import CRS
 from core.errors import TaskFailed
 from services.raster.coverage import check_coverage
 from services.raster.georeference import Georeference
+from services.sandbox import child
 from services.stac.item import describe_heights
 from services.stac.scan import scan_cog
 from tests.fixtures.made_rasters import hills, photo, warmth, write, write_netcdf
@@ -314,3 +316,50 @@ def test_grid_bounds_and_pixels_use_one_operation(
         assert -0.5 < min(down) < 3 and made.height - 3 < max(down) < made.height + 0.5
         outline = scan_cog(made.name).bbox
     assert outline == pytest.approx(facts.bounds_4326, abs=0.0005)
+
+
+# ── datum grids ──────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def ostn15(tmp_path) -> Iterator[Path]:
+    """A grid with the name of the British one that moves all places by 3" north and 5" west."""
+    folder = tmp_path / "grids"
+    folder.mkdir()
+    path = folder / "uk_os_OSTN15_NTv2_OSGBtoETRS.tif"
+    offsets = np.stack([np.full((40, 40), 3), np.full((40, 40), 5)]).astype("float32")
+    corner = Affine(0.5, 0, -9.25, 0, -0.5, 61.25)
+    write(path, offsets, crs="EPSG:4277", transform=corner)
+    with rasterio.open(path, "r+") as grid:
+        grid.update_tags(TYPE="HORIZONTAL_OFFSET", AREA_OR_POINT="Point")
+        grid.descriptions = ("latitude_offset", "longitude_offset")
+        grid.units = ("arc-second", "arc-second")
+        grid.update_tags(2, positive_value="west")
+    child.configure(proj_grids=folder)
+    yield path
+    child.configure(proj_grids=None)
+
+
+@pytest.mark.parametrize("target", ["EPSG:4326", "EPSG:3857"])
+def test_an_installed_datum_grid_is_used(handlers, tmp_path, ostn15, target):
+    grid = Affine(0.1, 0, 624_141, 0, -0.1, 308_479)
+    path = write(tmp_path / "ortho.tif", quadrants(), crs="EPSG:27700", transform=grid)
+    facts = handlers.validate(handlers.put(path), strict_mode=True, target_crs=target)
+    assert facts.crs_operation.accuracy == 1 and not facts.crs_operation.missing_grids
+    cog = handlers.make_from(facts, tier="analysis", target_crs=target)
+    judge = pyproj.Transformer.from_pipeline(
+        "proj=pipeline step inv proj=tmerc lat_0=49 lon_0=-2 k=0.9996012717 x_0=400000 "
+        f"y_0=-100000 ellps=airy step proj=hgridshift grids={ostn15} "
+        + (
+            "step proj=unitconvert xy_in=rad xy_out=deg"
+            if target == "EPSG:4326"
+            else "step proj=webmerc ellps=WGS84"
+        )
+    )
+    west, north = judge.transform(624_141, 308_479)
+    with handlers.opened(cog) as made:
+        assert made.bounds.left == pytest.approx(west, abs=made.res[0])
+        assert made.bounds.top == pytest.approx(north, abs=made.res[1])
+        for row, column in ((60.5, 60.5), (60.5, 180.5), (180.5, 60.5), (180.5, 180.5)):
+            at = made.index(*judge.transform(*(grid @ (column, row))))
+            assert made.read(1)[at] == quadrants()[0, int(row), int(column)]

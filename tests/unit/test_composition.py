@@ -32,6 +32,15 @@ def test_settings_are_read_by_their_names_in_upper_case(monkeypatch):
     assert "secret" not in repr(settings) and "hidden" not in repr(settings)
 
 
+def test_the_directory_of_datum_grids_must_exist(monkeypatch, tmp_path):
+    assert read_settings().proj_grids_dir is None
+    monkeypatch.setenv("PROJ_GRIDS_DIR", str(tmp_path))
+    assert read_settings().proj_grids_dir == tmp_path
+    monkeypatch.setenv("PROJ_GRIDS_DIR", str(tmp_path / "missing"))
+    with pytest.raises(ValidationError, match="proj_grids_dir"):
+        read_settings()
+
+
 def test_service_bus_may_be_a_host_for_the_managed_identity(monkeypatch):
     monkeypatch.delenv("SERVICEBUS_CONNECTION")
     monkeypatch.setenv("SERVICEBUS_CONNECTION__fullyQualifiedNamespace", "bus.example.org")
