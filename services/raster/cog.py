@@ -35,7 +35,7 @@ from services.raster.model import (
 )
 from services.raster.progress import Stretch
 from services.raster.source import Source, open_source
-from services.raster.source_georeference import read_source_crs
+from services.raster.source_georeference import read_place, read_source_crs
 from services.raster.vertical import add_vertical, read_vertical
 from services.raster.vrt import Band, Mask, Palette, View, alpha_top
 from services.raster.warp import Warp, warp
@@ -119,7 +119,7 @@ def plan(source: Source, request: MakeCog) -> Plan:
     target = None
     if request.target_crs != "native":
         target = parse_crs(request.target_crs, "target_crs")
-    where, roll = normalize_longitudes(read_georeference(source.dataset, own))
+    where, roll = normalize_longitudes(read_place(source, own))
     grid = grid_for(where, target, source.name)
     settings = profiles.settings(
         request.tier, kind, dtype, source.dataset.count, palette=known.has_palette

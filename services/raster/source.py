@@ -19,6 +19,8 @@ from services.raster import subdatasets
 from services.raster.completeness import check_structure
 from services.raster.gdal import MAX_BANDS, failing_as
 from services.raster.sidecars import check_sidecars
+from services.raster.structure.hdf5_superblock import find_superblock
+from services.raster.structure.stored_file import open_stored
 
 MAX_SIDE = 2_000_000
 MAX_DECODED_BYTES = 256 * 2**30
@@ -125,11 +127,21 @@ def sniff(path: str, name: str) -> str:
             raise TaskFailed(
                 "FORMAT_NOT_ALLOWED", f"{name} is {what}. Accepted formats are {FORMATS}"
             )
+    if _has_user_block(path):
+        return "netCDF"
     raise TaskFailed(
         "NOT_A_RASTER",
         f"{name} is not a supported raster: it begins with {head[:12]!r}. "
         f"Accepted formats are {FORMATS}",
     )
+
+
+def _has_user_block(path: str) -> bool:
+    """Whether a local file is HDF5 with content of another kind in front, as MATLAB writes it."""
+    if path.startswith("/vsi"):
+        return False
+    with open_stored(path, 0) as file:
+        return find_superblock(file) is not None
 
 
 def _head(path: str, size: int = 64) -> bytes:

@@ -11,6 +11,7 @@ from rasterio.errors import CRSError
 
 from core.errors import TaskFailed
 from services.raster import gdal
+from services.raster.cf_axes import find_axis_unit, read_cf_transform
 from services.raster.crs import (
     WGS84,
     dataset_crs,
@@ -30,9 +31,6 @@ from services.raster.vertical import read_vertical
 
 CrsSource = Literal["file_metadata", "user_override"]
 
-# CF conventions, 4.1 and 4.2. GDAL reads "lat#units" for the attribute `units` of `lat`.
-_LATITUDE = re.compile(r"degrees?_?(north|n)", re.IGNORECASE)
-_LONGITUDE = re.compile(r"degrees?_?(east|e)", re.IGNORECASE)
 _WKT = re.compile(r"\s*(PROJ|GEOG|GEOD|COMP|BOUND)\w*\s*\[", re.IGNORECASE)
 _LONGEST_PRJ = 65_536
 
@@ -57,7 +55,7 @@ def locate_source(source: Source, options: InspectionOptions, findings: Findings
     used = own or given or _assume_crs(source, findings)
     if used is None:
         raise TaskFailed("CRS_MISSING", _without_crs(source))
-    where = read_georeference(source.dataset, to_horizontal(used))
+    where = read_place(source, to_horizontal(used))
     _check_place(where, source.name)
     if own and given:
         _compare(to_horizontal(own), given, where, source.name, findings)
@@ -70,6 +68,14 @@ def locate_source(source: Source, options: InspectionOptions, findings: Findings
             "native to keep it",
         )
     return Placement(where, "user_override" if used is given else "file_metadata", vertical)
+
+
+def read_place(source: Source, crs: CRS) -> Georeference:
+    """The place of a source in its horizontal CRS."""
+    dataset = source.dataset
+    if transform := read_cf_transform(dataset):
+        return Georeference(crs, dataset.width, dataset.height, transform)
+    return read_georeference(dataset, crs)
 
 
 def read_source_crs(source: Source) -> CRS | None:
@@ -106,7 +112,7 @@ def _read_prj(source: Source) -> CRS | None:
 
 def _assume_crs(source: Source, findings: Findings) -> CRS | None:
     """EPSG:4326 for axes of latitude and longitude, which CF does not require to name a datum."""
-    if _axes(source) != "degrees":
+    if find_axis_unit(source.dataset) != "degrees":
         return None
     findings.warn_or_fail(
         "CRS_ASSUMED",
@@ -114,47 +120,6 @@ def _assume_crs(source: Source, findings: Findings) -> CRS | None:
         "Set input_crs if it is another",
     )
     return WGS84
-
-
-def _axes(source: Source) -> Literal["degrees", "metres", "unknown"]:
-    """What the axes of a NetCDF variable are, by units, standard_name, axis or name."""
-    if source.driver != "netCDF":
-        return "unknown"
-    attributes = _axis_attributes(source)
-    vertical = any(_is_axis(name, found, "y") for name, found in attributes.items())
-    across = any(_is_axis(name, found, "x") for name, found in attributes.items())
-    if vertical and across:
-        return "degrees"
-    if any(found.get("units") in ("m", "metre", "meter", "km") for found in attributes.values()):
-        return "metres"
-    # Without any attribute, GDAL knows latitude and longitude by their names only.
-    return "unknown" if attributes else "degrees"
-
-
-def _axis_attributes(source: Source) -> dict[str, dict[str, str]]:
-    """Attributes of the dimensions, without those of time and height, in lower case."""
-    found: dict[str, dict[str, str]] = {}
-    variable = source.dataset.tags(1).get("NETCDF_VARNAME")
-    for key, value in source.dataset.tags().items():
-        name, _, attribute = key.partition("#")
-        if attribute in ("units", "standard_name", "axis") and name not in (variable, "NC_GLOBAL"):
-            found.setdefault(name, {})[attribute] = value.strip().lower()
-    return {
-        name: attributes
-        for name, attributes in found.items()
-        if " since " not in attributes.get("units", "") and attributes.get("axis") not in ("t", "z")
-    }
-
-
-def _is_axis(name: str, attributes: dict[str, str], axis: Literal["x", "y"]) -> bool:
-    word, pattern = ("latitude", _LATITUDE) if axis == "y" else ("longitude", _LONGITUDE)
-    unit, standard = attributes.get("units", ""), attributes.get("standard_name", "")
-    if pattern.fullmatch(unit) or standard == word:
-        return True
-    if unit not in ("", "degree", "degrees") or standard:
-        return False
-    is_named = name.lower() in (word, word[:3])
-    return is_named or (attributes.get("axis") == axis and unit != "")
 
 
 def _without_crs(source: Source) -> str:
@@ -166,13 +131,14 @@ def _without_crs(source: Source) -> str:
         "metres": "its axes are in metres: set input_crs to its projected CRS, such as EPSG:32618",
         "unknown": "set input_crs, for example EPSG:32618 for metres or EPSG:4326 for degrees",
     }
-    return f"{source.name} has {found} and input_crs is not set: {hint[_axes(source)]}"
+    unit = find_axis_unit(source.dataset)
+    return f"{source.name} has {found} and input_crs is not set: {hint[unit]}"
 
 
 def _check_coordinates(source: Source) -> None:
     """Raises TaskFailed for a raster without a geotransform and without control points."""
     dataset = source.dataset
-    if has_affine(dataset) or dataset.gcps[0]:
+    if has_affine(dataset) or dataset.gcps[0] or read_cf_transform(dataset):
         return
     if dataset.tags(ns="GEOLOCATION"):
         reason = "has a pair of coordinates for each pixel: warp it first with gdalwarp -geoloc"

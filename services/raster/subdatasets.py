@@ -8,7 +8,9 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from core.errors import TaskFailed
+from services.raster.cf_axes import read_cf_transform
 from services.raster.crs import dataset_crs
+from services.raster.georeference import has_affine
 
 _LISTED = 50
 
@@ -58,7 +60,7 @@ def _placed(choices: Mapping[str, str], driver: str) -> list[str]:
     found = {}
     for key, path in choices.items():
         with suppress(RasterioError), rasterio.open(path, driver=driver) as dataset:
-            if not dataset.transform.is_identity:
+            if has_affine(dataset) or read_cf_transform(dataset):
                 found[key] = dataset_crs(dataset) is not None
     return [key for key, named in found.items() if named] or list(found)
 

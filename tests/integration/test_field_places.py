@@ -202,6 +202,8 @@ LAT, LON = np.arange(50, 40, -0.5), np.arange(0, 15, 0.5)
         {"lat": (LAT, "degrees_north"), "lon": (LON, "degrees_east")},
         {"a": (LAT, "", "latitude"), "b": (LON, "", "longitude")},
         {"latitude": (LAT,), "longitude": (LON,)},
+        {"a": (LAT, "degree_N"), "b": (LON, "degreesE")},
+        {"nav_lat": (LAT, "degree"), "nav_lon": (LON, "degree")},
     ],
 )
 def test_axes_of_latitude_and_longitude_are_wgs84(handlers, tmp_path, axes):
@@ -217,6 +219,35 @@ def test_axes_of_latitude_and_longitude_are_wgs84(handlers, tmp_path, axes):
     with pytest.raises(TaskFailed) as refused:
         handlers.validate(ref, strict_mode=True)
     assert refused.value.code == "CRS_ASSUMED"
+
+
+@pytest.mark.parametrize("latitudes", [LAT, LAT[::-1]])
+@pytest.mark.parametrize("units", [("degrees_north", "degrees_east"), ("degree_N", "degree_E")])
+@pytest.mark.parametrize("dimensions", [("a", "b"), ("b", "a")])
+def test_pixels_lie_where_their_axes_say(handlers, tmp_path, latitudes, units, dimensions):
+    """GDAL takes the last dimension for x, and knows no axis by the second pair of units."""
+    axes = {"a": (latitudes, units[0]), "b": (LON, units[1])}
+    values = np.add.outer(latitudes * 10, LON / 10).astype("float32")
+    pixels = values if dimensions == ("a", "b") else values.T
+    path = write_netcdf(tmp_path / "cf.nc", axes, {"tas": (pixels, dimensions, {})})
+    cog = handlers.make(path, raster_type="categorical")
+    assert cog.bounds_4326 == pytest.approx((-0.25, 40.25, 14.75, 50.25))
+    with handlers.opened(cog) as made:
+        found = made.read(1)
+        for latitude in (41, 45, 49.5):
+            for longitude in (1, 7, 14):
+                value = found[made.index(longitude, latitude)]
+                assert value == pytest.approx(latitude * 10 + longitude / 10)
+
+
+@pytest.mark.parametrize(("name", "block"), [("cf.nc", 512), ("cf.h5", 2048)])
+def test_a_file_with_a_user_block_is_read(handlers, tmp_path, name, block):
+    axes = {"lat": (LAT, "degrees_north"), "lon": (LON, "degrees_east")}
+    path = write_netcdf(tmp_path / name, axes, {"tas": warmth()}, userblock_size=block)
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(block) + path.read_bytes()[block:])
+    with handlers.opened(handlers.make(path)) as made:
+        assert np.array_equal(made.read(1), warmth()[0])
+        assert made.bounds == (-0.25, 40.25, 14.75, 50.25)
 
 
 def test_axes_in_metres_ask_for_a_projected_crs(handlers, tmp_path):

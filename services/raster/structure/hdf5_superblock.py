@@ -36,13 +36,21 @@ class Superblock:
         return _integer(content, offset, self.length_bytes)
 
 
-def read_superblock(file: StoredFile) -> Superblock:
-    """Find it as the library does: at byte 0, 512, 1024 and so on."""
+def find_superblock(file: StoredFile) -> int | None:
+    """Where the superblock begins. The library looks at byte 0, 512, 1024 and so on."""
     offset = 0
-    while file.read(offset, len(_SIGNATURE)) != _SIGNATURE:
+    while offset + len(_SIGNATURE) <= file.size:
+        if file.read(offset, len(_SIGNATURE)) == _SIGNATURE:
+            return offset
         offset = offset * 2 or 512
-        if offset + len(_SIGNATURE) > file.size:
-            raise Malformed("there is no HDF5 superblock")
+    return None
+
+
+def read_superblock(file: StoredFile) -> Superblock:
+    """The superblock, which follows the user block. Raises Malformed where there is none."""
+    offset = find_superblock(file)
+    if offset is None:
+        raise Malformed("there is no HDF5 superblock")
     version = file.read(offset + 8, 1)[0]
     if version <= 1:
         found = _read_version_0(file, offset, version)
