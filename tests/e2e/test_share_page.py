@@ -149,6 +149,24 @@ def test_classes_have_a_legend(page, sample_items: SampleItems):
     assert shade == "rgb(230, 0, 0)"
 
 
+def test_two_hundred_classes_have_a_legend_in_the_colors_of_the_map(page, sample_items):
+    opened(page, sample_items("many_classes").share_url)
+    image = screenshot(page, "many classes")
+    lines = page.locator("#legend li")
+    assert lines.all_inner_texts() == [f"Class {number}" for number in range(1, 201)]
+    shades = lines.locator("i").evaluate_all(
+        "swatches => swatches.map(one => getComputedStyle(one).backgroundColor.match(/\\d+/g))"
+    )
+    assert len({tuple(shade) for shade in shades}) == 200
+    for number in (24, 65, 90, 129, 170):
+        row, column = divmod(number - 1, 20)
+        x, y = on_screen(page, 30 * column + 15, 30 * row + 15)
+        assert image[y, x].astype(int) == pytest.approx([int(v) for v in shades[number - 1]], abs=6)
+    last = lines.last
+    last.scroll_into_view_if_needed()
+    assert last.is_visible()
+
+
 def test_bands_are_named_in_words(page, sample_items: SampleItems):
     opened(page, sample_items("multispectral").share_url)
     lines = page.locator("#legend li").all_inner_texts()
