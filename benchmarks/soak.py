@@ -1,10 +1,11 @@
-"""Growth under steady load: `./dev bench soak --hours H [--quick]`.
+"""Growth under steady load: `./dev bench soak --hours H [--distinct] [--quick]`.
 
 Every second a hello_world of 50 tasks and every ten seconds a process_raster of a raster of 1 MB,
-on a stack of its own. What must not grow is sampled all the time; the table compares the medians of
-the first and last third of the samples and gives the slope. Rows grow by design (RETENTION_DAYS is
-not set), so for them the table has what one finished job adds, in each third. A warm-up of a tenth
-of the time is not sampled.
+on a stack of its own. `--distinct` uploads each raster under a name of its own, and
+`--raster-seconds` changes how often. What must not grow is sampled all the time; the table compares
+the medians of the first and last third of the samples and gives the slope. Rows grow by design
+(RETENTION_DAYS is not set), so for them the table has what one finished job adds, in each third. A
+warm-up of a tenth of the time is not sampled.
 """
 
 import argparse
@@ -152,8 +153,24 @@ def _bytes_below(folder: Path) -> int:
     return total
 
 
+@dataclass(frozen=True)
+class Rasters:
+    """What is submitted to process_raster, and how often."""
+
+    file: Path
+    distinct: bool
+    """Whether each submission has a raster of its own."""
+    seconds: float
+
+    def submit(self, client: Client) -> None:
+        number = uuid.uuid4().hex
+        name = f"soak/{number}.tif" if self.distinct else "soak/soak.tif"
+        source = client.upload(self.file, name)
+        client.submit("process_raster", source | {"item_id": f"soak-{number}"})
+
+
 @contextmanager
-def steady_load(environment: Environment, source: dict[str, str]) -> Iterator[list[str]]:
+def steady_load(environment: Environment, rasters: Rasters) -> Iterator[list[str]]:
     """Submit at fixed times, whether or not earlier jobs have ended.
 
     Yields a list of errors, which grows.
@@ -162,9 +179,6 @@ def steady_load(environment: Environment, source: dict[str, str]) -> Iterator[li
 
     def greet(client: Client) -> None:
         client.submit("hello_world", {"n": TASKS, "message": uuid.uuid4().hex})
-
-    def publish(client: Client) -> None:
-        client.submit("process_raster", source | {"item_id": f"soak-{uuid.uuid4().hex}"})
 
     def repeat(submit: Callable[[Client], None], seconds: float) -> None:
         due = time.monotonic()
@@ -176,7 +190,7 @@ def steady_load(environment: Environment, source: dict[str, str]) -> Iterator[li
                 except Error as error:
                     errors.append(repr(error))
 
-    loads = ((greet, GREETING_SECONDS), (publish, RASTER_SECONDS))
+    loads = ((greet, GREETING_SECONDS), (rasters.submit, rasters.seconds))
     threads = [Thread(target=repeat, args=load, daemon=True) for load in loads]
     for thread in threads:
         thread.start()
@@ -188,26 +202,27 @@ def steady_load(environment: Environment, source: dict[str, str]) -> Iterator[li
             thread.join()
 
 
-def prepare(environment: Environment) -> dict[str, str]:
-    """Upload the raster and run one job of each type. Returns the parameters that name it."""
-    with tempfile.TemporaryDirectory() as folder, connect(environment) as client:
-        path = Path(folder, "soak.tif")
-        make_source(path, RASTER_PIXELS, 3, "uint8")
-        source = client.upload(path)
+def prepare(environment: Environment, file: Path) -> None:
+    """Make the raster and run one job of each type."""
+    make_source(file, RASTER_PIXELS, 3, "uint8")
+    with connect(environment) as client:
         client.submit("hello_world", {"n": TASKS}).wait(120)
-        client.submit("process_raster", source).wait(120)
-    return source
+        client.submit("process_raster", client.upload(file)).wait(120)
 
 
-def soak(seconds: float, every: float, console: Console) -> tuple[list[Sample], list[str]]:
+def soak(
+    seconds: float, every: float, console: Console, *, distinct: bool, raster_seconds: float
+) -> tuple[list[Sample], list[str]]:
     """Samples under load, and errors."""
     samples = []
     with (
+        tempfile.TemporaryDirectory() as folder,
         running_stack() as environment,
         psycopg.connect(environment.database_url, autocommit=True) as connection,
     ):
-        source = prepare(environment)
-        with steady_load(environment, source) as errors:
+        rasters = Rasters(Path(folder, "soak.tif"), distinct, raster_seconds)
+        prepare(environment, rasters.file)
+        with steady_load(environment, rasters) as errors:
             time.sleep(seconds / 10)
             observer = Observer(environment, connection)
             until = time.monotonic() + seconds * 0.9
@@ -275,6 +290,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--every", type=float, default=10.0, help="seconds between samples")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SECONDS:.0f} s of load")
+    parser.add_argument("--distinct", action="store_true", help="a name for each raster")
+    parser.add_argument("--raster-seconds", type=float, default=RASTER_SECONDS)
     options = parser.parse_args()
     seconds = options.hours * 3600 + options.minutes * 60
     every = min(options.every, seconds / 60)
@@ -283,7 +300,9 @@ def main() -> None:
     if not seconds:
         parser.error("give --hours, --minutes or --quick")
     console = Console()
-    samples, errors = soak(seconds, every, console)
+    samples, errors = soak(
+        seconds, every, console, distinct=options.distinct, raster_seconds=options.raster_seconds
+    )
     trends = find_trends(samples)
     show(trends, errors, console)
     rows = [asdict(trend) for trend in trends]

@@ -79,7 +79,7 @@ class Georeference:
 
     @property
     def corners(self) -> tuple[GroundControlPoint, ...]:
-        """Control points that say the same as the affine: GDAL takes rotation this way."""
+        """The control points, or the corners as control points: GDAL takes a rotation this way."""
         if self.gcps:
             return self.gcps
         corners = [(0, 0), (self.width, 0), (self.width, self.height), (0, self.height)]
@@ -91,13 +91,15 @@ class Georeference:
 
 
 def read_georeference(dataset: DatasetReader, crs: CRS) -> Georeference:
-    """The place of an open raster. An affine goes before control points."""
-    gcps = () if has_affine(dataset) else _continuous(dataset.gcps[0], crs)
+    """The place of an open raster. A geotransform takes precedence over control points."""
+    gcps = () if has_affine(dataset) else _normalize_points(dataset.gcps[0], crs)
     return Georeference(crs, dataset.width, dataset.height, dataset.transform, gcps)
 
 
-def _continuous(points: Sequence[GroundControlPoint], crs: CRS) -> tuple[GroundControlPoint, ...]:
-    """Each control point once, longitudes counted on where they go over the antimeridian."""
+def _normalize_points(
+    points: Sequence[GroundControlPoint], crs: CRS
+) -> tuple[GroundControlPoint, ...]:
+    """Distinct control points, with longitudes beyond 180 where they cross the antimeridian."""
     each = list({(p.row, p.col): p for p in points}.values())
     longitudes = [p.x for p in each]
     if not crs.is_geographic or max(longitudes) - min(longitudes) <= 180:

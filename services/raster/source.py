@@ -117,7 +117,7 @@ class Source:
 
 def sniff(path: str, name: str) -> str:
     """The driver for the file's signature. Raises TaskFailed for a format that is not supported."""
-    head = _head(path)
+    head = _read_head(path)
     for signature, driver in SIGNATURES:
         if head.startswith(signature):
             return driver
@@ -144,7 +144,7 @@ def _has_user_block(path: str) -> bool:
         return find_superblock(file) is not None
 
 
-def _head(path: str, size: int = 64) -> bytes:
+def _read_head(path: str, size: int = 64) -> bytes:
     if not path.startswith("/vsicurl/"):
         with Path(path).open("rb") as file:
             return file.read(size)
@@ -169,10 +169,10 @@ def open_source(
             outer = rasterio.open(path, driver=driver)
         with outer:
             _check_references(outer, name)
-            yield from _chosen(outer, path, name, driver, subdataset, stored_bytes)
+            yield from _open_chosen(outer, path, name, driver, subdataset, stored_bytes)
 
 
-def _chosen(
+def _open_chosen(
     outer: DatasetReader,
     path: str,
     name: str,
@@ -180,7 +180,7 @@ def _chosen(
     subdataset: str | None,
     stored_bytes: int,
 ) -> Iterator[Source]:
-    choices = subdatasets.named(outer)
+    choices = subdatasets.list_subdatasets(outer)
     if outer.count > 0 and subdataset is None:
         source = Source(outer, path, name, driver, None, tuple(choices))
         _check_limits(source, stored_bytes)
@@ -188,7 +188,7 @@ def _chosen(
         return
     if outer.count > 0:
         subdatasets.refuse_unknown(subdataset, choices, name)
-    chosen = subdatasets.pick(choices, subdataset, name, driver)
+    chosen = subdatasets.choose_subdataset(choices, subdataset, name, driver)
     with (
         failing_as("NOT_A_RASTER", f"{name}, raster {chosen!r}, cannot be opened"),
         rasterio.open(choices[chosen], driver=driver) as inner,

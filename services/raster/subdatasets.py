@@ -15,23 +15,25 @@ from services.raster.georeference import has_affine
 _LISTED = 50
 
 
-def named(dataset: DatasetReader) -> dict[str, str]:
+def list_subdatasets(dataset: DatasetReader) -> dict[str, str]:
     """The names of the rasters, and how GDAL opens each."""
     tags = dataset.tags(ns="SUBDATASETS")
     count = sum(key.endswith("_NAME") for key in tags)
     paths = [tags[f"SUBDATASET_{number}_NAME"] for number in range(1, count + 1)]
-    return {_name(path): path for path in paths}
+    return {_parse_name(path): path for path in paths}
 
 
-def _name(path: str) -> str:
+def _parse_name(path: str) -> str:
     """GDAL opens a page as `GTIFF_DIR:2:file` and a variable as `NETCDF:"file":"its name"`."""
     if path.startswith("GTIFF_DIR:"):
         return path.split(":")[1]
     return path.partition('":')[2].strip('"')
 
 
-def pick(choices: Mapping[str, str], wanted: str | None, name: str, driver: str) -> str:
-    """The wanted raster. Without a wish the only one, or the only one that lies on the globe.
+def choose_subdataset(
+    choices: Mapping[str, str], wanted: str | None, name: str, driver: str
+) -> str:
+    """The name of the wanted raster. By default the only one, or the only one with a place.
 
     Raises TaskFailed SUBDATASET_REQUIRED or SUBDATASET_NOT_FOUND.
     """
@@ -40,23 +42,24 @@ def pick(choices: Mapping[str, str], wanted: str | None, name: str, driver: str)
     refuse_unknown(wanted, choices, name)
     if wanted is not None:
         return wanted
-    placed = _placed(choices, driver) if len(choices) > 1 else list(choices)
+    placed = _find_placed(choices, driver) if len(choices) > 1 else list(choices)
     if not placed:
         raise TaskFailed(
             "NOT_GEOREFERENCED",
             f"{name} holds {len(choices)} rasters, and none has coordinates on a grid: "
-            f"{_list(choices)}",
+            f"{_format_list(choices)}",
         )
     if len(placed) > 1:
         raise TaskFailed(
             "SUBDATASET_REQUIRED",
-            f"{name} holds {len(placed)} rasters: name one in subdataset. It has {_list(placed)}",
+            f"{name} holds {len(placed)} rasters: name one in subdataset. "
+            f"It has {_format_list(placed)}",
         )
     return placed[0]
 
 
-def _placed(choices: Mapping[str, str], driver: str) -> list[str]:
-    """Those with a CRS and coordinates, or else with coordinates: bounds of cells have neither."""
+def _find_placed(choices: Mapping[str, str], driver: str) -> list[str]:
+    """Rasters with a CRS and a grid, or else those with a grid. Bounds of cells have neither."""
     found = {}
     for key, path in choices.items():
         with suppress(RasterioError), rasterio.open(path, driver=driver) as dataset:
@@ -70,11 +73,11 @@ def refuse_unknown(wanted: str | None, choices: Mapping[str, str], name: str) ->
         raise TaskFailed(
             "SUBDATASET_NOT_FOUND",
             f"{name} has no raster {wanted!r}. "
-            f"It has {_list(choices) or 'none: leave subdataset out'}",
+            f"It has {_format_list(choices) or 'none: leave subdataset out'}",
         )
 
 
-def _list(names: Mapping[str, str] | list[str]) -> str:
+def _format_list(names: Mapping[str, str] | list[str]) -> str:
     listed = list(names)
     rest = len(listed) - _LISTED
     return ", ".join(listed[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

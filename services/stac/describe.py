@@ -1,4 +1,4 @@
-"""What the child process does: look at the COGs, write the item and its collection."""
+"""Builds the STAC item of COGs and its collection. Runs in the child process."""
 
 from itertools import zip_longest
 from pathlib import PurePosixPath
@@ -9,27 +9,27 @@ from services.raster.model import RasterFacts
 from services.raster.nodata import from_json
 from services.stac.collection import build_collection
 from services.stac.item import build_item
-from services.stac.map_links import titiler_urls
+from services.stac.map_links import build_titiler_urls
 from services.stac.model import Described, DescribeRaster
-from services.stac.rendering import renderings
+from services.stac.rendering import build_renderings
 from services.stac.scan import CogScan, scan_cog
 
 
 def describe_raster(request: DescribeRaster, report: Report) -> Described:
-    """The item, the collection it asks for, and the addresses that show it."""
+    """The item, its collection, and the URLs that show it."""
     scans = []
     for position, path in enumerate(request.paths):
-        report(position / len(request.paths), f"looking at {request.cogs[position].blob.name}")
+        report(position / len(request.paths), f"scanning {request.cogs[position].blob.name}")
         scan = scan_cog(path, from_json(request.facts.suspected_nodata))
         scans.append(name_bands(scan, request.facts))
-    looks = renderings(
+    looks = build_renderings(
         request.facts.raster_type.applied_type,
         scans[0],
         file_name=PurePosixPath(request.facts.source.name).stem,
         is_inverted=request.facts.is_inverted,
     )
     item = build_item(request, scans, looks)
-    urls = titiler_urls(
+    urls = build_titiler_urls(
         request.titiler_url,
         request.cogs[0].blob,
         item["collection"],

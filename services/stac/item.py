@@ -1,4 +1,4 @@
-"""The STAC 1.1 item of a raster, as one of its readers would want it."""
+"""The STAC 1.1 item of a raster."""
 
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,13 @@ from services.raster.band_names import COMMON_NAMES
 from services.raster.model import BandFacts, Cog, RasterFacts, RasterType, Tier
 from services.raster.vertical import compound_projjson
 from services.stac.dates import ItemDate, choose_date
-from services.stac.map_links import Rendering, cog_links, titiler_urls, vsiaz_path, wmts_url
+from services.stac.map_links import (
+    Rendering,
+    build_cog_links,
+    build_titiler_urls,
+    build_wmts_url,
+    to_vsiaz_path,
+)
 from services.stac.model import OWNER, DescribeRaster
 from services.stac.scan import BandScan, CogScan
 
@@ -45,53 +51,53 @@ def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, R
         geometry=main.geometry,
         bbox=main.bbox,
         datetime=dated.at or request.facts.source_last_modified,
-        properties=properties(request, main, dated, looks),
+        properties=build_properties(request, main, dated, looks),
         collection=request.collection_id,
     )
     for position, (cog, scan) in enumerate(zip(request.cogs, scans, strict=True)):
         key = MAIN_ASSET if position == 0 else str(cog.cog_tier)
-        item.add_asset(key, cog_asset(request, cog, scan, main, request.hrefs[position]))
-    item.add_asset("thumbnail", thumbnail(request, looks["default"]))
-    for link in links(request, looks["default"]):
+        item.add_asset(key, build_cog_asset(request, cog, scan, main, request.hrefs[position]))
+    item.add_asset("thumbnail", build_thumbnail(request, looks["default"]))
+    for link in build_links(request, looks["default"]):
         item.add_link(link)
-    item.stac_extensions = extensions(item)
+    item.stac_extensions = list_extensions(item)
     written: Json = item.to_dict(include_self_link=True, transform_hrefs=False)
     written["properties"] |= dated.properties()
     return written
 
 
-def source_path(facts: RasterFacts) -> str:
-    """What the item is of: the blob, and the variable where it has several."""
+def describe_source(facts: RasterFacts) -> str:
+    """The source of the item: the blob, and the variable of a NetCDF file with several."""
     path = str(facts.source)
     return f"{path}#{facts.subdataset}" if facts.subdataset else path
 
 
-def properties(
+def build_properties(
     request: DescribeRaster, main: CogScan, dated: ItemDate, looks: dict[str, Rendering]
 ) -> Json:
     facts = request.facts
     return {
-        "title": request.title or title(facts),
+        "title": request.title or make_title(facts),
         "gsd": main.gsd,
-        **projection(main),
+        **describe_projection(main),
         **describe_heights(facts, main),
-        "renders": {name: render(look) for name, look in looks.items()},
-        "processing:software": software(),
-        "processing:lineage": lineage(facts, request.cogs[0]),
-        OWNER: source_path(facts),
+        "renders": {name: describe_rendering(look) for name, look in looks.items()},
+        "processing:software": list_software(),
+        "processing:lineage": describe_lineage(facts, request.cogs[0]),
+        OWNER: describe_source(facts),
         "geolathe:source_etag": facts.source_etag,
         "geolathe:raster_type": str(facts.raster_type.applied_type),
         "geolathe:datetime_origin": dated.origin,
     }
 
 
-def title(facts: RasterFacts) -> str:
+def make_title(facts: RasterFacts) -> str:
     stem = re.sub(r"[_\s]+", " ", PurePosixPath(facts.source.name).stem).strip()
     return f"{stem} {facts.subdataset}" if facts.subdataset else stem
 
 
-def projection(scan: CogScan) -> Json:
-    """The grid. Without an EPSG code the CRS is written out, as the extension asks."""
+def describe_projection(scan: CogScan) -> Json:
+    """The grid. A CRS without an EPSG code is written out, as the projection extension requires."""
     places = {
         "proj:shape": list(scan.shape),
         "proj:transform": list(scan.transform),
@@ -119,7 +125,7 @@ def describe_heights(facts: RasterFacts, scan: CogScan) -> Json:
     return found
 
 
-def render(look: Rendering) -> Json:
+def describe_rendering(look: Rendering) -> Json:
     """One entry of the render extension. `asset_bidx` is how TiTiler reads `bidx` there."""
     entry: Json = {"title": look.title, "assets": [MAIN_ASSET]}
     if look.bidx:
@@ -139,48 +145,49 @@ def render(look: Rendering) -> Json:
     return entry
 
 
-def software() -> dict[str, str]:
+def list_software() -> dict[str, str]:
     return {
-        "geolathe": installed("geolathe"),
+        "geolathe": find_version("geolathe"),
         "GDAL": rasterio.__gdal_version__,
-        "rio-cogeo": installed("rio-cogeo"),
+        "rio-cogeo": find_version("rio-cogeo"),
     }
 
 
-def installed(package: str) -> str:
+def find_version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "unpackaged"  # run from its folder, as Azure Functions does
+        # Azure Functions runs the app from its directory.
+        return "unpackaged"
 
 
-def lineage(facts: RasterFacts, cog: Cog) -> str:
+def describe_lineage(facts: RasterFacts, cog: Cog) -> str:
     made = f"Cloud-Optimized GeoTIFF ({cog.compression}) from {facts.driver}"
     if not cog.reprojection_performed:
-        return f"{made}, pixels unchanged in {short_crs(facts.source_crs)}"
-    way = f"{short_crs(facts.source_crs)} to {short_crs(cog.target_crs)}"
+        return f"{made}, pixels unchanged in {shorten_crs(facts.source_crs)}"
+    way = f"{shorten_crs(facts.source_crs)} to {shorten_crs(cog.target_crs)}"
     return f"{made}, warped from {way} with {cog.reproject_resampling} resampling"
 
 
-def short_crs(text: str) -> str:
-    """EPSG:n as it is; of a WKT its name."""
+def shorten_crs(text: str) -> str:
+    """EPSG:n as it is, or the name of a CRS in WKT."""
     named = re.match(r'\w+\["([^"]*)"', text)
     return named[1] if named else text
 
 
-def cog_asset(
+def build_cog_asset(
     request: DescribeRaster, cog: Cog, scan: CogScan, main: CogScan, href: str
 ) -> pystac.Asset:
     fields: Json = {
-        "bands": bands(request.facts, scan),
+        "bands": describe_bands(request.facts, scan),
         "file:size": cog.size_bytes,
         "file:checksum": cog.checksum,
         "alternate": {
-            "vsiaz": {"href": vsiaz_path(cog.blob), "alternate:name": "GDAL's name for the blob"}
+            "vsiaz": {"href": to_vsiaz_path(cog.blob), "alternate:name": "GDAL's name for the blob"}
         },
     }
-    if projection(scan) != projection(main):
-        fields |= projection(scan)
+    if describe_projection(scan) != describe_projection(main):
+        fields |= describe_projection(scan)
     return pystac.Asset(
         href=href,
         title=f"{TITLES[cog.cog_tier]} ({cog.compression})",
@@ -190,15 +197,15 @@ def cog_asset(
     )
 
 
-def bands(facts: RasterFacts, scan: CogScan) -> list[Json]:
+def describe_bands(facts: RasterFacts, scan: CogScan) -> list[Json]:
     known = {band.index: band for band in facts.bands}
-    named = [band_entry(band, known.get(band.index)) for band in scan.bands]
+    named = [describe_band(band, known.get(band.index)) for band in scan.bands]
     if facts.raster_type.applied_type is RasterType.CATEGORICAL:
         named[0] |= list_classes(facts, scan)
     return named
 
 
-def band_entry(band: BandScan, source: BandFacts | None) -> Json:
+def describe_band(band: BandScan, source: BandFacts | None) -> Json:
     """One band object of STAC 1.1. Scaled values are real = stored * scale + offset."""
     color = source.color if source is not None and band.color in ("gray", "undefined") else None
     common = band.common_name or color or band.color
@@ -208,7 +215,7 @@ def band_entry(band: BandScan, source: BandFacts | None) -> Json:
         "description": band.description,
         "unit": band.unit or None,
         "nodata": band.nodata,
-        "statistics": statistics(band),
+        "statistics": describe_statistics(band),
         "eo:common_name": common if common in COMMON_NAMES else None,
         "raster:scale": band.scale if band.scale != 1 else None,
         "raster:offset": band.offset if band.offset != 0 else None,
@@ -216,7 +223,7 @@ def band_entry(band: BandScan, source: BandFacts | None) -> Json:
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def statistics(band: BandScan) -> Json | None:
+def describe_statistics(band: BandScan) -> Json | None:
     if band.statistics is None:
         return None
     return band.statistics.model_dump(exclude={"p2", "p98"})
@@ -240,19 +247,21 @@ def list_classes(facts: RasterFacts, scan: CogScan) -> Json:
     return {"classification:classes": listed}
 
 
-def thumbnail(request: DescribeRaster, look: Rendering) -> pystac.Asset:
-    urls = cog_links(request.titiler_url, request.cogs[0].blob, look)
+def build_thumbnail(request: DescribeRaster, look: Rendering) -> pystac.Asset:
+    urls = build_cog_links(request.titiler_url, request.cogs[0].blob, look)
     return pystac.Asset(
         href=urls["thumbnail_url"], title="Thumbnail", media_type="image/png", roles=["thumbnail"]
     )
 
 
-def links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
-    """Where it is catalogued, its source, its viewer, and what QGIS and web maps take."""
+def build_links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
+    """Links to the catalogue, the source, the map page, and layers for QGIS and web maps."""
     blob, facts, name = request.cogs[0].blob, request.facts, request.item_id
-    urls = titiler_urls(request.titiler_url, blob, request.collection_id, name, MAIN_ASSET, look)
+    urls = build_titiler_urls(
+        request.titiler_url, blob, request.collection_id, name, MAIN_ASSET, look
+    )
     drawn = {"render": "default"}
-    layer = f"{vsiaz_path(blob)}_WebMercatorQuad_default"
+    layer = f"{to_vsiaz_path(blob)}_WebMercatorQuad_default"
     collection = f"{request.stac_url.rstrip('/')}/collections/{request.collection_id}"
     return [
         pystac.Link("collection", collection, "application/json"),
@@ -268,7 +277,7 @@ def links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
         pystac.Link("xyz", urls["tiles_url_template"], "image/png", "Map tiles", drawn),
         pystac.Link(
             "wmts",
-            wmts_url(request.titiler_url, blob, look),
+            build_wmts_url(request.titiler_url, blob, look),
             "application/xml",
             "WMTS",
             {**drawn, "wmts:layer": layer},
@@ -276,7 +285,7 @@ def links(request: DescribeRaster, look: Rendering) -> list[pystac.Link]:
     ]
 
 
-def extensions(item: pystac.Item) -> list[str]:
+def list_extensions(item: pystac.Item) -> list[str]:
     """The extensions whose fields the item has."""
     every = [band for asset in item.assets.values() for band in asset.extra_fields.get("bands", [])]
     fields = {key.partition(":")[0] for band in every for key in band if ":" in key}

@@ -37,21 +37,23 @@ class Rendering(Record):
     """The COG's own colour table: /cog reads it there, item endpoints need it as a parameter."""
     algorithm: str | None = None
     nodata: float | None = None
-    """Goes before the file's own mask, where TiTiler cannot make sense of that."""
+    """Used instead of the file's mask where TiTiler misreads the mask."""
 
     def style(self, colormap: dict[int, Color] | None) -> Query:
         """The parameters that do not choose bands."""
-        query = [("rescale", f"{number(low)},{number(high)}") for low, high in self.rescale]
+        query = [
+            ("rescale", f"{format_number(low)},{format_number(high)}") for low, high in self.rescale
+        ]
         if self.colormap_name is not None:
             query.append(("colormap_name", self.colormap_name))
         if colormap is not None:
             short = len(colormap) > LONG_COLORS
-            colors = {str(v): hexadecimal(c, short=short) for v, c in sorted(colormap.items())}
+            colors = {str(v): to_hexadecimal(c, short=short) for v, c in sorted(colormap.items())}
             query.append(("colormap", json.dumps(colors, separators=(",", ":"))))
         if self.algorithm is not None:
             query += [("algorithm", self.algorithm), ("buffer", str(ALGORITHM_BUFFER))]
         if self.nodata is not None:
-            query.append(("nodata", number(self.nodata)))
+            query.append(("nodata", format_number(self.nodata)))
         return query
 
     def query(self) -> Query:
@@ -64,78 +66,78 @@ class Rendering(Record):
         return [("assets", asset), *self.style(self.colormap or self.palette)]
 
 
-def titiler_urls(
+def build_titiler_urls(
     titiler_url: str, blob: BlobRef, collection_id: str, item_id: str, key: str, look: Rendering
 ) -> dict[str, str]:
-    """Every address of a finished job: the nine of the COG and the two of its item.
+    """All URLs of a finished job: nine of the COG and two of its item.
 
-    The viewer's address also names the item. A stock TiTiler ignores that; this product's tile
-    server shows the item's properties.
+    The viewer's URL also names the item, whose properties this product's tile server shows. An
+    unmodified TiTiler ignores that.
     """
-    links = cog_links(titiler_url, blob, look)
-    catalogued = encoded([("collection", collection_id), ("item", item_id)])
+    links = build_cog_links(titiler_url, blob, look)
+    catalogued = encode_pairs([("collection", collection_id), ("item", item_id)])
     return {
         **links,
         "viewer_url": f"{links['viewer_url']}&{catalogued}",
-        **item_links(titiler_url, collection_id, item_id, key, look),
+        **build_item_links(titiler_url, collection_id, item_id, key, look),
     }
 
 
-def cog_links(titiler_url: str, blob: BlobRef, look: Rendering) -> dict[str, str]:
-    """The nine addresses that open the blob by its name. `viewer_url` is the one to share."""
+def build_cog_links(titiler_url: str, blob: BlobRef, look: Rendering) -> dict[str, str]:
+    """The nine URLs that open the blob by its name. `viewer_url` is the share link."""
     base = f"{titiler_url.rstrip('/')}/cog"
-    source = [("url", vsiaz_path(blob))]
+    source = [("url", to_vsiaz_path(blob))]
     drawn = source + look.query()
     preview = f"{base}/preview.png?"
     return {
-        "viewer_url": f"{base}/{TILE_MATRIX_SET}/map.html?{encoded(drawn)}",
-        "info_url": f"{base}/info?{encoded(source)}",
-        "preview_url": preview + encoded([*drawn, ("max_size", str(PREVIEW_SIZE))]),
-        "thumbnail_url": preview + encoded([*drawn, ("max_size", str(THUMBNAIL_SIZE))]),
-        "statistics_url": f"{base}/statistics?{encoded(source)}",
-        "bounds_url": f"{base}/bounds?{encoded(source)}",
-        "info_geojson_url": f"{base}/info.geojson?{encoded(source)}",
-        "tilejson_url": f"{base}/{TILE_MATRIX_SET}/tilejson.json?{encoded(drawn)}",
+        "viewer_url": f"{base}/{TILE_MATRIX_SET}/map.html?{encode_pairs(drawn)}",
+        "info_url": f"{base}/info?{encode_pairs(source)}",
+        "preview_url": preview + encode_pairs([*drawn, ("max_size", str(PREVIEW_SIZE))]),
+        "thumbnail_url": preview + encode_pairs([*drawn, ("max_size", str(THUMBNAIL_SIZE))]),
+        "statistics_url": f"{base}/statistics?{encode_pairs(source)}",
+        "bounds_url": f"{base}/bounds?{encode_pairs(source)}",
+        "info_geojson_url": f"{base}/info.geojson?{encode_pairs(source)}",
+        "tilejson_url": f"{base}/{TILE_MATRIX_SET}/tilejson.json?{encode_pairs(drawn)}",
         "tiles_url_template": (
-            f"{base}/tiles/{TILE_MATRIX_SET}/{{z}}/{{x}}/{{y}}.png?{encoded(drawn)}"
+            f"{base}/tiles/{TILE_MATRIX_SET}/{{z}}/{{x}}/{{y}}.png?{encode_pairs(drawn)}"
         ),
     }
 
 
-def item_links(
+def build_item_links(
     titiler_url: str, collection_id: str, item_id: str, key: str, look: Rendering
 ) -> dict[str, str]:
     """The viewer and the TileJSON of the catalogued item."""
-    base = item_base(titiler_url, collection_id, item_id)
-    drawn = encoded(look.item_query(key))
+    base = build_item_url(titiler_url, collection_id, item_id)
+    drawn = encode_pairs(look.item_query(key))
     return {
         "item_viewer_url": f"{base}/{TILE_MATRIX_SET}/map.html?{drawn}",
         "item_tilejson_url": f"{base}/{TILE_MATRIX_SET}/tilejson.json?{drawn}",
     }
 
 
-def wmts_url(titiler_url: str, blob: BlobRef, look: Rendering) -> str:
-    """The address QGIS and other desktop programs take."""
-    query = [("url", vsiaz_path(blob)), *look.query()]
-    return f"{titiler_url.rstrip('/')}/cog/WMTSCapabilities.xml?{encoded(query)}"
+def build_wmts_url(titiler_url: str, blob: BlobRef, look: Rendering) -> str:
+    """The URL of the WMTS capabilities, for QGIS and other desktop programs."""
+    query = [("url", to_vsiaz_path(blob)), *look.query()]
+    return f"{titiler_url.rstrip('/')}/cog/WMTSCapabilities.xml?{encode_pairs(query)}"
 
 
-def item_base(titiler_url: str, collection_id: str, item_id: str) -> str:
+def build_item_url(titiler_url: str, collection_id: str, item_id: str) -> str:
     path = f"collections/{quote(collection_id, safe='')}/items/{quote(item_id, safe='')}"
     return f"{titiler_url.rstrip('/')}/{path}"
 
 
-def vsiaz_path(blob: BlobRef) -> str:
-    """How GDAL names a blob of the account it is configured for."""
+def to_vsiaz_path(blob: BlobRef) -> str:
+    """GDAL's path of a blob in the storage account that it is configured for."""
     return f"/vsiaz/{blob.container}/{blob.name}"
 
 
-def encoded(query: Iterable[tuple[str, str]]) -> str:
-    """Percent-encoded throughout, slashes too: some proxies decode and split at them."""
+def encode_pairs(query: Iterable[tuple[str, str]]) -> str:
+    """A query string with everything percent-encoded, since some proxies split at slashes."""
     return "&".join(f"{key}={quote(value, safe='')}" for key, value in query)
 
 
-def hexadecimal(color: Color, *, short: bool = False) -> str:
+def to_hexadecimal(color: Color, *, short: bool = False) -> str:
     """#RRGGBB, or #RGB if `short`, with alpha if it is not opaque."""
     parts = color if color[3] != 255 else color[:3]
     if short and all(part % 17 == 0 for part in parts):
@@ -143,6 +145,6 @@ def hexadecimal(color: Color, *, short: bool = False) -> str:
     return "#" + "".join(f"{part:02x}" for part in parts)
 
 
-def number(value: float) -> str:
-    """The shortest text that reads back as this number; whole ones without a point."""
+def format_number(value: float) -> str:
+    """The shortest text of the same number, without a decimal point for whole numbers."""
     return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))

@@ -20,15 +20,15 @@ FLAT_RANGE = 8
 _INFRARED_FILE = re.compile(r"(?<![a-z])(cir|false[_ -]?colou?r)(?![a-z])", re.IGNORECASE)
 
 
-def renderings(
+def build_renderings(
     raster_type: RasterType, cog: CogScan, *, file_name: str = "", is_inverted: bool = False
 ) -> dict[str, Rendering]:
     """The renderings by name. Links show `default`."""
-    looks = {"default": rendering(raster_type, cog, file_name, is_inverted=is_inverted)}
+    looks = {"default": render_default(raster_type, cog, file_name, is_inverted=is_inverted)}
     if raster_type is RasterType.DEM:
         looks["hillshade"] = Rendering(title="Hillshade", bidx=(1,), algorithm="hillshade")
     if raster_type is RasterType.NIR and len(cog.bands) >= 4:
-        looks["infrared"] = infrared(cog)
+        looks["infrared"] = render_infrared(cog)
     if has_faint_alpha(cog):
         return {name: look.model_copy(update={"nodata": 0.0}) for name, look in looks.items()}
     return looks
@@ -45,35 +45,35 @@ def has_faint_alpha(cog: CogScan) -> bool:
     )
 
 
-def infrared(cog: CogScan) -> Rendering:
+def render_infrared(cog: CogScan) -> Rendering:
     """Near infrared, red and green as red, green and blue, which shows plants in red."""
     named = find_bands(cog.bands, "nir", "red", "green")
-    red, green, _ = natural_color(cog.bands) or (1, 2, 3)
-    return stretched(cog, named or (4, red, green), INFRARED)
+    red, green, _ = find_natural_color(cog.bands) or (1, 2, 3)
+    return render_stretched(cog, named or (4, red, green), INFRARED)
 
 
-def rendering(
+def render_default(
     raster_type: RasterType, cog: CogScan, file_name: str = "", *, is_inverted: bool = False
 ) -> Rendering:
     """The default rendering."""
     if cog.palette is not None:
-        return Rendering(title="Classes", bidx=(1,), palette=used_colors(cog, cog.palette))
+        return Rendering(title="Classes", bidx=(1,), palette=keep_used_colors(cog, cog.palette))
     if raster_type is RasterType.CATEGORICAL:
-        return classes(cog)
+        return render_classes(cog)
     if raster_type is RasterType.DEM:
-        return ramp(cog, "terrain")
-    if raster_type in COMPOSITES or natural_color(cog.bands) is not None:
-        return composite(raster_type, cog, file_name)
+        return render_ramp(cog, "terrain")
+    if raster_type in COMPOSITES or find_natural_color(cog.bands) is not None:
+        return render_composite(raster_type, cog, file_name)
     if cog.bands[0].data_type in ("uint8", "uint16") and not cog.bands[0].unit:
-        return grey(cog, is_inverted=is_inverted)
-    return ramp(cog, "viridis")
+        return render_grey(cog, is_inverted=is_inverted)
+    return render_ramp(cog, "viridis")
 
 
-def grey(cog: CogScan, *, is_inverted: bool = False) -> Rendering:
+def render_grey(cog: CogScan, *, is_inverted: bool = False) -> Rendering:
     """One band from black to white, or from white to black as in scans that store 0 for white."""
     band = cog.bands[0]
     flat = band.data_type == "uint8" and is_flat(band)
-    ranges = () if flat else (stretch(band),)
+    ranges = () if flat else (choose_range(band),)
     ramp_name = "gray_r" if is_inverted else None
     return Rendering(title="Grey", bidx=(1,), rescale=ranges, colormap_name=ramp_name)
 
@@ -84,34 +84,34 @@ def is_flat(band: BandScan) -> bool:
     return found is not None and found.p98 - found.p2 < FLAT_RANGE
 
 
-def composite(raster_type: RasterType, cog: CogScan, file_name: str = "") -> Rendering:
+def render_composite(raster_type: RasterType, cog: CogScan, file_name: str = "") -> Rendering:
     """Three bands as red, green and blue. Bytes of a picture are not stretched."""
     if len(cog.bands) < 3:
-        return grey(cog)
+        return render_grey(cog)
     bidx, title = choose_bands(raster_type, cog, file_name)
     shown = [cog.bands[index - 1] for index in bidx]
     plain = raster_type in PICTURES and all(band.data_type == "uint8" for band in shown)
     if plain and (is_bright(shown) or all(is_flat(band) for band in shown)):
         return Rendering(title=title, bidx=bidx)
-    return stretched(cog, bidx, title)
+    return render_stretched(cog, bidx, title)
 
 
 def choose_bands(
     raster_type: RasterType, cog: CogScan, file_name: str
 ) -> tuple[tuple[int, ...], str]:
     """The bands to show, and the title. Bands that nothing names are titled by their numbers."""
-    if bidx := natural_color(cog.bands):
+    if bidx := find_natural_color(cog.bands):
         called_infrared = _INFRARED_FILE.search(file_name) and bidx == (1, 2, 3)
         return bidx, INFRARED if called_infrared else NATURAL
     if bidx := find_bands(cog.bands, "nir", "red", "green"):
         return bidx, INFRARED
-    bidx = usual_order(raster_type, len(cog.bands))
+    bidx = guess_order(raster_type, len(cog.bands))
     return bidx, f"Bands {', '.join(map(str, bidx))}"
 
 
-def stretched(cog: CogScan, bidx: tuple[int, ...], title: str) -> Rendering:
+def render_stretched(cog: CogScan, bidx: tuple[int, ...], title: str) -> Rendering:
     """Three bands, each stretched to its own range."""
-    ranges = tuple(stretch(cog.bands[index - 1]) for index in bidx)
+    ranges = tuple(choose_range(cog.bands[index - 1]) for index in bidx)
     return Rendering(title=title, bidx=bidx, rescale=ranges)
 
 
@@ -120,14 +120,14 @@ def is_bright(bands: Sequence[BandScan]) -> bool:
     return any(band.statistics is None or band.statistics.p98 >= 32 for band in bands)
 
 
-def natural_color(bands: Sequence[BandScan]) -> tuple[int, ...] | None:
+def find_natural_color(bands: Sequence[BandScan]) -> tuple[int, ...] | None:
     """The red, green and blue bands, if names, wavelengths or colour tags tell which they are."""
     return find_bands(bands, "red", "green", "blue")
 
 
 def find_bands(bands: Sequence[BandScan], *wanted: str) -> tuple[int, ...] | None:
     """The numbers of the bands with these common names. None unless all are there."""
-    named = common_names(bands)
+    named = find_names(bands)
     found = [_position(named, name) for name in wanted]
     return None if None in found else tuple(bands[at].index for at in found if at is not None)
 
@@ -138,56 +138,56 @@ def _position(named: Sequence[str | None], name: str) -> int | None:
     return next((named.index(choice) for choice in choices if choice in named), None)
 
 
-def common_names(bands: Sequence[BandScan]) -> tuple[str | None, ...]:
+def find_names(bands: Sequence[BandScan]) -> tuple[str | None, ...]:
     """The common names from the source, or else from what the COG says."""
     if any(band.common_name for band in bands):
         return tuple(band.common_name for band in bands)
     return find_common_names([BandLabel(band.description, band.color) for band in bands])
 
 
-def usual_order(raster_type: RasterType, count: int) -> tuple[int, ...]:
+def guess_order(raster_type: RasterType, count: int) -> tuple[int, ...]:
     """Sensors' bands are stored from blue to red; Sentinel-2 has a coastal band before blue."""
     if raster_type is not RasterType.MULTISPECTRAL:
         return (1, 2, 3)
     return (4, 3, 2) if count >= 12 else (3, 2, 1)
 
 
-def ramp(cog: CogScan, name: str) -> Rendering:
+def render_ramp(cog: CogScan, name: str) -> Rendering:
     """One band through a continuous colour map."""
     return Rendering(
-        title="Values", bidx=(1,), rescale=(stretch(cog.bands[0]),), colormap_name=name
+        title="Values", bidx=(1,), rescale=(choose_range(cog.bands[0]),), colormap_name=name
     )
 
 
-def used_colors(cog: CogScan, palette: dict[int, Color]) -> dict[int, Color]:
+def keep_used_colors(cog: CogScan, palette: dict[int, Color]) -> dict[int, Color]:
     """The colours of values that occur, and all but black, which fills unused entries."""
     seen = set(cog.classes or ())
     return {value: c for value, c in palette.items() if value in seen or any(c[:3])}
 
 
-def classes(cog: CogScan) -> Rendering:
+def render_classes(cog: CogScan) -> Rendering:
     """A distinct colour for each class."""
     if cog.classes is None or len(cog.classes) > LISTED_CLASSES:
-        return ramp(cog, "viridis")
-    colors = class_colors(len(cog.classes))
+        return render_ramp(cog, "viridis")
+    colors = choose_class_colors(len(cog.classes))
     colormap = dict(zip(cog.classes, colors, strict=True))
     return Rendering(title="Classes", bidx=(1,), colormap=colormap)
 
 
-def class_colors(count: int) -> list[Color]:
+def choose_class_colors(count: int) -> list[Color]:
     """Distinct colours, with hues a golden angle apart so that neighbours differ clearly."""
     if count <= LONG_COLORS:
-        return [class_color(position) for position in range(count)]
+        return [choose_class_color(position) for position in range(count)]
     colors: dict[Color, None] = {}
     position = 0
     while len(colors) < count:
-        red, green, blue, alpha = class_color(position)
+        red, green, blue, alpha = choose_class_color(position)
         colors[round(red / 17) * 17, round(green / 17) * 17, round(blue / 17) * 17, alpha] = None
         position += 1
     return list(colors)
 
 
-def class_color(position: int) -> Color:
+def choose_class_color(position: int) -> Color:
     """The colour at a position of the sequence."""
     hue = position * 0.618_033_988_75 % 1.0
     lightness = (0.45, 0.6, 0.35)[position % 3]
@@ -196,7 +196,7 @@ def class_color(position: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255), 255
 
 
-def stretch(band: BandScan) -> tuple[float, float]:
+def choose_range(band: BandScan) -> tuple[float, float]:
     """From the 2nd to the 98th percentile, or a wider range if these are equal."""
     if band.statistics is None:
         return 0.0, 1.0

@@ -13,7 +13,7 @@ from core.models import Json, Record
 from services.raster.gdal import environment, failing_as
 from services.raster.model import Nodata
 from services.raster.nodata import as_json
-from services.stac.footprint import GRID, Footprint, Mask, footprint
+from services.stac.footprint import GRID, Footprint, Mask, trace_footprint
 from services.stac.map_links import Color
 
 SAMPLE = 1024
@@ -86,7 +86,7 @@ def scan_cog(path: str, fill: float | None = None) -> CogScan:
         rasterio.open(path) as cog,
     ):
         bands, classes, valid = measure_bands(cog, fill)
-        outline = trace_footprint(cog, valid)
+        outline = find_footprint(cog, valid)
         return CogScan(
             shape=cog.shape,
             transform=tuple(cog.transform)[:6],
@@ -219,7 +219,7 @@ def find_classes(values: NDArray[np.generic]) -> tuple[int, ...] | None:
     return tuple(int(value) for value in distinct)
 
 
-def trace_footprint(cog: DatasetReader, valid: Mask) -> Footprint:
+def find_footprint(cog: DatasetReader, valid: Mask) -> Footprint:
     """The footprint of the valid pixels. A cell of its grid counts if any pixel of it is valid."""
     coarse = decimate(cog.shape, GRID)
     rows = np.arange(valid.shape[0]) * coarse[0] // valid.shape[0]
@@ -227,7 +227,7 @@ def trace_footprint(cog: DatasetReader, valid: Mask) -> Footprint:
     cells = np.zeros(coarse, dtype=bool)
     np.logical_or.at(cells, (rows[:, None], columns[None, :]), valid)
     scale = cog.transform.scale(cog.width / coarse[1], cog.height / coarse[0])
-    return footprint(cells, cog.transform @ scale, cog.crs)
+    return trace_footprint(cells, cog.transform @ scale, cog.crs)
 
 
 def read_palette(cog: DatasetReader) -> dict[int, Color] | None:

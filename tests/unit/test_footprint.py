@@ -7,13 +7,13 @@ from affine import Affine
 from rasterio.crs import CRS
 from shapely.geometry import Point, shape
 
-from services.stac.footprint import MAX_VERTICES, footprint
+from services.stac.footprint import MAX_VERTICES, trace_footprint
 
 EVERYWHERE = np.ones((100, 200), dtype=bool)
 
 
 def outline(valid, transform: Affine, crs: str):
-    found = footprint(valid, transform, CRS.from_user_input(crs))
+    found = trace_footprint(valid, transform, CRS.from_user_input(crs))
     area = shape(found.geometry)
     assert area.is_valid
     for polygon in getattr(area, "geoms", [area]):

@@ -5,7 +5,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from core.models import BlobRef
-from services.stac.map_links import Rendering, cog_links, item_links, number, titiler_urls, wmts_url
+from services.stac.map_links import (
+    Rendering,
+    build_cog_links,
+    build_item_links,
+    build_titiler_urls,
+    build_wmts_url,
+    format_number,
+)
 
 BASE = "https://tiles.example.org/titiler/"
 BLOB = BlobRef(container="silver-cogs", name="cogs/my_test/dctest_cog_analysis.tif")
@@ -17,7 +24,7 @@ def query(url: str) -> list[tuple[str, str]]:
 
 
 def test_nine_links_have_the_paths_of_the_seed():
-    links = cog_links(BASE, BLOB, Rendering())
+    links = build_cog_links(BASE, BLOB, Rendering())
     prefix = "https://tiles.example.org/titiler/cog/"
     url = "?url=%2Fvsiaz%2Fsilver-cogs%2Fcogs%2Fmy_test%2Fdctest_cog_analysis.tif"
     assert links == {
@@ -33,16 +40,16 @@ def test_nine_links_have_the_paths_of_the_seed():
     }
 
 
-@pytest.mark.parametrize("key", cog_links(BASE, ODD, Rendering()))
+@pytest.mark.parametrize("key", build_cog_links(BASE, ODD, Rendering()))
 def test_odd_names_survive(key: str):
-    url = cog_links(BASE, ODD, Rendering())[key]
+    url = build_cog_links(BASE, ODD, Rendering())[key]
     assert dict(query(url))["url"] == f"/vsiaz/{ODD}"
     assert " " not in url
 
 
 def test_rendering_is_carried_by_what_draws_and_by_nothing_else():
     look = Rendering(bidx=(3, 2, 1), rescale=((0, 2000), (1.5, 3000)), colormap_name="viridis")
-    links = cog_links(BASE, BLOB, look)
+    links = build_cog_links(BASE, BLOB, look)
     wanted = [
         ("bidx", "3"), ("bidx", "2"), ("bidx", "1"), ("rescale", "0,2000"),
         ("rescale", "1.5,3000"), ("colormap_name", "viridis"),
@@ -55,7 +62,7 @@ def test_rendering_is_carried_by_what_draws_and_by_nothing_else():
 
 def test_item_links_write_bands_as_titiler_pgstac_3_reads_them():
     look = Rendering(bidx=(1, 2, 3), rescale=((0, 255),))
-    links = item_links(BASE, "system-rasters", "site.7", "data", look)
+    links = build_item_links(BASE, "system-rasters", "site.7", "data", look)
     assert links["item_viewer_url"] == (
         "https://tiles.example.org/titiler/collections/system-rasters/items/site.7"
         "/WebMercatorQuad/map.html?assets=data%7Cbidx%3D1%2C2%2C3&rescale=0%2C255"
@@ -67,25 +74,25 @@ def test_classes_have_their_colors_wherever_the_file_does_not_tell():
     colors = {7: (255, 0, 0, 255), -1: (0, 0, 255, 128)}
     expected = ("colormap", '{"-1":"#0000ff80","7":"#ff0000"}')
     bare, table = Rendering(colormap=colors), Rendering(palette=colors)
-    assert expected in query(cog_links(BASE, BLOB, bare)["viewer_url"])
-    assert expected in query(item_links(BASE, "c", "i", "data", bare)["item_viewer_url"])
-    assert expected not in query(cog_links(BASE, BLOB, table)["viewer_url"])
-    assert expected in query(item_links(BASE, "c", "i", "data", table)["item_viewer_url"])
+    assert expected in query(build_cog_links(BASE, BLOB, bare)["viewer_url"])
+    assert expected in query(build_item_links(BASE, "c", "i", "data", bare)["item_viewer_url"])
+    assert expected not in query(build_cog_links(BASE, BLOB, table)["viewer_url"])
+    assert expected in query(build_item_links(BASE, "c", "i", "data", table)["item_viewer_url"])
 
 
 def test_algorithm_comes_with_the_pixels_around_a_tile():
-    links = cog_links(BASE, BLOB, Rendering(algorithm="hillshade"))
+    links = build_cog_links(BASE, BLOB, Rendering(algorithm="hillshade"))
     assert query(links["tilejson_url"])[1:] == [("algorithm", "hillshade"), ("buffer", "3")]
 
 
 def test_all_eleven_come_together():
-    urls = titiler_urls(BASE, BLOB, "c", "i", "data", Rendering())
+    urls = build_titiler_urls(BASE, BLOB, "c", "i", "data", Rendering())
     assert len(urls) == 11
     assert all(url.startswith("https://tiles.example.org/titiler/") for url in urls.values())
 
 
 def test_wmts_opens_the_same_picture():
-    url = wmts_url(BASE, BLOB, Rendering(bidx=(1,)))
+    url = build_wmts_url(BASE, BLOB, Rendering(bidx=(1,)))
     assert unquote(url).endswith(f"/cog/WMTSCapabilities.xml?url=/vsiaz/{BLOB}&bidx=1")
 
 
@@ -95,5 +102,5 @@ def test_wmts_opens_the_same_picture():
      (-3.4e38, "-3.4e+38")],
 )  # fmt: skip
 def test_numbers_are_short_and_exact(value: float, text: str):
-    assert number(value) == text
+    assert format_number(value) == text
     assert float(text) == value

@@ -6,8 +6,8 @@ import pytest
 
 from core.models import BlobRef
 from services.raster.model import RasterType
-from services.stac.map_links import cog_links
-from services.stac.rendering import natural_color, rendering, renderings
+from services.stac.map_links import build_cog_links
+from services.stac.rendering import build_renderings, find_natural_color, render_default
 from services.stac.scan import BandScan, BandStatistics, CogScan
 
 
@@ -36,25 +36,25 @@ def colored(*names: str, **changes: Any) -> list[BandScan]:
 
 
 def test_bytes_of_a_picture_are_not_stretched():
-    look = rendering(RasterType.RGB, scan(*colored("red", "green", "blue", data_type="uint8")))
+    look = render_default(RasterType.RGB, scan(*colored("red", "green", "blue", data_type="uint8")))
     assert (look.bidx, look.rescale) == ((1, 2, 3), ())
 
 
 def test_bytes_of_few_bits_are_stretched_or_they_would_be_black():
     found = BandStatistics(minimum=0, maximum=15, mean=7, stddev=1, valid_percent=100, p2=1, p98=14)
     bands = colored("red", "green", "blue", data_type="uint8", statistics=found)
-    assert rendering(RasterType.RGB, scan(*bands)).rescale == ((1, 14),) * 3
+    assert render_default(RasterType.RGB, scan(*bands)).rescale == ((1, 14),) * 3
 
 
 def test_color_tags_in_another_order_are_followed():
-    look = rendering(RasterType.RGBA, scan(*colored("blue", "green", "red", "alpha")))
+    look = render_default(RasterType.RGBA, scan(*colored("blue", "green", "red", "alpha")))
     assert look.bidx == (3, 2, 1)
     assert look.rescale == ((20.5, 980),) * 3
 
 
 def test_four_bands_are_never_shown_at_once():
     cog = scan(*[band(i, data_type="uint8") for i in range(1, 5)])
-    looks = renderings(RasterType.NIR, cog)
+    looks = build_renderings(RasterType.NIR, cog)
     assert looks["default"].bidx == (1, 2, 3)
     assert looks["infrared"].bidx == (4, 1, 2)
 
@@ -62,7 +62,7 @@ def test_four_bands_are_never_shown_at_once():
 @pytest.mark.parametrize(("count", "bidx"), [(5, (3, 2, 1)), (7, (3, 2, 1)), (13, (4, 3, 2))])
 def test_sensor_bands_come_from_blue_to_red(count: int, bidx: tuple[int, ...]):
     cog = scan(*[band(i) for i in range(1, count + 1)])
-    look = rendering(RasterType.MULTISPECTRAL, cog)
+    look = render_default(RasterType.MULTISPECTRAL, cog)
     assert look.bidx == bidx
     assert look.title == f"Bands {', '.join(map(str, bidx))}"
 
@@ -70,12 +70,12 @@ def test_sensor_bands_come_from_blue_to_red(count: int, bidx: tuple[int, ...]):
 def test_descriptions_name_colors():
     names = ["Coastal", "B02 (blue)", "green", "Red", "red edge 1"]
     described = [band(i, description=name) for i, name in enumerate(names, start=1)]
-    assert natural_color(described) == (4, 3, 2)
-    assert natural_color([band(1, description="infrared"), *described[1:3]]) is None
+    assert find_natural_color(described) == (4, 3, 2)
+    assert find_natural_color([band(1, description="infrared"), *described[1:3]]) is None
 
 
 def test_dem_has_colors_and_a_hillshade():
-    looks = renderings(RasterType.DEM, scan(band(1, data_type="float32")))
+    looks = build_renderings(RasterType.DEM, scan(band(1, data_type="float32")))
     assert looks["default"].colormap_name == "terrain"
     assert looks["default"].rescale == ((20.5, 980),)
     assert looks["hillshade"].algorithm == "hillshade"
@@ -83,38 +83,38 @@ def test_dem_has_colors_and_a_hillshade():
 
 def test_a_colour_table_has_precedence():
     palette = {0: (0, 0, 0, 255), 1: (9, 9, 9, 255), 2: (0, 0, 0, 255)}
-    look = rendering(RasterType.DEM, scan(band(1), palette=palette, classes=(0, 1)))
+    look = render_default(RasterType.DEM, scan(band(1), palette=palette, classes=(0, 1)))
     assert look.palette == {0: (0, 0, 0, 255), 1: (9, 9, 9, 255)}
     assert look.colormap_name is None
 
 
 def test_classes_without_a_table_get_different_colors():
-    look = rendering(RasterType.CATEGORICAL, scan(band(1), classes=tuple(range(-5, 40))))
+    look = render_default(RasterType.CATEGORICAL, scan(band(1), classes=tuple(range(-5, 40))))
     assert look.colormap is not None
     assert len(set(look.colormap.values())) == 45
 
 
 def test_too_many_classes_become_a_ramp():
-    assert rendering(RasterType.CATEGORICAL, scan(band(1))).colormap_name == "viridis"
+    assert render_default(RasterType.CATEGORICAL, scan(band(1))).colormap_name == "viridis"
 
 
 def test_one_value_everywhere_is_still_a_range():
     flat = BandStatistics(minimum=5, maximum=5, mean=5, stddev=0, valid_percent=100, p2=5, p98=5)
-    assert rendering(RasterType.DEM, scan(band(1, statistics=flat))).rescale == ((4, 6),)
+    assert render_default(RasterType.DEM, scan(band(1, statistics=flat))).rescale == ((4, 6),)
 
 
 def test_nearly_one_value_uses_the_extremes():
     spiky = BandStatistics(minimum=0, maximum=1, mean=0, stddev=0, valid_percent=100, p2=0, p98=0)
-    assert rendering(RasterType.UNKNOWN, scan(band(1, statistics=spiky))).rescale == ((0, 1),)
+    assert render_default(RasterType.UNKNOWN, scan(band(1, statistics=spiky))).rescale == ((0, 1),)
 
 
 def test_nothing_valid_still_gives_a_link():
     empty = scan(band(1, statistics=None, data_type="uint8"))
-    assert rendering(RasterType.UNKNOWN, empty).rescale == ((0, 1),)
+    assert render_default(RasterType.UNKNOWN, empty).rescale == ((0, 1),)
 
 
 def test_two_bands_show_the_first():
-    assert rendering(RasterType.MULTISPECTRAL, scan(band(1), band(2))).bidx == (1,)
+    assert render_default(RasterType.MULTISPECTRAL, scan(band(1), band(2))).bidx == (1,)
 
 
 @pytest.mark.parametrize(("maximum", "ignored"), [(255, True), (65_535, False)])
@@ -123,32 +123,33 @@ def test_faint_alpha_is_not_taken_for_transparency(maximum: float, ignored: bool
     seen = colors[0].statistics
     assert seen is not None
     alpha = band(4, color="alpha", statistics=seen.model_copy(update={"maximum": maximum}))
-    look = renderings(RasterType.RGBA, scan(*colors, alpha))["default"]
+    look = build_renderings(RasterType.RGBA, scan(*colors, alpha))["default"]
     assert (("nodata", "0") in look.query()) == ignored
 
 
 def test_names_of_the_source_decide_over_the_order():
     names = (None, "blue", "green", "red", "nir")
     cog = scan(*[band(at, common_name=name) for at, name in enumerate(names, 1)])
-    look = rendering(RasterType.MULTISPECTRAL, cog)
+    look = render_default(RasterType.MULTISPECTRAL, cog)
     assert (look.title, look.bidx) == ("Natural colour", (4, 3, 2))
 
 
 def test_infrared_without_blue_is_called_so():
     cog = scan(*[band(at, common_name=name) for at, name in enumerate(("green", "red", "nir"), 1)])
-    look = rendering(RasterType.RGB, cog)
+    look = render_default(RasterType.RGB, cog)
     assert (look.title, look.bidx) == ("Colour infrared", (3, 2, 1))
     tagged = scan(*colored("red", "green", "blue", data_type="uint8"))
-    assert rendering(RasterType.RGB, tagged, "town_CIR_2020").title == "Colour infrared"
+    assert render_default(RasterType.RGB, tagged, "town_CIR_2020").title == "Colour infrared"
 
 
 @pytest.mark.parametrize("count", [65, 200, 256])
 def test_256_classes_have_distinct_colors_in_a_short_url(count: int):
-    look = rendering(RasterType.CATEGORICAL, scan(band(1), classes=tuple(range(count))))
+    look = render_default(RasterType.CATEGORICAL, scan(band(1), classes=tuple(range(count))))
     assert look.colormap is not None
     assert len(set(look.colormap.values())) == count
     assert (
-        len(cog_links("https://t", BlobRef(container="cogs", name="a"), look)["viewer_url"]) < 8000
+        len(build_cog_links("https://t", BlobRef(container="cogs", name="a"), look)["viewer_url"])
+        < 8000
     )
 
 
@@ -158,14 +159,15 @@ def test_constant_pictures_are_drawn_as_they_are(value: int):
         minimum=value, maximum=value, mean=value, stddev=0, valid_percent=100, p2=value, p98=value
     )
     grey = scan(band(1, data_type="uint8", statistics=flat))
-    assert rendering(RasterType.CONTINUOUS, grey).rescale == ()
+    assert render_default(RasterType.CONTINUOUS, grey).rescale == ()
     rgb = scan(*colored("red", "green", "blue", data_type="uint8", statistics=flat))
-    assert rendering(RasterType.RGB, rgb).rescale == ()
+    assert render_default(RasterType.RGB, rgb).rescale == ()
 
 
 def test_panchromatic_images_and_scans_are_grey():
-    look = rendering(RasterType.CONTINUOUS, scan(band(1)))
+    look = render_default(RasterType.CONTINUOUS, scan(band(1)))
     assert (look.title, look.colormap_name) == ("Grey", None)
     assert (
-        rendering(RasterType.CONTINUOUS, scan(band(1)), is_inverted=True).colormap_name == "gray_r"
+        render_default(RasterType.CONTINUOUS, scan(band(1)), is_inverted=True).colormap_name
+        == "gray_r"
     )
