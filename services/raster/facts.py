@@ -67,10 +67,10 @@ def inspect(request: InspectRaster, report: Report) -> RasterFacts:
         ) as source,
     ):
         report(0.1, "reading samples")
-        return _facts(request, source)
+        return _collect_facts(request, source)
 
 
-def _facts(request: InspectRaster, source: Source) -> RasterFacts:
+def _collect_facts(request: InspectRaster, source: Source) -> RasterFacts:
     options = request.options
     findings = Findings(options.strict_mode, [])
     placement = locate_source(source, options, findings)
@@ -78,18 +78,18 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
     globe = read_extent(where, source, findings)
     operation = _check_target(options, where, source.name, findings)
     alpha, certain = _choose_alpha(options, source)
-    bands = _bands_to_sample(source, alpha)
-    values = _nodata_values(options, source, findings)
+    bands = _choose_bands(source, alpha)
+    values = _choose_nodata(options, source, findings)
     sampled = samples.read_samples(source, bands, [values[band - 1] for band in bands])
     fill = None if source.alpha_band else _find_fill(source, sampled, findings)
     if fill:
         sampled = [sample.without(fill.value) for sample in sampled]
-    found = raster_type.detect(_layout(source, values[0], alpha, certain), sampled)
-    applied = _applied_type(options, found, source, findings)
-    depth = _bit_depth(source, sampled, findings)
+    found = raster_type.detect(_describe_layout(source, values[0], alpha, certain), sampled)
+    applied = _choose_type(options, found, source, findings)
+    depth = _check_bit_depth(source, sampled, findings)
     top = _find_picture_top(applied, found, source, sampled)
     stored = profiles.stored_dtype(source.dtype, palette=has_palette(source), picture_top=top)
-    tiers, refused = _tiers(options, applied, source.name, stored)
+    tiers, refused = _find_tiers(options, applied, source.name, stored)
     return RasterFacts(
         source=options.source,
         source_etag=options.source_etag,
@@ -136,7 +136,7 @@ def _facts(request: InspectRaster, source: Source) -> RasterFacts:
         bit_depth_check=depth,
         acquired=read_acquisition_time(source.dataset),
         tags=metadata.read_tags(source.dataset),
-        categories=_categories(source),
+        categories=_read_categories(source),
         warnings=tuple(findings.warnings),
     )
 
@@ -173,14 +173,14 @@ def _choose_alpha(options: InspectionOptions, source: Source) -> tuple[int | Non
     return tagged, source.driver == "PNG" or options.raster_type == "rgb"
 
 
-def _bands_to_sample(source: Source, alpha: int | None) -> list[int]:
+def _choose_bands(source: Source, alpha: int | None) -> list[int]:
     bands = list(range(1, min(source.dataset.count, _SAMPLED_BANDS) + 1))
     if alpha:
         bands = [band for band in bands if band != alpha] + [alpha]
     return bands
 
 
-def _layout(
+def _describe_layout(
     source: Source, empty: float | None, alpha: int | None, certain: bool
 ) -> raster_type.Layout:
     dataset = source.dataset
@@ -243,7 +243,7 @@ def has_palette(source: Source) -> bool:
     return bool(source.dataset.colorinterp[0].name == "palette")
 
 
-def _applied_type(
+def _choose_type(
     options: InspectionOptions, found: Detection, source: Source, findings: Findings
 ) -> RasterType:
     """The caller's type if the number of bands allows it, otherwise the detected one."""
@@ -270,7 +270,7 @@ def _applied_type(
     return used
 
 
-def _bit_depth(source: Source, sampled: list[samples.Sample], findings: Findings) -> BitDepth:
+def _check_bit_depth(source: Source, sampled: list[samples.Sample], findings: Findings) -> BitDepth:
     depth = bit_depth.check(source.dtype, sampled)
     if source.dtype in _WIDE:
         findings.warn_or_fail(
@@ -282,7 +282,7 @@ def _bit_depth(source: Source, sampled: list[samples.Sample], findings: Findings
     return depth
 
 
-def _tiers(
+def _find_tiers(
     options: InspectionOptions, kind: RasterType, name: str, dtype: str
 ) -> tuple[tuple[Tier, ...], dict[Tier, str]]:
     refused = {tier: reason for tier in Tier if (reason := profiles.why_not(tier, kind, dtype))}
@@ -291,14 +291,14 @@ def _tiers(
     return tuple(tier for tier in Tier if tier not in refused), refused
 
 
-def _nodata_values(
+def _choose_nodata(
     options: InspectionOptions, source: Source, findings: Findings
 ) -> tuple[float | None, ...]:
     """The nodata value of each band: the caller's or the file's, as its data type holds it."""
     if options.nodata is not None:
-        values = _given_nodata(options.nodata, source)
+        values = _check_given_nodata(options.nodata, source)
     else:
-        values = _declared_nodata(source, findings)
+        values = _check_declared_nodata(source, findings)
     if len({str(value) for value in values}) > 1:
         findings.warn(
             "NODATA_INCONSISTENT",
@@ -307,7 +307,9 @@ def _nodata_values(
     return values
 
 
-def _given_nodata(given: Nodata | tuple[Nodata, ...], source: Source) -> tuple[float | None, ...]:
+def _check_given_nodata(
+    given: Nodata | tuple[Nodata, ...], source: Source
+) -> tuple[float | None, ...]:
     count = source.dataset.count
     values = given if isinstance(given, tuple) else (given,) * count
     if len(values) != count:
@@ -327,7 +329,7 @@ def _given_nodata(given: Nodata | tuple[Nodata, ...], source: Source) -> tuple[f
     return tuple(nodata.in_dtype(v, source.dtype) for v in numbers if v is not None)
 
 
-def _declared_nodata(source: Source, findings: Findings) -> tuple[float | None, ...]:
+def _check_declared_nodata(source: Source, findings: Findings) -> tuple[float | None, ...]:
     values: list[float | None] = []
     for index, value in enumerate(source.dataset.nodatavals, 1):
         if value is not None and not nodata.fits(value, source.dtype):
@@ -407,19 +409,19 @@ def _describe_band(
         description=dataset.descriptions[index - 1],
         common_name=name,
         unit=dataset.units[index - 1] or None,
-        scale=_number(dataset.scales[index - 1], 1.0),
-        offset=_number(dataset.offsets[index - 1], 0.0),
+        scale=_use_finite(dataset.scales[index - 1], 1.0),
+        offset=_use_finite(dataset.offsets[index - 1], 0.0),
         nodata=nodata.as_json(value),
         tags=metadata.read_band_tags(dataset, index),
     )
 
 
-def _categories(source: Source) -> dict[int, str]:
+def _read_categories(source: Source) -> dict[int, str]:
     with gdal.failing_as("NOT_A_RASTER", f"{source.name} has an unreadable attribute table"):
         return metadata.read_categories(source.dataset)
 
 
-def _number(value: float, otherwise: float) -> float:
+def _use_finite(value: float, otherwise: float) -> float:
     """The scale or offset, or the neutral value if it is not finite."""
     return value if math.isfinite(value) else otherwise
 

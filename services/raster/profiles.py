@@ -57,12 +57,12 @@ def settings(
     tier: Tier, kind: RasterType, dtype: str, bands: int, *, palette: bool = False
 ) -> CogSettings:
     """How the COG is written. `bands` includes alpha."""
-    compression = _compression(tier, kind)
+    compression = _choose_compression(tier, kind)
     resampling = RESAMPLING[kind]
     overview = "nearest" if _loses_mask(resampling.overview, dtype) else resampling.overview
     return CogSettings(
         compression=compression,
-        predictor=_predictor(compression, kind, dtype, palette),
+        predictor=_choose_predictor(compression, kind, dtype, palette),
         interleave="band" if bands >= BAND_INTERLEAVED_FROM else "pixel",
         overview_resampling=overview,
         reproject_resampling=resampling.reproject,
@@ -77,13 +77,13 @@ def _loses_mask(overview: str, dtype: str) -> bool:
     return dtype in ("int64", "uint64") or (overview == "mode" and np.dtype(dtype).kind == "f")
 
 
-def _compression(tier: Tier, kind: RasterType) -> str:
+def _choose_compression(tier: Tier, kind: RasterType) -> str:
     if tier is not Tier.VISUALIZATION:
         return _LOSSLESS[tier]
     return "WEBP" if kind is RasterType.RGBA else "JPEG"
 
 
-def _predictor(compression: str, kind: RasterType, dtype: str, palette: bool) -> int | None:
+def _choose_predictor(compression: str, kind: RasterType, dtype: str, palette: bool) -> int | None:
     """Class numbers compress better without a predictor."""
     if compression not in ("DEFLATE", "LZW", "ZSTD") or palette:
         return None

@@ -93,13 +93,13 @@ class View:
     @property
     def xml(self) -> str:
         georeference = self.georeference
-        bands = [self._band(number, band) for number, band in enumerate(self.bands, 1)]
+        bands = [self._write_band(number, band) for number, band in enumerate(self.bands, 1)]
         return (
             f'<VRTDataset rasterXSize="{georeference.width}" rasterYSize="{georeference.height}">'
-            f"{self._where()}{_metadata(self.tags)}{''.join(bands)}{self._mask()}</VRTDataset>"
+            f"{self._write_place()}{_write_metadata(self.tags)}{''.join(bands)}{self._write_mask()}</VRTDataset>"
         )
 
-    def _where(self) -> str:
+    def _write_place(self) -> str:
         """GDAL assumes x before y if no axis mapping is given, whatever the CRS says."""
         wkt = self.georeference.crs.to_wkt(version="WKT2_2019")
         if not self.georeference.gcps:
@@ -111,39 +111,41 @@ class View:
         )
         return f"<GCPList Projection={quoteattr(wkt)}>{points}</GCPList>"
 
-    def _band(self, number: int, band: Band) -> str:
+    def _write_band(self, number: int, band: Band) -> str:
         nodata = (
-            f"<NoDataValue>{_number(self.nodata)}</NoDataValue>" if self.nodata is not None else ""
+            f"<NoDataValue>{_format_number(self.nodata)}</NoDataValue>"
+            if self.nodata is not None
+            else ""
         )
         return (
             f'<VRTRasterBand dataType="{_TYPES[self.dtype]}" band="{number}">'
-            f"{_metadata(band.tags)}"
-            f"{_text('Description', band.description)}{_text('UnitType', band.unit)}"
+            f"{_write_metadata(band.tags)}"
+            f"{_write_text('Description', band.description)}{_write_text('UnitType', band.unit)}"
             f"{nodata}<ColorInterp>{_COLORS.get(band.color, 'Undefined')}</ColorInterp>"
-            f"{_scaling(band)}{_colors(band.palette)}{self._source(band)}</VRTRasterBand>"
+            f"{_write_scaling(band)}{_write_colors(band.palette)}{self._write_source(band)}</VRTRasterBand>"
         )
 
-    def _source(self, band: Band) -> str:
+    def _write_source(self, band: Band) -> str:
         """Pixels that are NaN or hold the band's own nodata value become the view's nodata."""
         if self.ratio != 1.0:
             ratio = f"<ScaleOffset>0</ScaleOffset><ScaleRatio>{self.ratio!r}</ScaleRatio>"
-            return self._pixels("ComplexSource", str(band.source), ratio)
+            return self._write_pixels("ComplexSource", str(band.source), ratio)
         skipped = band.nodata
         if skipped is None and self.nodata is not None and np.dtype(self.dtype).kind == "f":
             skipped = None if math.isnan(self.nodata) else math.nan
         if skipped is None:
-            return self._pixels("SimpleSource", str(band.source))
-        return self._pixels(
-            "ComplexSource", str(band.source), f"<NODATA>{_number(skipped)}</NODATA>"
+            return self._write_pixels("SimpleSource", str(band.source))
+        return self._write_pixels(
+            "ComplexSource", str(band.source), f"<NODATA>{_format_number(skipped)}</NODATA>"
         )
 
-    def _mask(self) -> str:
+    def _write_mask(self) -> str:
         if self.mask is None:
             return ""
-        lut = self._mask_lut(self.mask)
+        lut = self._write_mask_lut(self.mask)
         kind = "ComplexSource" if lut else "SimpleSource"
         path = self._nodata_view if self.mask.nodata is not None else None
-        sources = "".join(self._pixels(kind, name, lut, path) for name in self.mask.sources)
+        sources = "".join(self._write_pixels(kind, name, lut, path) for name in self.mask.sources)
         derived = len(self.mask.sources) > 1
         function = "<PixelFunctionType>max</PixelFunctionType>" if derived else ""
         kind = ' subClass="VRTDerivedRasterBand"' if derived else ""
@@ -163,60 +165,63 @@ class View:
         nodata = self.mask.nodata if self.mask else None
         return replace(self, nodata=nodata, mask=None, roll=0, tags={}).xml
 
-    def _mask_lut(self, mask: Mask) -> str:
+    def _write_mask_lut(self, mask: Mask) -> str:
         if mask.opaque:
             return f"<LUT>0:0,{mask.opaque}:{np.iinfo(self.dtype).max}</LUT>"
         half = alpha_top(self.dtype) // 2
         return f"<LUT>0:0,{half}:0,{half + 1}:255,255:255</LUT>" if mask.soft else ""
 
-    def _pixels(self, element: str, band: str, extra: str = "", path: str | None = None) -> str:
+    def _write_pixels(
+        self, element: str, band: str, extra: str = "", path: str | None = None
+    ) -> str:
         head = (
             f'<SourceFilename relativeToVRT="0">{escape(path or self.path)}</SourceFilename>'
             f"<SourceBand>{band}</SourceBand>"
         )
         return "".join(
-            f"<{element}>{head}{rectangle}{extra}</{element}>" for rectangle in self._rectangles()
+            f"<{element}>{head}{rectangle}{extra}</{element}>"
+            for rectangle in self._list_rectangles()
         )
 
-    def _rectangles(self) -> list[str]:
+    def _list_rectangles(self) -> list[str]:
         if not self.roll:
             return [""]
         width, height = self.georeference.width, self.georeference.height
         rest = width - self.roll
         return [
-            _rectangle(self.roll, 0, rest, height),
-            _rectangle(0, rest, self.roll, height),
+            _write_rectangle(self.roll, 0, rest, height),
+            _write_rectangle(0, rest, self.roll, height),
         ]
 
 
-def _rectangle(start: int, goes_to: int, width: int, height: int) -> str:
+def _write_rectangle(start: int, goes_to: int, width: int, height: int) -> str:
     return (
         f'<SrcRect xOff="{start}" yOff="0" xSize="{width}" ySize="{height}"/>'
         f'<DstRect xOff="{goes_to}" yOff="0" xSize="{width}" ySize="{height}"/>'
     )
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "nan"
     # GDAL reads "-9.2e18" as -9 where pixels are integers.
     return repr(int(value)) if float(value).is_integer() and abs(value) <= 2**64 else repr(value)
 
 
-def _text(element: str, value: str | None) -> str:
+def _write_text(element: str, value: str | None) -> str:
     if not value:
         return ""
     printable = "".join(char for char in value if char.isprintable())
     return f"<{element}>{escape(printable[:200])}</{element}>"
 
 
-def _scaling(band: Band) -> str:
+def _write_scaling(band: Band) -> str:
     if band.scale == 1.0 and band.offset == 0.0:
         return ""
     return f"<Offset>{band.offset!r}</Offset><Scale>{band.scale!r}</Scale>"
 
 
-def _colors(palette: Palette | None) -> str:
+def _write_colors(palette: Palette | None) -> str:
     if not palette:
         return ""
     entries = "".join(
@@ -226,7 +231,7 @@ def _colors(palette: Palette | None) -> str:
     return f"<ColorTable>{entries}</ColorTable>"
 
 
-def _metadata(tags: dict[str, str]) -> str:
+def _write_metadata(tags: dict[str, str]) -> str:
     items = "".join(f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.items())
     return f"<Metadata>{items}</Metadata>" if items else ""
 
