@@ -78,37 +78,41 @@ def account(certificate: Path, tmp_path_factory) -> Iterator[str]:
     azurite.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tile_server(
-    account: str, certificate: Path, endpoint: IdentityEndpoint, superuser_url: str, tmp_path: Path
-) -> Iterator[str]:
-    """The tile server, with the settings that the deployment writes."""
-    settings = {
-        **endpoint.settings,
-        "DATABASE_URL": sign_in_as(READER, superuser_url),
-        "STORAGE_CONNECTION": account,
-        "TILE_CONTAINERS": SILVER,
-        "GDAL_CURL_CA_BUNDLE": str(certificate / "crt"),
-        "REQUESTS_CA_BUNDLE": str(certificate / "crt"),
-    }
-    with served("tiles.app:app", settings, "/healthz", tmp_path / "log") as base:
-        yield base
+    account: str, certificate: Path, catalogue_url: str, tmp_path_factory
+) -> Iterator[tuple[str, IdentityEndpoint]]:
+    """The tile server, with the settings that the deployment writes, and its identity endpoint."""
+    with identity_endpoint() as endpoint:
+        settings = {
+            **endpoint.settings,
+            "DATABASE_URL": sign_in_as(READER, catalogue_url),
+            "STORAGE_CONNECTION": account,
+            "TILE_CONTAINERS": SILVER,
+            "GDAL_CURL_CA_BUNDLE": str(certificate / "crt"),
+            "REQUESTS_CA_BUNDLE": str(certificate / "crt"),
+        }
+        log = tmp_path_factory.mktemp("tiles") / "log"
+        with served("tiles.app:app", settings, "/healthz", log) as base:
+            yield base, endpoint
 
 
-def test_tiles_are_read_with_a_token(tile_server: str, account: str, endpoint: IdentityEndpoint):
+def test_tiles_are_read_with_a_token(tile_server: tuple[str, IdentityEndpoint], account: str):
+    base, endpoint = tile_server
     for url in (f"/vsiaz/{SILVER}/rgb.tif", f"{account}/{SILVER}/rgb.tif"):
-        answer = httpx.get(f"{tile_server}/cog/info", params={"url": url}, timeout=60)
+        answer = httpx.get(f"{base}/cog/info", params={"url": url}, timeout=60)
         assert answer.status_code == 200, answer.text
         assert answer.json()["count"] == 3
     assert set(endpoint.asked) == {(STORAGE, CLIENT_ID)}
 
 
-def test_cogs_are_downloaded_with_a_token(tile_server: str, endpoint: IdentityEndpoint):
+def test_cogs_are_downloaded_with_a_token(tile_server: tuple[str, IdentityEndpoint]):
+    base, endpoint = tile_server
     query = {"url": f"/vsiaz/{SILVER}/rgb.tif"}
-    answer = httpx.get(f"{tile_server}/cog/download", params=query, timeout=60)
+    answer = httpx.get(f"{base}/cog/download", params=query, timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.content[:4] in (b"II*\0", b"MM\0*")
-    assert (STORAGE, CLIENT_ID) in endpoint.asked
+    assert set(endpoint.asked) == {(STORAGE, CLIENT_ID)}
 
 
 @pytest.fixture(scope="module")
