@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -78,29 +79,42 @@ def test_entry_point_runs_with_the_files_of_the_image_alone(
     folder: str, cluster: Cluster, tmp_path: Path
 ):
     image = tmp_path / "app"
-    for path in copied(folder):
-        source, target = ROOT / path, image / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
-            shutil.copy(source, target)
+    copy_files(copied(folder), image)
     python = install(image / folder / "requirements.lock", tmp_path / "venv")
     with running(python, folder, image, cluster.dsn()) as (server, url):
         wait_until_ready(server, url, tmp_path / "log")
 
 
-def install(lock: Path, venv: Path) -> Path:
-    """The Python of a new virtual environment with the packages of a lock, from uv's cache."""
-    [pip, *_] = find_pips()
-    settings = {**os.environ, **uv_settings(read_pip_settings(pip))}
+def copy_files(paths: list[str], target: Path) -> None:
+    """Copy files and folders of the repository to the same places below another folder."""
+    for path in paths:
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / path).is_dir():
+            shutil.copytree(ROOT / path, target / path, dirs_exist_ok=True)
+        else:
+            shutil.copy(ROOT / path, target / path)
+
+
+def install(requirements: Path, venv: Path) -> Path:
+    """The Python of a new virtual environment with the tested versions, from uv's cache."""
+    settings = {**os.environ, **uv_settings(read_pip_settings(find_pip()))}
     python = venv / "bin" / "python"
     for arguments in (
         ["venv", "--quiet", "--python", sys.executable, venv],
-        ["pip", "install", "--quiet", "--python", python, "--requirement", lock],
-    ):
+        ["pip", "install", "--quiet", "--python", python, "--requirement", requirements,
+         "--constraint", ROOT / "local" / "requirements.lock"],
+    ):  # fmt: skip
         subprocess.run([UV, *arguments], env=settings, check=True, timeout=300)
     return python
+
+
+def find_pip() -> list[str]:
+    """A pip that works, to read its settings as the set-up of this checkout does."""
+    base = [str(Path(sys.base_prefix, "bin", "python3")), "-m", "pip"]
+    for pip in chain([base], find_pips()):
+        if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode == 0:
+            return pip
+    raise AssertionError("no pip found")
 
 
 @contextmanager
