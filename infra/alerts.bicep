@@ -45,6 +45,14 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
           name: 'dead letters'
           metricNamespace: 'Microsoft.ServiceBus/namespaces'
           metricName: 'DeadletteredMessages'
+          // Each queue by itself: the smallest number of all queues is nearly always 0.
+          dimensions: [
+            {
+              name: 'EntityName'
+              operator: 'Include'
+              values: ['*']
+            }
+          ]
           timeAggregation: 'Minimum'
           operator: 'GreaterThan'
           threshold: 0
