@@ -256,7 +256,10 @@ class Scratch(Protocol):
     """Local disk space for the work of a task."""
 
     def folder(self, name: str, bytes_needed: int) -> AbstractContextManager[Path]:
-        """An empty folder, removed at the end, even after a crash. Raises ScratchFull."""
+        """An empty folder, removed at the end, even after a crash.
+
+        Raises ScratchFull, and TaskFailed SCRATCH_TOO_SMALL when the disk could never hold it.
+        """
 
 
 @dataclass(frozen=True)

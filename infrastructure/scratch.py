@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import ScratchFull
+from core.errors import ScratchFull, TaskFailed
 
 
 class LocalScratch:
@@ -54,7 +54,15 @@ class LocalScratch:
                 return
 
     def _check_room(self, bytes_needed: int) -> None:
-        free = shutil.disk_usage(self._root).free
+        """Before anything is downloaded. A disk that is too small makes every attempt fail."""
+        total, _, free = shutil.disk_usage(self._root)
+        if total < bytes_needed:
+            raise TaskFailed(
+                "SCRATCH_TOO_SMALL",
+                f"the work needs {bytes_needed / 2**20:,.0f} MB of scratch space, and the disk of"
+                f" {self._root} has {total / 2**20:,.0f} MB in total: use a plan with a larger"
+                " disk, point SCRATCH_DIR to one, or split the raster",
+            )
         if free < bytes_needed:
             raise ScratchFull(
                 f"the scratch folder has {free / 2**20:.0f} MB free,"

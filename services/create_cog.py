@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.handler import TaskContext
+from core.handler import LONGEST_TASK, TaskContext
 from core.models import BlobRef, OutputTarget, Record
 from core.ports import AccessTier
 from services.raster.model import Cog, MadeCog, MakeCog, RasterFacts, Tier
@@ -33,8 +33,7 @@ class CreateCog(Record):
 
 
 CONTENT_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
-MEMORY_BYTES = 1024 * 2**20
-SECONDS = 4 * 3_600.0
+SECONDS = LONGEST_TASK.total_seconds()
 STORAGE_TIERS: dict[Tier, Literal["hot", "cool"]] = {
     Tier.VISUALIZATION: "hot",
     Tier.ANALYSIS: "hot",
@@ -97,7 +96,7 @@ def _make_and_store(params: CreateCog, ctx: TaskContext, source: Fetched, starte
         MadeCog,
         lambda fraction, message: ctx.report(0.9 * fraction, message),
         folder=source.folder,
-        memory_bytes=MEMORY_BYTES,
+        memory_bytes=child.MEMORY_BYTES,
         seconds=SECONDS,
         network=source.is_ranged,
         length=length_of(facts.decoded_bytes),

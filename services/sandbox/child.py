@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from core.errors import TaskFailed
 from core.handler import Report
 from services.sandbox import landlock
-from services.sandbox.processors import count_processors
+from services.sandbox.processors import count_processes
 from services.sandbox.turns import Length, Turns
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -45,7 +45,19 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_
 # the others.
 _MALLOC = {"MALLOC_ARENA_MAX": "2"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_TURNS = Turns(count_processors())
+MEMORY_BYTES = 1024 * 2**20
+"""The most memory that a child gets: what a worker must have for each."""
+_TURNS = Turns(count_processes(MEMORY_BYTES))
+
+
+def limit_processes(processes: int | None = None) -> int:
+    """Set how many children may run at once, by default as many as this machine has room for.
+
+    Returns the number. One more runs while short and long work wait for each other: turns.py.
+    """
+    limit = processes or count_processes(MEMORY_BYTES)
+    _TURNS.limit(limit)
+    return limit
 
 
 def configure(*, proj_grids: Path | None) -> None:
@@ -248,7 +260,7 @@ class _Server:
         self._control, remote = socket.socketpair()
         with remote:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", _SERVER_MODULE, str(remote.fileno()), *_PRELOADED],
+                [find_python(), "-m", _SERVER_MODULE, str(remote.fileno()), *_PRELOADED],
                 pass_fds=[remote.fileno()],
                 env=_environment(self._proj_grids),
                 stdin=subprocess.DEVNULL,
@@ -264,6 +276,25 @@ class _Server:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)
         self._control = self._process = None
+
+
+def find_python() -> str:
+    """The program of this interpreter. A process that embeds Python is not one itself.
+
+    Source: https://docs.python.org/3/library/sys.html#sys.executable
+    """
+    if Path(sys.executable or "").name.startswith("python"):
+        return sys.executable
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for folder in (sys.prefix, sys.base_prefix):
+        for name in (f"python{version}", "python3"):
+            program = Path(folder, "bin", name)
+            if program.exists():
+                return str(program)
+    raise ChildError(
+        f"no Python program found: sys.executable is {sys.executable!r}, and {sys.prefix}/bin and"
+        f" {sys.base_prefix}/bin have no python{version}"
+    )
 
 
 def _environment(proj_grids: Path | None) -> dict[str, str]:

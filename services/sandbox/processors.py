@@ -1,4 +1,6 @@
-"""How many processors this process may use: os.cpu_count() ignores the quota of a container."""
+"""What this process may use of the machine: os.cpu_count() and free memory ignore the limits of a
+container. Source: https://docs.kernel.org/admin-guide/cgroup-v2.html
+"""
 
 import math
 import os
@@ -6,6 +8,20 @@ from pathlib import Path
 
 _CGROUP = Path("sys/fs/cgroup")
 _CGROUP_1 = (_CGROUP / "cpu", _CGROUP / "cpu,cpuacct")
+_UNLIMITED = 2**60
+"""cgroup v1 has no word for "no limit": it reports the largest number of pages, in bytes."""
+
+
+def count_processes(memory_bytes: int, root: Path = Path("/")) -> int:
+    """How many processes of `memory_bytes` each can run at once, at least 1.
+
+    One for each processor, as far as the memory limit allows, from which one process is deducted:
+    turns.py admits one more, and the worker itself needs memory, too.
+    """
+    limit = memory_limit(root)
+    if limit is None:
+        return count_processors(root)
+    return max(1, min(count_processors(root), limit // memory_bytes - 1))
 
 
 def count_processors(root: Path = Path("/")) -> int:
@@ -20,13 +36,26 @@ def count_processors(root: Path = Path("/")) -> int:
     return max(1, min([offered, *(math.ceil(quota) for quota in quotas)]))
 
 
-def _quotas_2(root: Path) -> list[float]:
-    """Of the group named in /proc/self/cgroup and all above it."""
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """The memory limit in bytes: memory.max of cgroup v2, or memory.limit_in_bytes of v1."""
+    files = [group / "memory.max" for group in _groups_2(root)]
+    files.append(root / _CGROUP / "memory/memory.limit_in_bytes")
+    found = [int(text) for file in files if (text := _read(file).strip()).isdigit()]
+    return min((limit for limit in found if limit < _UNLIMITED), default=None)
+
+
+def _groups_2(root: Path) -> list[Path]:
+    """The group named in /proc/self/cgroup and all above it."""
     lines = _read(root / "proc/self/cgroup").splitlines()
     own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
     top = root / _CGROUP
-    groups = [top, *(top / Path(*Path(own).parts[:n]) for n in range(1, len(Path(own).parts) + 1))]
-    return [quota for group in groups for quota in _quota(_read(group / "cpu.max").split())]
+    return [top, *(top / Path(*Path(own).parts[:n]) for n in range(1, len(Path(own).parts) + 1))]
+
+
+def _quotas_2(root: Path) -> list[float]:
+    return [
+        quota for group in _groups_2(root) for quota in _quota(_read(group / "cpu.max").split())
+    ]
 
 
 def _quotas_1(root: Path) -> list[float]:

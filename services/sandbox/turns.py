@@ -16,12 +16,18 @@ def length_of(decoded_bytes: int) -> Length:
 
 
 class Turns:
-    """At most one more process than processors, of which at most `processors` of each length."""
+    """At most one more process than `processes`, of which at most `processes` of each length."""
 
-    def __init__(self, processors: int) -> None:
-        self._processors = processors
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
         self._running: dict[Length, int] = {"short": 0, "long": 0}
         self._changed = threading.Condition()
+
+    def limit(self, processes: int) -> None:
+        """Change the limit. Processes that run already keep their turns."""
+        with self._changed:
+            self._processes = processes
+            self._changed.notify_all()
 
     @contextmanager
     def take(self, length: Length, seconds: float, wait: Callable[[], None]) -> Iterator[None]:
@@ -43,5 +49,5 @@ class Turns:
             return True
 
     def _is_free(self, length: Length) -> bool:
-        is_full = sum(self._running.values()) > self._processors
-        return not is_full and self._running[length] < self._processors
+        is_full = sum(self._running.values()) > self._processes
+        return not is_full and self._running[length] < self._processes

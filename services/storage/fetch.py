@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from core.errors import TaskFailed
-from core.handler import TaskContext
+from core.handler import LONGEST_TASK, TaskContext
 from core.models import BlobProperties, BlobRef
 
 MAX_SOURCE_BYTES = 128 * 2**30
@@ -22,7 +22,8 @@ would fill the disk."""
 _UNREADABLE = ("PIXELS_UNREADABLE", "NOT_A_RASTER")
 _PLAIN = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _RANGED_SUFFIXES = (".tif", ".tiff")
-_SIGNATURE_LIFETIME = timedelta(hours=4)
+SIGNATURE_LIFETIME = LONGEST_TASK + timedelta(hours=2)
+"""A source may be read until the end of the task, which may wait for a processor first."""
 
 
 Result = TypeVar("Result")
@@ -108,7 +109,7 @@ def _fetched(ctx: TaskContext, wanted: Wanted) -> Iterator[Fetched]:
         if copied:
             path = _copy(ctx, wanted.source, wanted.sidecars, folder)
         else:
-            path = f"/vsicurl/{ctx.blobs.signed_url(wanted.source, _SIGNATURE_LIFETIME)}"
+            path = f"/vsicurl/{ctx.blobs.signed_url(wanted.source, SIGNATURE_LIFETIME)}"
         fetched = Fetched(path, properties, folder)
         fetched.work.mkdir()
         yield fetched

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -171,7 +173,7 @@ def test_no_more_processes_run_than_there_are_processors():
             elif message:
                 running.add(message)
                 most[0] = max(most[0], len(running))
-                if waited.is_set():
+                if waited.is_set() and most[0] >= processors:
                     raise TaskLost("seen enough")
 
         with pytest.raises(TaskLost):
@@ -232,3 +234,16 @@ def _alive(pid: str) -> bool:
     except (FileNotFoundError, ProcessLookupError):  # collected before, or while it is read
         return False
     return stat.rsplit(")", 1)[1].split()[0] not in "ZX"
+
+
+def test_an_embedded_interpreter_is_not_started(monkeypatch):
+    """There sys.executable is the program that embeds Python, or empty."""
+    for executable in ("/opt/host/FunctionsNetHost", ""):
+        monkeypatch.setattr(sys, "executable", executable)
+        program = child.find_python()
+        version = subprocess.run([program, "-V"], capture_output=True, text=True, check=True)
+        assert version.stdout == f"Python {sys.version.split()[0]}\n"
+    monkeypatch.setattr(sys, "prefix", "/nowhere")
+    monkeypatch.setattr(sys, "base_prefix", "/nowhere")
+    with pytest.raises(ChildError, match="/nowhere/bin"):
+        child.find_python()

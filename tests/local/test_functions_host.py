@@ -236,6 +236,11 @@ def test_a_body_beyond_100_mb_is_413(http: httpx.Client) -> None:
     assert http.post("/api/length", content=b"x" * 5_000_000).text == "5000000"
 
 
+def test_a_body_without_its_length_is_not_forwarded(http: httpx.Client) -> None:
+    """As the Functions host does; httpx sends what an iterator yields in chunks."""
+    assert http.post("/api/length", content=iter([b"some", b"thing"])).text == "0"
+
+
 def test_a_disconnecting_client_does_not_affect_others(
     http: httpx.Client, host: HostProcess
 ) -> None:

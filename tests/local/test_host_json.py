@@ -51,18 +51,26 @@ def test_every_key_of_the_product_is_read() -> None:
 
 
 def test_the_options_of_the_product_take_effect() -> None:
-    options, _ = read_host_json(PRODUCT)
+    options, _ = read_host_json(PRODUCT, {})
     bus = options.extensions.service_bus
     assert options.extensions.http.route_prefix == "api"
-    assert options.function_timeout == timedelta(minutes=30)
     assert options.extension_bundle == {
         "id": "Microsoft.Azure.Functions.ExtensionBundle",
         "version": "[4.*, 5.0.0)",
     }
     assert (bus.auto_complete_messages, bus.prefetch_count) == (True, 0)
-    assert bus.max_concurrent_calls == 8
-    assert bus.max_auto_lock_renewal_duration == timedelta(minutes=30)
-    assert bus.max_auto_lock_renewal_duration >= options.function_timeout, "locks would lapse"
+    assert bus.max_concurrent_calls == 2
+
+
+def test_app_settings_override_the_file(write) -> None:
+    given = {
+        "AzureFunctionsJobHost__extensions__serviceBus__maxConcurrentCalls": "7",
+        "AzureFunctionsJobHost__functionTimeout": "-1",
+        "extensions__serviceBus__maxConcurrentCalls": "9",
+    }
+    options, unread = read_host_json(write({"version": "2.0"}), given)
+    assert options.extensions.service_bus.max_concurrent_calls == 7
+    assert options.function_timeout is None and unread == []
 
 
 def test_the_model_is_the_allow_list() -> None:

@@ -63,3 +63,31 @@ def test_affinity_limits_too(tmp_path, monkeypatch):
     write(tmp_path, {"sys/fs/cgroup/cpu.max": "400000 100000\n"})
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     assert processors.count_processors(tmp_path) == 3
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"sys/fs/cgroup/memory.max": "max\n"}, 8),
+        ({"sys/fs/cgroup/memory.max": f"{4 * GIB}\n"}, 3),
+        ({"sys/fs/cgroup/memory.max": f"{4 * GIB}", "sys/fs/cgroup/cpu.max": "200000 100000"}, 2),
+        ({"sys/fs/cgroup/memory.max": f"{GIB // 2}"}, 1),
+        (
+            {
+                "proc/self/cgroup": "0::/pod/box\n",
+                "sys/fs/cgroup/pod/memory.max": f"{5 * GIB}\n",
+                "sys/fs/cgroup/pod/box/memory.max": "max\n",
+            },
+            4,
+        ),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": f"{3 * GIB}\n"}, 2),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 8),
+    ],
+)
+def test_processes_that_fit_into_the_memory_of_the_container(tmp_path, files, expected):
+    write(tmp_path, files)
+    assert processors.count_processes(GIB, tmp_path) == expected

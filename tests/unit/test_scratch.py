@@ -1,5 +1,6 @@
 """Scratch folders: room is checked, and what a killed worker left is removed."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ScratchFull
+from core.errors import ScratchFull, TaskFailed
 from infrastructure.scratch import LocalScratch
 
 
@@ -20,9 +21,26 @@ def test_a_folder_is_gone_with_its_task_and_its_files(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_reported_before_the_work(tmp_path):
-    with pytest.raises(ScratchFull, match="MB free"), LocalScratch(tmp_path).folder("t", 2**60):
+@pytest.mark.parametrize(
+    ("needed", "raised", "text"),
+    [
+        (300 * 2**20, ScratchFull, "has 200 MB free, the work needs 300 MB"),
+        (
+            900 * 2**20,
+            TaskFailed,
+            "the work needs 900 MB of scratch space, and the disk of .* has 800 MB in total",
+        ),
+    ],
+)
+def test_a_full_disk_is_temporary_and_a_small_one_is_not(
+    tmp_path, monkeypatch, needed, raised, text
+):
+    """With the disk of Flex Consumption."""
+    usage = (800 * 2**20, 600 * 2**20, 200 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(*usage))
+    with pytest.raises(raised, match=text), LocalScratch(tmp_path).folder("t", needed):
         raise AssertionError("never reached")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_worker_left_is_removed_and_what_lives_stays(tmp_path):

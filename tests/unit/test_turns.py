@@ -72,3 +72,13 @@ def test_a_turn_is_given_back_after_an_error():
     with pytest.raises(ZeroDivisionError), turns.take("long", 0, stop):
         raise ZeroDivisionError
     assert not is_refused(turns, "long")
+
+
+def test_a_lower_limit_applies_to_the_next_turn():
+    turns = Turns(3)
+    with ExitStack() as stack:
+        take(turns, stack, "long", "long")
+        turns.limit(1)
+        assert is_refused(turns, "long") and is_refused(turns, "short")
+        turns.limit(4)
+        assert not is_refused(turns, "long")

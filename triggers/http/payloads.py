@@ -22,6 +22,12 @@ def read_json(req: func.HttpRequest) -> Any:
     encoding = req.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise NotJson(f"the body has Content-Encoding {encoding!r}; send it without an encoding")
+    if not body and "Content-Length" not in req.headers:
+        # The Functions host forwards no body whose length it does not know.
+        raise NotJson(
+            "the request has no Content-Length: send the body with its length, not with"
+            " Transfer-Encoding: chunked"
+        )
     if not body.strip():
         raise NotJson("the body is empty; send a JSON object, at least {}")
     try:

@@ -8,7 +8,9 @@ The fields of these models are the allow-list: Azure ignores every other key wit
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +21,8 @@ from pydantic.alias_generators import to_camel
 from local.errors import LocalError
 
 _TIMESPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):([0-5]?\d)(?::([0-5]?\d(?:\.\d{1,7})?))?")
+
+_OVERRIDE = "AzureFunctionsJobHost__"
 
 Section = dict[str, Any]
 
@@ -113,10 +117,19 @@ class HostJson(_Keys):
     watch_files: list[str] = Field(default_factory=list)
 
 
-def read_host_json(path: Path) -> tuple[HostJson, list[str]]:
-    """The file and the keys in it that nothing reads. Raises LocalError when it is unusable."""
+def read_host_json(
+    path: Path, environment: Mapping[str, str] = os.environ
+) -> tuple[HostJson, list[str]]:
+    """The file and the keys in it that nothing reads. Raises LocalError when it is unusable.
+
+    A variable `AzureFunctionsJobHost__section__key` overrides a value, as app settings do:
+    https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in environment.items():
+            if name.startswith(_OVERRIDE):
+                _override(raw, name.removeprefix(_OVERRIDE).split("__"), value)
         return HostJson.model_validate(raw), unread_keys(HostJson, raw)
     except FileNotFoundError:
         raise LocalError(f"{path} is missing", hint='write at least {"version": "2.0"}') from None
@@ -126,6 +139,12 @@ def read_host_json(path: Path) -> tuple[HostJson, list[str]]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise LocalError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _override(section: Section, names: list[str], value: str) -> None:
+    for name in names[:-1]:
+        section = section.setdefault(name, {})
+    section[names[-1]] = value
 
 
 def unread_keys(model: type[BaseModel], raw: Section, prefix: str = "") -> list[str]:

@@ -151,6 +151,10 @@ class HttpFunctions:
 
 
 async def _read_body(request: Request) -> bytes:
+    """The body as a worker gets it: the host forwards none without a Content-Length.
+
+    Source: ToRpcHttp in GrpcMessageConversionExtensions.cs of azure-functions-host.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > BODY_LIMIT:
         raise BodyTooLarge
@@ -159,7 +163,7 @@ async def _read_body(request: Request) -> bytes:
         body += chunk
         if len(body) > BODY_LIMIT:
             raise BodyTooLarge
-    return bytes(body)
+    return bytes(body) if declared else b""
 
 
 def request_datum(request: Request, parameters: dict[str, str], body: bytes) -> Datum:
