@@ -18,6 +18,7 @@ GeolatheError            carries a stable `code` and a message for people
 ├── BlobChanged          another writer replaced the blob: try again
 ├── TaskFailed           permanent: the task fails at once, without a retry
 ├── TaskLost             the claim is gone (cancelled, or claimed again): stop, write nothing
+├── NotReady             the database lacks the tables or rights of this release
 ├── Unavailable          the database, the message broker or storage is unreachable: try again
 └── ScratchFull          not enough local disk at the moment: try again
 
@@ -164,6 +165,12 @@ class Unavailable(GeolatheError):
     """An external service is unreachable."""
 
     code = "SERVICE_UNAVAILABLE"
+
+
+class NotReady(GeolatheError):
+    """The database lacks tables or rights that this release needs."""
+
+    code = "DATABASE_NOT_READY"
 
 
 class ScratchFull(GeolatheError):

@@ -1,8 +1,14 @@
-"""Connections to PostgreSQL: one pool per process, a fresh token per connection in Azure."""
+"""Connections to PostgreSQL: one pool per process, a fresh token per connection in Azure.
+
+PgBouncer may stand in between, also in transaction mode, where the next statement may run in
+another session: no prepared statements, no session locks, and SET only as SET LOCAL.
+https://www.pgbouncer.org/features.html
+"""
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -12,8 +18,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from core.errors import NotReady, Unavailable
 from infrastructure.identity import managed_identity
 from infrastructure.retrying import retry_transient
+from infrastructure.traced_cursor import TracedCursor
 
 # A connection to a server that no longer responds fails after half a minute. The defaults of the
 # operating system are far longer: https://www.postgresql.org/docs/current/runtime-config-connection.html
@@ -35,6 +43,15 @@ TRANSIENT_ERRORS = (
     PoolTimeout,
 )
 
+# The database was not migrated, or the role was not granted anything.
+NOT_READY_ERRORS = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -49,7 +66,6 @@ def open_pool(database_url: str, max_size: int) -> ConnectionPool:
         timeout=10,
         max_idle=120,
         check=_check_after_a_rest,
-        configure=_configure,
         reset=_used,
         connection_class=_connection_class(database_url),
         kwargs=_options(database_url),
@@ -59,6 +75,18 @@ def open_pool(database_url: str, max_size: int) -> ConnectionPool:
 def connect(database_url: str) -> psycopg.Connection:
     """One connection outside of the pool, for the migration."""
     return _connection_class(database_url).connect(database_url, **_options(database_url))
+
+
+@contextmanager
+def lock_across_sessions(database_url: str, name: str) -> Iterator[None]:
+    """Hold an advisory lock while other connections work.
+
+    It belongs to a transaction: behind PgBouncer, a lock of the session would stay with a server
+    connection that others use next.
+    """
+    with connect(database_url) as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+        yield
 
 
 def with_credentials(database_url: str) -> str:
@@ -86,15 +114,23 @@ def tls_options(database_url: str) -> dict[str, str]:
 def _options(database_url: str) -> dict[str, Any]:
     return {
         "autocommit": True,
+        "prepare_threshold": None,
+        "cursor_factory": TracedCursor,
         "application_name": "geolathe",
         **TIMEOUTS,
         **tls_options(database_url),
     }
 
 
-def _configure(connection: psycopg.Connection) -> None:
-    """A process that is suspended during a transaction must not keep its locks."""
-    connection.execute("SET idle_in_transaction_session_timeout = '30s'")
+@contextmanager
+def transaction(pool: ConnectionPool[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in a transaction.
+
+    A process that is suspended during it must not keep its locks.
+    """
+    with pool.connection() as connection, connection.transaction():
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = '30s'")
+        yield connection
 
 
 # A connection that was used within this time is not checked again: see docs/performance.md.
@@ -128,7 +164,7 @@ def _connection_class(database_url: str) -> type[psycopg.Connection]:
 
 
 def retried(method: Callable[P, R]) -> Callable[P, R]:
-    """Retry an idempotent method while the database is unavailable. Raises Unavailable.
+    """Retry an idempotent method while the database is unavailable. Raises Unavailable, NotReady.
 
     A lost connection, a restart, a deadlock and a server that is read-only (during a failover, or
     because its disk is full) count as transient.
@@ -136,6 +172,34 @@ def retried(method: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return retry_transient("PostgreSQL", lambda: method(*args, **kwargs), TRANSIENT_ERRORS)
+        with explain_missing_migration():
+            return retry_transient("PostgreSQL", lambda: method(*args, **kwargs), TRANSIENT_ERRORS)
+
+    return call
+
+
+@contextmanager
+def explain_missing_migration() -> Iterator[None]:
+    """Raises NotReady when the role may not do what the block does, or when a table is missing."""
+    try:
+        yield
+    except NOT_READY_ERRORS as error:
+        raise NotReady(
+            f"the database is not ready for this release ({error.diag.message_primary}): run"
+            " `python -m infrastructure.migrate DATABASE_URL --grant-to ROLE` with the role of"
+            " the function app"
+        ) from error
+
+
+def checked(method: Callable[P, R]) -> Callable[P, R]:
+    """Call a health check once, without retries. Raises Unavailable and NotReady."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with explain_missing_migration():
+            try:
+                return method(*args, **kwargs)
+            except TRANSIENT_ERRORS as error:
+                raise Unavailable(f"PostgreSQL cannot be reached: {error}") from error
 
     return call

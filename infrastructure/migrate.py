@@ -12,12 +12,11 @@ from pathlib import Path
 
 import psycopg
 
-from infrastructure.database import connect
+from infrastructure.database import connect, lock_across_sessions
 from infrastructure.pgstac_schema import migrate_pgstac
 from infrastructure.roles import grant_app, grant_read
 
 SQL = Path(__file__).parent.parent / "sql"
-LOCK = 7_355_608
 
 
 def migrate(
@@ -30,8 +29,19 @@ def migrate(
 
     Roles in `grant_to` may run the function app, those in `grant_read_to` may read the catalogue.
     """
+    with lock_across_sessions(database_url, "migration"):
+        applied = _migrate_app(database_url, sql)
+        migrate_pgstac(database_url)
+        with connect(database_url) as conn:
+            for role in grant_to:
+                grant_app(conn, role)
+            for role in grant_read_to:
+                grant_read(conn, role)
+    return applied
+
+
+def _migrate_app(database_url: str, sql: Path) -> list[str]:
     with connect(database_url) as conn:
-        conn.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         conn.execute("CREATE SCHEMA IF NOT EXISTS app")
         conn.execute(
             """CREATE TABLE IF NOT EXISTS app.migrations (
@@ -43,12 +53,6 @@ def migrate(
             conn.execute("SET LOCAL check_function_bodies = off")
             for path in sorted((sql / "functions").glob("*.sql")):
                 conn.execute(path.read_bytes())
-    migrate_pgstac(database_url)
-    with connect(database_url) as conn:
-        for role in grant_to:
-            grant_app(conn, role)
-        for role in grant_read_to:
-            grant_read(conn, role)
     return applied
 
 

@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from core.models import BlobRef, ItemName, Json, Output, OutputTarget, WrittenBlob
 from core.ports import Begun, Published, PublishOutcome, RecordOutcome
-from infrastructure.database import retried
+from infrastructure.database import retried, transaction
 
 LIVE = "written_at IS NOT NULL AND superseded_at IS NULL AND removed_at IS NULL"
 
@@ -145,7 +145,7 @@ class PostgresOutputs:
 
     @retried
     def publish(self, output_ids: Sequence[int], item: ItemName) -> Published:
-        with self.pool.connection() as conn, conn.transaction():
+        with transaction(self.pool) as conn:
             return publish_outputs(conn, output_ids, item)
 
     @retried

@@ -21,7 +21,7 @@ from core.errors import GeolatheError, TaskFailed, TierMissing
 from core.models import ItemName, Json, Output
 from core.ports import ItemChange, PublishOutcome
 from infrastructure.collection_extent import merge_collections
-from infrastructure.database import retried
+from infrastructure.database import checked, retried, transaction
 from infrastructure.outputs import publish_outputs
 
 # Set by the catalogue, so a repeated job does not differ by them.
@@ -111,6 +111,7 @@ class PgstacCatalog:
             deleted = conn.execute("DELETE FROM collections WHERE id = %s", (collection_id,))
             return deleted.rowcount > 0
 
+    @checked
     def check_version(self) -> str:
         """The version of pgSTAC in the database. Raises when this release cannot work with it."""
         wanted = installed_version("pypgstac")
@@ -132,7 +133,7 @@ class PgstacCatalog:
     @contextmanager
     def _transaction(self) -> Iterator[Connection[Any]]:
         """A transaction that sees pgSTAC's names. The search path ends with it."""
-        with self.pool.connection() as conn, conn.transaction():
+        with transaction(self.pool) as conn:
             conn.execute("SET LOCAL search_path TO pgstac, public")
             yield conn
 

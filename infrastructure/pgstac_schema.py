@@ -12,7 +12,7 @@ from pypgstac.db import PgstacDB
 from pypgstac.migrate import Migrate
 
 from core.errors import GeolatheError
-from infrastructure.database import connect, with_credentials
+from infrastructure.database import connect, lock_across_sessions, with_credentials
 from infrastructure.roles import PGSTAC_ROLES, prepare_pgstac_roles
 
 EXTENSIONS = ("postgis", "btree_gist", "unaccent")
@@ -23,8 +23,7 @@ def migrate_pgstac(dsn: str) -> str:
 
     Running it again changes nothing. Two at a time: the second waits for the first.
     """
-    with connect(dsn) as conn:
-        conn.execute("SELECT pg_advisory_lock(hashtextextended('pgstac migration', 0))")
+    with lock_across_sessions(dsn, "pgstac migration"), connect(dsn) as conn:
         for name in EXTENSIONS:
             create_extension(conn, name)
         with explain_missing_rights(conn):

@@ -17,6 +17,7 @@ from tests.fixtures.roles import APP, DEPLOYER, READER, create_owned_database, s
 pytest_plugins = [
     "tests.fixtures.services",
     "tests.fixtures.broker",
+    "tests.fixtures.pgbouncer",
     "tests.fixtures.stack",
     "tests.fixtures.api_cases",
     "tests.fixtures.browser",

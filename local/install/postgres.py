@@ -71,7 +71,7 @@ def find_postgres() -> Postgres | None:
 def install_postgres(log: Path) -> Postgres:
     """Find or install PostgreSQL with PostGIS. Raises LocalError if that is not possible."""
     cache = _cache_folder()
-    with _locked(cache.with_name(f"{cache.name}.lock")):
+    with locked(cache.with_name(f"{cache.name}.lock")):
         found = find_postgres()
         if found is not None:
             return found
@@ -79,7 +79,7 @@ def install_postgres(log: Path) -> Postgres:
             raise LocalError("no PostgreSQL with PostGIS here, and no apt-get", hint=BY_HAND)
         if (
             os.environ.get("GEOLATHE_POSTGRES") != "unpacked"
-            and (prefix := _root_prefix()) is not None
+            and (prefix := root_prefix()) is not None
         ):
             try:
                 return _install_by_apt(prefix, log)
@@ -125,7 +125,7 @@ def _has_postgis(folder: Path) -> bool:
     return all((extensions / f"{name}.control").exists() for name in EXTENSIONS)
 
 
-def _root_prefix() -> list[str] | None:
+def root_prefix() -> list[str] | None:
     """The prefix that runs a command as root: empty, sudo, or None if not possible."""
     if os.geteuid() == 0:
         return []
@@ -135,7 +135,8 @@ def _root_prefix() -> list[str] | None:
     return ["sudo", "-n"] if asked.returncode == 0 else None
 
 
-def _install_by_apt(prefix: Sequence[str], log: Path) -> Postgres:
+def apt_get(prefix: Sequence[str], log: Path) -> list[str]:
+    """The beginning of an apt-get command, after the package lists have been updated."""
     apt = [
         *prefix,
         "env",
@@ -149,6 +150,11 @@ def _install_by_apt(prefix: Sequence[str], log: Path) -> Postgres:
         process.run([*apt, "update"], log)
     except LocalError:
         log.open("a").write("apt-get update failed: going on with the lists that are there\n")
+    return apt
+
+
+def _install_by_apt(prefix: Sequence[str], log: Path) -> Postgres:
+    apt = apt_get(prefix, log)
     version = _version_on_offer([])
     wanted = [f"postgresql-{version}", f"postgresql-{version}-postgis-3"]
     process.run([*apt, "install", "-y", "--no-install-recommends", *wanted], log, cwd=Path("/"))
@@ -286,7 +292,7 @@ def _check_libraries(found: Postgres, cache: Path, log: Path) -> None:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
     """One installer at a time; the others wait and then find what it brought."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as handle:

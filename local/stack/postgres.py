@@ -60,7 +60,7 @@ class Cluster:
         self.wanted_port = port
         self.log = self.folder / "postgres.log"
         self._binaries = binaries
-        self._account = _server_account()
+        self._account = server_account()
 
     def start(self) -> None:
         """Create the cluster if necessary and start it unless it runs."""
@@ -247,7 +247,7 @@ class Cluster:
             return []
 
 
-def _server_account() -> Account | None:
+def server_account() -> Account | None:
     """The account that runs the server if this process is root, which initdb rejects."""
     if os.geteuid() != 0:
         return None

@@ -1,12 +1,18 @@
-"""One behavioural suite for both adapters of the state."""
+"""One behavioural suite for both adapters of the state, with and without PgBouncer."""
 
 import pytest
 
+from infrastructure.database import open_pool
+from infrastructure.postgres import PostgresState
 from testing.state import MemoryState
 
 
-@pytest.fixture(params=["memory", "postgres"])
+@pytest.fixture(params=["memory", "postgres", "pgbouncer"])
 def state(request):
     if request.param == "memory":
-        return MemoryState()
-    return request.getfixturevalue("postgres_state")
+        yield MemoryState()
+    elif request.param == "postgres":
+        yield request.getfixturevalue("postgres_state")
+    else:
+        with open_pool(request.getfixturevalue("pooled_url"), max_size=8) as pool:
+            yield PostgresState(pool)

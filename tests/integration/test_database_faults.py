@@ -6,6 +6,7 @@ import threading
 
 import psycopg
 
+from infrastructure.database import transaction
 from tests.fixtures.records import new_job
 
 OTHERS_OUT = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -30,7 +31,7 @@ def test_the_state_outlives_a_server_that_is_read_only_for_a_while(postgres_stat
 
 
 def test_a_vanished_server_and_a_frozen_transaction_are_noticed_within_half_a_minute(pool):
-    with pool.connection() as conn, socket.socket(fileno=os.dup(conn.fileno())) as wire:
+    with transaction(pool) as conn, socket.socket(fileno=os.dup(conn.fileno())) as wire:
         assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
         assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
         assert conn.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("30s",)

@@ -14,6 +14,7 @@ from core.errors import (
     JobNotFound,
     KeyReused,
     MethodNotAllowed,
+    NotReady,
     RequestError,
     RouteNotFound,
     StateConflict,
@@ -39,6 +40,7 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
     TooLarge: (413, "Request body too large"),
     StateConflict: (409, "Not possible in the job's current state"),
     RequestError: (400, "Bad request"),
+    NotReady: (503, "Database not ready"),
     Unavailable: (503, "Service temporarily unavailable"),
 }
 
@@ -47,6 +49,7 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
 SERVICE_FAULTS = {
     "INTERNAL_ERROR", "UNEXPECTED_ERROR", "STAGE_FAILED", "LEASE_LOST", "WORKER_LOST",
     "BLOB_CHANGED", "TIER_MISSING", "TASK_TYPE_NOT_FOUND", "SERVICE_UNAVAILABLE", "DISK_FULL",
+    "SCRATCH_TOO_SMALL", "DATABASE_NOT_READY",
     "NOT_STORABLE", "COG_INVALID", "COG_UNREADABLE",
 }  # fmt: skip
 
