@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from config import read_settings
+from config import find_mismatches, read_host_limits, read_settings
 from core.lease import Leases
 from core.log_context import install_log_context
 from core.machine import CoreMachine
@@ -25,6 +25,7 @@ from core.models import Deployment
 from core.ports import Ports
 from core.registry import Registry
 from core.shares import FlightLimits
+from core.telemetry import install_telemetry
 from infrastructure.database import open_pool
 from infrastructure.deferred import on_first_use
 from infrastructure.outputs import PostgresOutputs
@@ -52,6 +53,12 @@ logging.getLogger("azure").setLevel(logging.WARNING)
 
 install_log_context()
 settings = read_settings()
+for mismatch in find_mismatches(
+    read_host_limits(),
+    settings.python_threadpool_thread_count,
+    child.limit_processes(settings.raster_processes),
+):
+    logging.getLogger("geolathe").warning("%s", mismatch)
 
 
 def service_bus() -> "ServiceBus":
@@ -102,6 +109,19 @@ checks: dict[str, Check] = {
     "service_bus": lambda: bus.check(),
     "sandbox": landlock.health,
 }
+if settings.records_telemetry:
+    # Importing OpenTelemetry would delay every cold start: docs/decisions/0052.
+    from infrastructure.open_telemetry import start_telemetry
+
+    insights = settings.applicationinsights_connection_string
+    install_telemetry(
+        start_telemetry(
+            settings.otel_service_name,
+            insights.get_secret_value() if insights else None,
+            settings.otel_exporter_otlp_endpoint is not None,
+            state.health,
+        )
+    )
 routes = [
     Jobs(machine, state, registry, settings.jobs_queue),
     History(state),

@@ -9,6 +9,7 @@ complete on PostgreSQL alone; pgbench is the limit of the server. Compare figure
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
@@ -62,7 +63,8 @@ Row = dict[str, Any]
 
 @contextmanager
 def running_stack() -> Iterator[Environment]:
-    """A temporary stack."""
+    """A temporary stack that records no telemetry, as the other engines do not."""
+    os.environ["OTEL_SDK_DISABLED"] = "true"
     folder = Path(tempfile.mkdtemp(prefix="geolathe-bench-"))
     folder.chmod(0o711)
     stack = Stack(folder / "stack")

@@ -60,8 +60,12 @@ class Settings(BaseModel):
     """Directory for temporary files; by default one in the system's temporary directory."""
     proj_grids_dir: DirectoryPath | None = None
     """Directory with PROJ's datum grids, for transformations that need them."""
-    pool_size: int = Field(16, ge=1)
-    """Largest number of database connections of one worker."""
+    pool_size: int = Field(4, ge=1)
+    """Largest number of database connections of one worker (how-to "Scale")."""
+    raster_processes: int | None = Field(None, ge=1)
+    """Rasters processed at once by one worker; by default what its processors and memory allow."""
+    python_threadpool_thread_count: int | None = Field(None, ge=1)
+    """Threads of one worker for all functions, 16 in most deployments; read by the host."""
     lease_seconds: float = Field(30, gt=0)
     """How long a claim is valid without a heartbeat."""
     heartbeat_seconds: float = Field(1, gt=0)
@@ -76,6 +80,15 @@ class Settings(BaseModel):
     """How long a job or task may be overdue before the sweep sends its message again."""
     output_grace_seconds: float = Field(300, ge=0)
     """How long a COG that is no longer part of an item stays, for readers of its tiles."""
+
+    applicationinsights_connection_string: SecretStr | None = None
+    """Connection string of Application Insights, for traces, metrics and logs."""
+    otel_exporter_otlp_endpoint: str | None = None
+    """URL of an OTLP endpoint (HTTP), for the same."""
+    otel_sdk_disabled: bool = False
+    """`true` records nothing, whichever of the two is set."""
+    otel_service_name: str = "geolathe"
+    """Name of the function app in traces, metrics and logs."""
 
     retention_days: float | None = Field(None, gt=0)
     """Jobs that ended longer ago are deleted. If not set, jobs are kept."""
@@ -104,6 +117,12 @@ class Settings(BaseModel):
                 " ignore SERVICEBUS_CONNECTION__clientId"
             )
         return self
+
+    @property
+    def records_telemetry(self) -> bool:
+        """Whether there is a destination for telemetry."""
+        is_set = self.applicationinsights_connection_string or self.otel_exporter_otlp_endpoint
+        return bool(is_set) and not self.otel_sdk_disabled
 
     @property
     def service_bus(self) -> str:

@@ -29,6 +29,7 @@ from core.plan import make_result, plan_stage, prefixes_of_tasks, stored_results
 from core.ports import MessageBus, Ports, StateRepository
 from core.registry import Registry
 from core.shares import FlightLimits
+from core.telemetry import annotate, continue_trace, operation
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +62,19 @@ class JobAdvancer:
 
     def process_message(self, message: JobMessage) -> None:
         """Advance the job to the stage that the message names, if that stage is next."""
-        job = self._find_job(message)
-        if job is None:
-            return
-        with log_context(correlation_id=job.correlation_id, job_id=job.job_id):
-            self._handle(job, message)
+        with operation(
+            f"stage {message.stage} requested",
+            "consumer",
+            message.traceparent,
+            correlation_id=message.correlation_id,
+            job_id=message.job_id,
+            stage=message.stage,
+        ):
+            job = self._find_job(message)
+            if job is not None:
+                annotate(job_type=job.job_type)
+                with log_context(correlation_id=job.correlation_id, job_type=job.job_type):
+                    self._handle(job, message)
 
     def record_dead_letter(self, letter: DeadLetter) -> None:
         """Keep a dead letter. The sweep sends its message again, unless the limit is reached.
@@ -153,7 +162,13 @@ class JobAdvancer:
     def _send_tasks(self, job: JobRecord, task_ids: Sequence[str], task_type: str) -> None:
         quick = self._registry.is_quick(task_type)
         self._bus.send_tasks(
-            TaskMessage(task_id=task_id, quick=quick, correlation_id=job.correlation_id)
+            TaskMessage(
+                task_id=task_id,
+                quick=quick,
+                job_type=job.job_type,
+                correlation_id=job.correlation_id,
+                traceparent=continue_trace(job.traceparent),
+            )
             for task_id in task_ids
         )
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from core.handler import RetryPolicy, TaskContext
 from core.lease import HeldLease, Leases
-from core.log_context import log_context
 from core.models import Failure, Json, StageRecord, TaskMessage, TaskRecord
 from core.outcome import Lost, Outcome, Permanent, Success, Transient, call_plugin
 from core.ports import Claim, ClaimOutcome, Completion, Done, MessageBus, Ports, StateRepository
 from core.registry import Registry
+from core.telemetry import annotate, continue_trace, measure, operation, timed
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,22 @@ class TaskRunner:
         """Run the tasks that are due and not running elsewhere.
 
         All messages of a call share one claim and one completion; each task has its own attempt.
+        A batch of several messages is recorded in the trace of the first one.
         """
+        if not messages:
+            return
+        first, is_single = messages[0], len(messages) == 1
+        with operation(
+            "task delivered" if is_single else f"{len(messages)} tasks delivered",
+            "consumer",
+            first.traceparent,
+            correlation_id=first.correlation_id if is_single else None,
+            job_type=first.job_type if is_single else None,
+            task_id=first.task_id if is_single else None,
+        ):
+            self._process(messages)
+
+    def _process(self, messages: Sequence[TaskMessage]) -> None:
         by_task = {message.task_id: message for message in messages}
         claims = self._state.claim_tasks(list(by_task), self._leases.lease)
         if len(claims) < len(by_task):
@@ -92,12 +107,27 @@ class TaskRunner:
     ) -> Outcome[Json]:
         handler = self._registry.handlers.get(task.task_type)
         if handler is None:
-            message = f"this release has no handler {task.task_type!r}: submit the job again"
-            return Transient(Failure(code="TASK_TYPE_NOT_FOUND", message=message))
+            text = f"this release has no handler {task.task_type!r}: submit the job again"
+            return Transient(Failure(code="TASK_TYPE_NOT_FOUND", message=text))
         context = TaskContext(task.task_id, task.attempt, self._ports, lease)
-        correlation_id = by_task[task.task_id].correlation_id
-        with log_context(correlation_id=correlation_id, job_id=task.job_id, task_id=task.task_id):
-            return call_plugin(lambda: handler(task.parameters, context))
+        message = by_task[task.task_id]
+        with (
+            operation(
+                f"{task.task_type} attempt {task.attempt}",
+                "internal",
+                continue_trace(message.traceparent),
+                correlation_id=message.correlation_id,
+                job_id=task.job_id,
+                job_type=message.job_type,
+                stage=task.stage,
+                task_id=task.task_id,
+                attempt=task.attempt,
+            ),
+            timed("task.duration", {"task_type": task.task_type}),
+        ):
+            outcome = call_plugin(lambda: handler(task.parameters, context))
+            annotate(outcome=type(outcome).__name__.lower())
+            return outcome
 
     def _settle_all(self, attempts: Sequence[_Attempt]) -> None:
         """Record the outcomes: several successes in one write, everything else one by one."""
@@ -131,6 +161,7 @@ class TaskRunner:
         policy = handler.retry if handler else UNKNOWN_HANDLER_RETRY
         delay = policy.delay(task.attempt - task.spent_attempts)
         if self._state.retry_task_later(task.task_id, task.attempt, failure, delay):
+            measure("task.retries", 1, task_type=task.task_type, code=failure.code)
             self._send_again(attempt.message, datetime.now(UTC) + delay)
         else:
             self._handle_stale_write(task)
@@ -176,7 +207,9 @@ class TaskRunner:
             TaskMessage(
                 task_id=completion.released,
                 quick=self._registry.is_quick(task.task_type),
+                job_type=message.job_type,
                 correlation_id=message.correlation_id,
+                traceparent=message.traceparent,
             )
             for completion, task, message in completions
             if completion.released

@@ -34,6 +34,7 @@ from core.ports import JobCursor, JobFilter, MessageBus, Ports, RequestKey, Stat
 from core.registry import Registry
 from core.shares import DEFAULT_LIMITS, FlightLimits
 from core.status import JobView, view_job
+from core.telemetry import annotate, operation, traceparent
 from core.validation import validate_body
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class CoreMachine:
         that this call starts carry the `correlation_id`. A job that is found keeps its priority.
         """
         job = self._registry.job(job_type)
+        annotate(job_type=job_type)
         request = RequestKey(key, _fingerprint(job_type, body)) if key else None
         known = self._state.find_submission(request) if request else None
         if known is not None:
@@ -96,6 +98,7 @@ class CoreMachine:
                 total_stages=len(job.stages),
                 correlation_id=correlation_id,
                 priority=priority,
+                traceparent=traceparent(),
             ),
             request,
         )
@@ -115,9 +118,10 @@ class CoreMachine:
 
     def sweep(self, limit: int, grace: timedelta) -> int:
         """Send overdue messages again. Returns their number."""
-        overdue = self._state.sweep(limit, grace)
-        self._bus.send_jobs([m for m in overdue if isinstance(m, JobMessage)])
-        self._bus.send_tasks([m for m in overdue if isinstance(m, TaskMessage)])
+        with operation("sweep"):
+            overdue = self._state.sweep(limit, grace)
+            self._bus.send_jobs([m for m in overdue if isinstance(m, JobMessage)])
+            self._bus.send_tasks([m for m in overdue if isinstance(m, TaskMessage)])
         if overdue:
             logger.warning("sweep: %d overdue messages sent again", len(overdue))
         return len(overdue)
@@ -169,6 +173,7 @@ class CoreMachine:
 
     def _submitted(self, is_new: bool, record: JobRecord) -> Submission:
         """Send the first message of a queued job, even if found: an earlier one may be lost."""
+        annotate(job_id=record.job_id)
         if record.status is not JobStatus.QUEUED:
             return Submission(is_new, record, None)
         [message_id] = self._bus.send_jobs([record.stage_message(1)])

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core.storable import ShortText, StorableText
+from core.telemetry import continue_trace
 
 Json = dict[str, Any]
 
@@ -159,11 +160,17 @@ class JobRecord(Record):
     correlation_id: str | None = None
     """Of the request that started the current run."""
     priority: Priority = Priority.NORMAL
+    traceparent: str | None = None
+    """The span of that request; None when it was not recorded."""
 
     def stage_message(self, stage: int) -> "JobMessage":
         """The message that requests a stage of this run."""
         return JobMessage(
-            job_id=self.job_id, run=self.run, stage=stage, correlation_id=self.correlation_id
+            job_id=self.job_id,
+            run=self.run,
+            stage=stage,
+            correlation_id=self.correlation_id,
+            traceparent=continue_trace(self.traceparent),
         )
 
 
@@ -251,6 +258,8 @@ class JobMessage(Record):
     handoffs: int = 0
     """How often hosts that do not know the job type have handed the message off."""
     correlation_id: str | None = None
+    traceparent: str | None = None
+    """The span that sent the message."""
 
 
 class TaskMessage(Record):
@@ -259,8 +268,10 @@ class TaskMessage(Record):
     task_id: str = Field(pattern="^[0-9a-f]{32}(-[0-9]+){3}$")
     quick: bool = False
     """Which queue carries it: messages of quick tasks are delivered in batches."""
+    job_type: str | None = None
     correlation_id: str | None = None
-    """Missing in messages that the sweep sends."""
+    traceparent: str | None = None
+    """The span that sent the message."""
 
 
 class OutputTarget(Record):

@@ -35,6 +35,7 @@ from azure.storage.blob import BlobProperties as AzureProperties
 from core.errors import BlobChanged, BlobNotFound, ContainerNotFound, TaskFailed, Unavailable
 from core.models import BlobProperties, BlobRef
 from core.ports import AccessTier
+from core.telemetry import measure, operation
 from infrastructure.identity import managed_identity
 
 BLOCK = 8 * 2**20
@@ -104,9 +105,14 @@ class AzureBlobs:
         return f"{self.url(ref)}?{signature}"
 
     def download(self, ref: BlobRef, path: Path) -> None:
-        with _translated(ref.container, ref.name), path.open("wb") as file:
+        with (
+            operation(f"download from {ref.container}", "client"),
+            _translated(ref.container, ref.name),
+            path.open("wb") as file,
+        ):
             client = self._service.get_blob_client(ref.container, ref.name)
             client.download_blob(max_concurrency=CONCURRENCY).readinto(file)
+        measure("blob.read", path.stat().st_size)
 
     def upload(
         self,
@@ -118,7 +124,11 @@ class AzureBlobs:
         metadata: dict[str, str] | None = None,
     ) -> BlobProperties:
         client = self._service.get_blob_client(ref.container, ref.name)
-        with _translated(ref.container, ref.name), path.open("rb") as file:
+        with (
+            operation(f"upload to {ref.container}", "client"),
+            _translated(ref.container, ref.name),
+            path.open("rb") as file,
+        ):
             client.upload_blob(
                 file,
                 length=path.stat().st_size,
@@ -128,6 +138,7 @@ class AzureBlobs:
                 metadata=metadata,
                 max_concurrency=CONCURRENCY,
             )
+        measure("blob.written", path.stat().st_size)
         return self.properties(ref)
 
     def replace(
@@ -147,7 +158,10 @@ class AzureBlobs:
         expected: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         if etag is not None:
             expected = {"match_condition": MatchConditions.IfNotModified, "etag": etag}
-        with _translated(ref.container, ref.name):
+        with (
+            operation(f"upload to {ref.container}", "client"),
+            _translated(ref.container, ref.name),
+        ):
             blocks = _stage_blocks(client, path)
             if confirm is not None:
                 confirm()
@@ -167,10 +181,12 @@ class AzureBlobs:
                 if _code(error) != "InvalidBlockList":
                     raise
                 raise BlobChanged(f"{ref} was written by another task meanwhile") from error
+        size = path.stat().st_size
+        measure("blob.written", size)
         return BlobProperties(
             ref=ref,
             etag=str(stored["etag"]).strip('"'),
-            size=path.stat().st_size,
+            size=size,
             last_modified=stored["last_modified"],
             content_type=content_type,
             access_tier=access_tier,

@@ -38,7 +38,7 @@ from core.ports import (
     RequestKey,
     TaskFilter,
 )
-from infrastructure.database import retried
+from infrastructure.database import checked, retried, transaction
 
 # A list shows no results: they may be large.
 JOB_HEAD = """job_id, job_type, version, parameters, status, run, stage, total_stages, error,
@@ -67,13 +67,14 @@ class PostgresState:
             job.total_stages,
             job.correlation_id,
             job.priority,
+            job.traceparent,
         )
         if key is None:
-            query = "SELECT is_new, (job_row).* FROM app.accept_job(%s, %s, %s, %s, %s, %s, %s)"
+            query = "SELECT is_new, (job_row).* FROM app.accept_job(%s, %s, %s, %s, %s, %s, %s, %s)"
             [row] = self._rows(query, *columns)
         else:
             query = """SELECT fingerprint, is_new, (job_row).*
-                         FROM app.accept_job_once(%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+                         FROM app.accept_job_once(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
             [row] = self._rows(query, *key, *columns)
             key.must_match(row["fingerprint"])
         return row["is_new"], JobRecord.model_validate(row)
@@ -164,7 +165,7 @@ class PostgresState:
         tasks: Sequence[TaskRecord],
         in_flight_limit: int | None = None,
     ) -> bool:
-        with self.pool.connection() as conn, conn.transaction(), conn.cursor() as cur:
+        with transaction(self.pool) as conn, conn.cursor() as cur:
             cur.execute(
                 "SELECT app.start_stage(%s, %s, %s, %s, %s, %s, %s), now()",
                 (job.job_id, job.run, stage, task_type, best_effort, len(tasks), in_flight_limit),
@@ -340,7 +341,12 @@ class PostgresState:
 
     @retried
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
-        rows = self._rows("SELECT * FROM app.sweep(%s, %s)", limit, grace)
+        rows = self._rows(
+            """SELECT s.*, j.job_type, j.correlation_id, j.traceparent
+                 FROM app.sweep(%s, %s) s JOIN app.jobs j USING (job_id)""",
+            limit,
+            grace,
+        )
         return [
             TaskMessage.model_validate(row) if row["task_id"] else JobMessage.model_validate(row)
             for row in rows
@@ -371,8 +377,8 @@ class PostgresState:
         )
         return [Event.model_validate(row) for row in rows]
 
+    @checked
     def health(self) -> StateHealth:
-        """Asked by people who wait: no patience here."""
         [row] = self._rows("SELECT * FROM app.health()")
         return StateHealth.model_validate(row)
 

@@ -12,7 +12,8 @@ from azure.servicebus import ServiceBusSender as Sender
 from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusError
 
 from core.errors import Unavailable
-from core.models import JobMessage, Record, TaskMessage
+from core.models import JobMessage, TaskMessage
+from core.telemetry import operation
 from infrastructure.identity import managed_identity
 from infrastructure.retrying import retry_transient
 
@@ -33,9 +34,11 @@ class ServiceBus:
             client = ServiceBusClient.from_connection_string(namespace, retry_total=0)
         else:
             client = ServiceBusClient(namespace, managed_identity(), retry_total=0)
-        self._jobs = Outbox(lambda: client.get_queue_sender(jobs_queue))
-        self._tasks = Outbox(lambda: client.get_queue_sender(tasks_queue))
-        self._quick_tasks = Outbox(lambda: client.get_queue_sender(quick_tasks_queue))
+        self._jobs = Outbox(lambda: client.get_queue_sender(jobs_queue), jobs_queue)
+        self._tasks = Outbox(lambda: client.get_queue_sender(tasks_queue), tasks_queue)
+        self._quick_tasks = Outbox(
+            lambda: client.get_queue_sender(quick_tasks_queue), quick_tasks_queue
+        )
         self._outboxes = (self._jobs, self._tasks, self._quick_tasks)
 
     def send_jobs(self, messages: Iterable[JobMessage], due: datetime | None = None) -> list[str]:
@@ -70,8 +73,9 @@ class ServiceBus:
 class Outbox:
     """A sender kept open: opening one costs half a second in the SDK."""
 
-    def __init__(self, connect: Callable[[], Sender]) -> None:
+    def __init__(self, connect: Callable[[], Sender], queue: str) -> None:
         self._connect = connect
+        self._queue = queue
         self._sender: Sender | None = None
         self._lock = threading.Lock()
 
@@ -82,8 +86,12 @@ class Outbox:
         wait for the retries of others.
         """
         rest = list(messages)
-        while rest:
-            rest = retry_transient("Service Bus", partial(self._send_some, rest), TRANSIENT_ERRORS)
+        if not rest:
+            return
+        with operation(f"send {len(rest)} to {self._queue}", "producer"):
+            while rest:
+                send = partial(self._send_some, rest)
+                rest = retry_transient("Service Bus", send, TRANSIENT_ERRORS)
 
     def check(self) -> None:
         """Raises Unavailable when the queue cannot be reached."""
@@ -140,9 +148,13 @@ def _fill(batch: ServiceBusMessageBatch, messages: Iterator[ServiceBusMessage]) 
     return count
 
 
-def _encode(message: Record, due: datetime | None = None) -> ServiceBusMessage:
-    return ServiceBusMessage(
+def _encode(message: JobMessage | TaskMessage, due: datetime | None = None) -> ServiceBusMessage:
+    encoded = ServiceBusMessage(
         message.model_dump_json(),
         content_type="application/json",
         scheduled_enqueue_time_utc=due,
     )
+    if message.traceparent:
+        # The Functions host continues the trace that this property names.
+        encoded.application_properties = {"Diagnostic-Id": message.traceparent}
+    return encoded

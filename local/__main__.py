@@ -17,17 +17,20 @@ from local import process
 from local.checks import run_checks, run_tests, selects_tests
 from local.demo import run_demo
 from local.docs import SITE, build_site, serve_site
+from local.emulators.otlp.store import SpanStore
 from local.errors import LocalError, last_lines
+from local.lock import DEPLOYED, LOCAL, update_locks
 from local.stack.environment import ROOT, Environment
 from local.stack.stack import Stack
 from local.steps import Report, StepFailed, print_step
+from local.trace import show_traces
 
 Command = Callable[[argparse.Namespace, Console], int]
 EPILOG = """\
 Each service listens on a free port, which is kept in .local/ports.json. To choose a port, set
 GEOLATHE_API_PORT, GEOLATHE_TITILER_PORT, GEOLATHE_STAC_PORT, GEOLATHE_POSTGRES_PORT,
-GEOLATHE_BLOB_PORT or GEOLATHE_SERVICEBUS_PORT. GEOLATHE_STACK names another folder than .local.
-Settings of the product can be set in the environment, too."""
+GEOLATHE_BLOB_PORT, GEOLATHE_SERVICEBUS_PORT or GEOLATHE_OTLP_PORT. GEOLATHE_STACK names another
+folder than .local. Settings of the product can be set in the environment, too."""
 TAIL = 40  # lines of a log that `./dev logs` shows
 
 
@@ -78,9 +81,12 @@ def build_parser() -> argparse.ArgumentParser:
     logs_parser = add("logs", logs, "show the end of one log, or of all")
     logs_parser.add_argument("name", nargs="?", help="host, titiler, broker, stac, postgres, ...")
     logs_parser.add_argument("-f", "--follow", action="store_true", help="print new lines, too")
+    trace_parser = add("trace", trace, "print the tree of spans of a job, from request to map")
+    trace_parser.add_argument("job_id", metavar="JOB", help="the id of a job, or its beginning")
     add("down", down, "stop the local stack; its data stays in .local")
     add("test", test, "run the tests; arguments go to pytest", takes_rest=True)
     add("check", check, "run ruff, mypy and the import contracts")
+    add("lock", lock, "pin the versions of all packages; arguments go to uv pip compile", True)
     docs_parser = add("docs", docs, "build the documentation in strict mode and serve it")
     docs_parser.add_argument("--build", action="store_true", help="build only")
     docs_parser.add_argument("--port", type=int, default=8000, help="port to serve at (8000)")
@@ -166,6 +172,14 @@ def logs(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def trace(options: argparse.Namespace, _: Console) -> int:
+    """Print the traces of a job."""
+    stack = Stack()
+    for tree in show_traces(SpanStore(stack.environment().spans), options.job_id):
+        Console().print(tree)
+    return 0
+
+
 def down(_: argparse.Namespace, console: Console) -> int:
     """Stop every service."""
     Stack().down(Report(console))
@@ -186,6 +200,14 @@ def test(options: argparse.Namespace, console: Console) -> int:
 def check(_: argparse.Namespace, console: Console) -> int:
     """Run the linters."""
     return run_checks(console)
+
+
+def lock(options: argparse.Namespace, console: Console) -> int:
+    """Pin the versions of all packages."""
+    with Report(console).step("lock") as done:
+        update_locks(Stack().services.log("lock"), options.rest)
+        done.append(f"{LOCAL}, {', '.join(DEPLOYED.values())}")
+    return 0
 
 
 def docs(options: argparse.Namespace, console: Console) -> int:

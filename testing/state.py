@@ -109,6 +109,7 @@ class MemoryState:
                 fresh = {"status": JobStatus.QUEUED, "run": known.run + 1, "stage": 0}
                 fresh |= {"total_stages": job.total_stages, "started_at": None}
                 fresh |= {"correlation_id": job.correlation_id, "priority": job.priority}
+                fresh |= {"traceparent": job.traceparent}
                 stored = known.model_copy(update=fresh | OPEN_AGAIN)
                 kind = "job_resubmitted"
             else:
@@ -372,9 +373,18 @@ class MemoryState:
             found = len(late) + len(late_tasks)
             self.swept = (self.now(), found, self.swept[2] + found)
             return [
-                *(JobMessage(job_id=j.job_id, run=j.run, stage=j.stage + 1) for j in late),
-                *(TaskMessage(task_id=task.task_id) for task in late_tasks),
+                *(job.stage_message(job.stage + 1) for job in late),
+                *(self._task_message(task) for task in late_tasks),
             ]
+
+    def _task_message(self, task: TaskRecord) -> TaskMessage:
+        job = self.jobs[task.job_id]
+        return TaskMessage(
+            task_id=task.task_id,
+            job_type=job.job_type,
+            correlation_id=job.correlation_id,
+            traceparent=job.traceparent,
+        )
 
     def record_dead_letter(self, letter: DeadLetter) -> int:
         with self._lock:

@@ -21,6 +21,7 @@ CREATE TABLE app.jobs (
     retry_id uuid,
     correlation_id text,
     priority text DEFAULT 'normal'::text NOT NULL,
+    traceparent text,
     CONSTRAINT jobs_check CHECK (((stage >= 0) AND (stage <= total_stages))),
     CONSTRAINT jobs_check1 CHECK (((finished_at IS NOT NULL) = (status <> ALL (ARRAY['queued'::text, 'processing'::text])))),
     CONSTRAINT jobs_job_id_check CHECK ((job_id ~ '^[0-9a-f]{64}$'::text)),

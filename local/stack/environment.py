@@ -2,7 +2,7 @@
 
 Ports are chosen once and kept in .local/ports.json, so that links outlive a restart, unless
 GEOLATHE_API_PORT, GEOLATHE_TITILER_PORT, GEOLATHE_STAC_PORT, GEOLATHE_POSTGRES_PORT,
-GEOLATHE_BLOB_PORT or GEOLATHE_SERVICEBUS_PORT is set.
+GEOLATHE_BLOB_PORT, GEOLATHE_SERVICEBUS_PORT or GEOLATHE_OTLP_PORT is set.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ SWEEP_SCHEDULE = "*/30 * * * * *"
 KEY_NAME = "RootManageSharedAccessKey"
 # Settings of the caller's databases, clouds and GDAL must not reach the stack, nor must a proxy:
 # all services listen on 127.0.0.1.
-NOT_INHERITED = re.compile(r"^(PG|AZURE_|AWS_|GDAL_|CPL_|PROJ_|PYTHONPATH$|.*_proxy$|.*_PROXY$)")
+NOT_INHERITED = re.compile(
+    r"^(PG|AZURE_|AWS_|APPLICATIONINSIGHTS_|OTEL_EXPORTER_|GDAL_|CPL_|PROJ_|PYTHONPATH$|.*_proxy$|.*_PROXY$)"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Ports:
     postgres: int
     blob: int
     servicebus: int
+    otlp: int = 0
+    """0 in the file of a stack that an earlier version started."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,11 @@ class Environment:
             f"SharedAccessKey={self.keys.servicebus_key};UseDevelopmentEmulator=true;"
         )
 
+    @property
+    def spans(self) -> Path:
+        """The file in which the receiver of telemetry keeps spans."""
+        return self.folder / "otlp" / "spans.sqlite"
+
     def app_settings(self) -> dict[str, str]:
         """The application settings of the function app, as in Azure."""
         return {
@@ -107,13 +116,18 @@ class Environment:
             "STAC_URL": self.stac,
             "SCRATCH_DIR": str(self.folder / "scratch"),
             "SWEEP_SCHEDULE": SWEEP_SCHEDULE,
-            "PYTHON_THREADPOOL_THREAD_COUNT": "16",
+            # One host stands for several instances of the function app.
+            "PYTHON_THREADPOOL_THREAD_COUNT": "20",
+            "POOL_SIZE": "16",
+            "AzureFunctionsJobHost__extensions__serviceBus__maxConcurrentCalls": "8",
         }
 
     def host_settings(self) -> dict[str, str]:
-        """The application settings, and the keys that the local host checks."""
+        """The application settings, the local receiver, and the keys that the host checks."""
         return {
             **self.app_settings(),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.ports.otlp}",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",  # milliseconds: a trace is complete soon
             "LOCAL_FUNCTION_KEYS": f"default={self.keys.function_key}",
             "LOCAL_MASTER_KEY": self.keys.master_key,
         }
@@ -178,7 +192,7 @@ def prepare_environment(folder: Path, running: Collection[str]) -> Environment:
     chosen: dict[str, int] = {}
     for name in (field.name for field in fields(Ports)):
         taken = [*old.values(), *chosen.values()]
-        chosen[name] = _choose_port(name, old.get(name), name in running, taken)
+        chosen[name] = _choose_port(name, old.get(name) or None, name in running, taken)
     _write(folder / "ports.json", chosen)
     if before is None:
         _write(folder / "keys.json", asdict(_make_keys()))

@@ -42,13 +42,14 @@ HOST_SOURCES = (
     "local/emulators/functions",
     "local.settings.json",
 )
-PARTS = ("postgres", "azurite", "broker", "host", "titiler", "stac")
+PARTS = ("postgres", "azurite", "broker", "otlp", "host", "titiler", "stac")
 SETUP_LOGS = ("python", "apt", "npm", "chromium", "migrate")
 # The name of each service's port.
 PORTS = {
     "postgres": "postgres",
     "azurite": "blob",
     "broker": "servicebus",
+    "otlp": "otlp",
     "host": "api",
     "titiler": "titiler",
     "stac": "stac",
@@ -99,7 +100,7 @@ class Stack:
         """Stop every service, dependents first. The data stays."""
         with self._locked(report):
             azurite, cluster = self._azurite(0), self._cluster(0)
-            users, givers = ("host", "titiler", "stac"), ("broker",)
+            users, givers = ("host", "titiler", "stac"), ("broker", "otlp")
             run_steps(
                 [
                     *(Step(name, self._stopping(name)) for name in users),
@@ -135,7 +136,7 @@ class Stack:
     def _steps(self, environment: Environment) -> list[Step]:
         cluster = self._cluster(environment.ports.postgres)
         azurite = self._azurite(environment.ports.blob)
-        broker, host, titiler, stac = _services(environment)
+        broker, otlp, host, titiler, stac = _services(environment)
 
         def ensure(service: Service) -> Callable[[], str]:
             return lambda: self.services.ensure(service)
@@ -144,10 +145,11 @@ class Stack:
             Step("postgresql", self._install_postgres),
             Step("azurite", lambda: self._start_azurite(azurite, environment)),
             Step("broker", lambda: self._start_broker(broker, environment)),
+            Step("otlp", ensure(otlp)),
             Step("postgres", lambda: self._start_postgres(cluster, environment), ("postgresql",)),
             Step("database", lambda: self._migrate(environment), ("postgres",)),
             Step("titiler", ensure(titiler), ("database", "azurite")),
-            Step("host", ensure(host), ("database", "azurite", "broker")),
+            Step("host", ensure(host), ("database", "azurite", "broker", "otlp")),
             Step("stac", ensure(stac), ("database",)),
         ]
 
@@ -254,8 +256,8 @@ class Stack:
             yield
 
 
-def _services(environment: Environment) -> tuple[Service, Service, Service, Service]:
-    """The broker, the functions host, the tile server and the STAC API."""
+def _services(environment: Environment) -> tuple[Service, ...]:
+    """Broker, receiver of telemetry, functions host, tile server and STAC API, in this order."""
     ports = environment.ports
     config = environment.folder / "servicebus" / "config.json"
     catalogue = environment.catalogue_settings()
@@ -267,6 +269,14 @@ def _services(environment: Environment) -> tuple[Service, Service, Service, Serv
             port=ports.servicebus,
             ready_path=None,
             sources=("local/emulators/servicebus", str(config)),
+        ),
+        Service(
+            name="otlp",
+            command=("-m", "local.emulators.otlp", str(ports.otlp), str(environment.spans)),
+            settings={},
+            port=ports.otlp,
+            ready_path=None,
+            sources=("local/emulators/otlp",),
         ),
         Service(
             name="host",

@@ -4,15 +4,15 @@
 -- stages and tasks are deleted, so workers and messages of the old run find nothing.
 CREATE OR REPLACE FUNCTION app.accept_job(
     p_job_id text, p_job_type text, p_version int, p_parameters jsonb, p_total_stages int,
-    p_correlation_id text, p_priority text
+    p_correlation_id text, p_priority text, p_traceparent text
 ) RETURNS TABLE (is_new boolean, job_row app.jobs) LANGUAGE plpgsql AS $$
 DECLARE
     v_job app.jobs;
 BEGIN
-    INSERT INTO app.jobs (
-        job_id, job_type, version, parameters, total_stages, correlation_id, priority)
-    VALUES (
-        p_job_id, p_job_type, p_version, p_parameters, p_total_stages, p_correlation_id, p_priority)
+    INSERT INTO app.jobs (job_id, job_type, version, parameters, total_stages, correlation_id,
+                          priority, traceparent)
+    VALUES (p_job_id, p_job_type, p_version, p_parameters, p_total_stages, p_correlation_id,
+            p_priority, p_traceparent)
     ON CONFLICT (job_id) DO NOTHING
     RETURNING * INTO v_job;
     IF FOUND THEN
@@ -26,7 +26,7 @@ BEGIN
         -- Purged between the two statements.
         RETURN QUERY SELECT * FROM app.accept_job(
             p_job_id, p_job_type, p_version, p_parameters, p_total_stages, p_correlation_id,
-            p_priority);
+            p_priority, p_traceparent);
         RETURN;
     END IF;
     IF v_job.status NOT IN ('failed', 'cancelled') THEN
@@ -40,7 +40,7 @@ BEGIN
     DELETE FROM app.stages s WHERE s.job_id = p_job_id;
     UPDATE app.jobs j
        SET status = 'queued', run = j.run + 1, stage = 0, total_stages = p_total_stages,
-           correlation_id = p_correlation_id, priority = p_priority,
+           correlation_id = p_correlation_id, priority = p_priority, traceparent = p_traceparent,
            result = NULL, error = NULL, redelivered_at = NULL, discarded_at = NULL,
            updated_at = now(), started_at = NULL, finished_at = NULL
      WHERE j.job_id = p_job_id

@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION app.accept_job_once(
     p_key text, p_fingerprint text,
     p_job_id text, p_job_type text, p_version int, p_parameters jsonb, p_total_stages int,
-    p_correlation_id text, p_priority text
+    p_correlation_id text, p_priority text, p_traceparent text
 ) RETURNS TABLE (fingerprint text, is_new boolean, job_row app.jobs) LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO app.request_keys AS k (key, fingerprint, job_id)
@@ -14,7 +14,7 @@ BEGIN
     IF FOUND THEN
         RETURN QUERY SELECT p_fingerprint, s.is_new, s.job_row
           FROM app.accept_job(p_job_id, p_job_type, p_version, p_parameters, p_total_stages,
-                              p_correlation_id, p_priority) s;
+                              p_correlation_id, p_priority, p_traceparent) s;
     ELSE
         RETURN QUERY SELECT k.fingerprint, false, j
           FROM app.request_keys k JOIN app.jobs j USING (job_id) WHERE k.key = p_key;

@@ -3,5 +3,5 @@ CREATE OR REPLACE FUNCTION app.submit_job(
     p_job_id text, p_job_type text, p_version int, p_parameters jsonb, p_total_stages int
 ) RETURNS TABLE (is_new boolean, job_row app.jobs) LANGUAGE sql AS $$
     SELECT * FROM app.accept_job(
-        p_job_id, p_job_type, p_version, p_parameters, p_total_stages, NULL, 'normal');
+        p_job_id, p_job_type, p_version, p_parameters, p_total_stages, NULL, 'normal', NULL);
 $$;

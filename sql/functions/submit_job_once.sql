@@ -5,5 +5,5 @@ CREATE OR REPLACE FUNCTION app.submit_job_once(
 ) RETURNS TABLE (fingerprint text, is_new boolean, job_row app.jobs) LANGUAGE sql AS $$
     SELECT * FROM app.accept_job_once(
         p_key, p_fingerprint,
-        p_job_id, p_job_type, p_version, p_parameters, p_total_stages, NULL, 'normal');
+        p_job_id, p_job_type, p_version, p_parameters, p_total_stages, NULL, 'normal', NULL);
 $$;

@@ -27,7 +27,7 @@ def test_ports_and_keys_stay_the_same(tmp_path):
 
 def test_ports_differ_from_each_other(tmp_path):
     noted = json.loads((prepare_environment(tmp_path, []).folder / "ports.json").read_text())
-    assert len(set(noted.values())) == len(noted) == 6
+    assert len(set(noted.values())) == len(noted) == 7
 
 
 def test_noted_port_that_a_stranger_took_is_given_up(tmp_path, taken):

@@ -16,7 +16,8 @@ PAGES = [
     ROOT / "SECURITY.md",
     *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page.parent.name != "decisions"),
 ]
-FROM_OUTSIDE = {"CHROMIUM", "SCREENSHOTS", "DEFLATE", "LZW", "LERC_DEFLATE", "GDAL_CACHEMAX"}
+FROM_OUTSIDE = {"CHROMIUM", "SCREENSHOTS", "DEFLATE", "LZW", "LERC_DEFLATE", "GDAL_CACHEMAX",
+                "PYTHON_ENABLE_OPENTELEMETRY"}  # fmt: skip
 """Names of other programs, and variables that only tests read."""
 FOLDERS = (*PACKAGES, "benchmarks", "docs", "samples", "sql")
 

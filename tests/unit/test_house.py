@@ -13,6 +13,7 @@ FENCES = {
     "azure.storage": {"infrastructure"},
     "azure.identity": {"infrastructure"},
     "azure.core": {"infrastructure"},
+    "opentelemetry": {"infrastructure"},
     "psycopg": {"infrastructure"},
     "psycopg_pool": {"infrastructure"},
     "pypgstac": {"infrastructure"},

@@ -52,7 +52,7 @@ def test_a_thread_that_retries_does_not_block_the_others():
             raise ServiceBusConnectionError()
         return sender
 
-    send_from_all(Outbox(connect))
+    send_from_all(Outbox(connect, "queue"))
     assert len(sender.sent) == SENDERS
 
 
@@ -63,10 +63,10 @@ def test_a_broker_that_stays_away_makes_the_send_unavailable(monkeypatch):
         raise ServiceBusConnectionError()
 
     with pytest.raises(Unavailable, match="Service Bus"):
-        Outbox(connect).send([ServiceBusMessage("1")])
+        Outbox(connect, "queue").send([ServiceBusMessage("1")])
 
 
 def test_one_thread_at_a_time_uses_the_sender():
     sender = Sender()
-    send_from_all(Outbox(lambda: sender))
+    send_from_all(Outbox(lambda: sender, "queue"))
     assert len(sender.sent) == SENDERS

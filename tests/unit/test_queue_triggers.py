@@ -136,6 +136,8 @@ def test_messages_carry_ids_only_and_are_small():
             "stage",
             "handoffs",
             "correlation_id",
+            "traceparent",
+            "job_type",
             "task_id",
             "quick",
         }

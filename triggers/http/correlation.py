@@ -50,3 +50,9 @@ def _read(req: func.HttpRequest) -> str:
         return given
     trace = _TRACE_PARENT.fullmatch(req.headers.get("traceparent", ""))
     return trace[1] if trace else uuid4().hex
+
+
+def read_traceparent(req: func.HttpRequest) -> str | None:
+    """The caller's `traceparent`; None without a valid one."""
+    given: str = req.headers.get("traceparent", "")
+    return given if _TRACE_PARENT.fullmatch(given) else None

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar, Literal, TypeVar
@@ -12,7 +13,8 @@ from pydantic import BaseModel
 
 from core.errors import GeolatheError
 from core.models import Json
-from triggers.http.correlation import HEADER, correlate, get_correlation_id
+from core.telemetry import operation
+from triggers.http.correlation import HEADER, correlate, get_correlation_id, read_traceparent
 from triggers.http.parameters import Parameter, refuse_unknown
 from triggers.http.problems import build_problem
 
@@ -141,7 +143,7 @@ def _complete(group: Routes, declared: Route) -> Endpoint:
 
     @wraps(endpoint)
     def respond(req: func.HttpRequest) -> func.HttpResponse:
-        with correlate(req):
+        with correlate(req), _traced(declared, req):
             try:
                 declared.check_query(req)
                 return _add_correlation_id(endpoint(req))
@@ -150,7 +152,7 @@ def _complete(group: Routes, declared: Route) -> Endpoint:
 
     @wraps(endpoint)
     async def respond_async(req: func.HttpRequest) -> func.HttpResponse:
-        with correlate(req):
+        with correlate(req), _traced(declared, req):
             try:
                 declared.check_query(req)
                 return _add_correlation_id(await endpoint(req))
@@ -158,6 +160,13 @@ def _complete(group: Routes, declared: Route) -> Endpoint:
                 return _add_correlation_id(group.refuse(error))
 
     return respond_async if inspect.iscoroutinefunction(endpoint) else respond
+
+
+def _traced(declared: Route, req: func.HttpRequest) -> AbstractContextManager[None]:
+    """The request as a span, in the trace of the caller if there is one."""
+    name = f"{req.method} /api/{declared.path}"
+    parent = read_traceparent(req)
+    return operation(name, "server", parent, correlation_id=get_correlation_id())
 
 
 def _add_correlation_id(response: func.HttpResponse) -> func.HttpResponse:
