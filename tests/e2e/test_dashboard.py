@@ -247,7 +247,7 @@ def test_the_duration_of_a_running_job_is_updated_between_polls(signed_in, ui, p
      (200_000, "2 d 7 h")],
 )  # fmt: skip
 def test_durations_are_rounded(signed_in, seconds, words):
-    script = "seconds => import('/api/ui/words.js').then(({ span }) => span(seconds))"
+    script = "seconds => import('/api/ui/format.js').then((text) => text.formatDuration(seconds))"
     assert signed_in.evaluate(script, seconds).replace("\xa0", " ") == words
 
 

@@ -1,6 +1,6 @@
 // Elements without a framework. Text is never parsed as markup.
 
-export function h(tag, attributes = {}, ...children) {
+export function create(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
@@ -13,42 +13,42 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 // Replaces the content of an element and restores the focus.
-export function show(place, ...children) {
-  const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
-  place.replaceChildren(...children.flat(Infinity).filter(Boolean));
+export function show(container, ...children) {
+  const focused = container.contains(document.activeElement) ? document.activeElement.id : "";
+  container.replaceChildren(...children.flat(Infinity).filter(Boolean));
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
 // Updates the content of an element by changing only what differs, so that a poll does not disturb
 // focus, selection or a click. Listeners remain those of the first rendering.
-export function refresh(place, ...children) {
+export function refresh(container, ...children) {
   const wanted = children.flat(Infinity).filter(Boolean);
   wanted.forEach((node, index) => {
-    const here = place.childNodes[index] ?? null;
-    const twin = node.id ? document.getElementById(node.id) : here;
-    if (twin?.parentNode !== place || twin.nodeName !== node.nodeName || twin.id !== node.id) {
-      place.insertBefore(node, here);
+    const current = container.childNodes[index] ?? null;
+    const existing = node.id ? document.getElementById(node.id) : current;
+    if (existing?.parentNode !== container || existing.nodeName !== node.nodeName || existing.id !== node.id) {
+      container.insertBefore(node, current);
       return;
     }
-    if (twin !== here) place.insertBefore(twin, here);
-    if (!twin.isEqualNode(node)) change(twin, node);
+    if (existing !== current) container.insertBefore(existing, current);
+    if (!existing.isEqualNode(node)) updateNode(existing, node);
   });
-  while (place.childNodes.length > wanted.length) place.lastChild.remove();
+  while (container.childNodes.length > wanted.length) container.lastChild.remove();
 }
 
 // Leaves `open` as it is: the reader decides whether details are open.
-function change(twin, node) {
+function updateNode(existing, node) {
   if (node.nodeType === Node.TEXT_NODE) {
-    twin.data = node.data;
+    existing.data = node.data;
     return;
   }
-  for (const { name } of [...twin.attributes]) if (!node.hasAttribute(name) && name !== "open") twin.removeAttribute(name);
-  for (const { name, value } of node.attributes) if (twin.getAttribute(name) !== value) twin.setAttribute(name, value);
-  refresh(twin, [...node.childNodes]);
+  for (const { name } of [...existing.attributes]) if (!node.hasAttribute(name) && name !== "open") existing.removeAttribute(name);
+  for (const { name, value } of node.attributes) if (existing.getAttribute(name) !== value) existing.setAttribute(name, value);
+  refresh(existing, [...node.childNodes]);
 }
 
 // Only http(s) URLs become links, because results are data.
-export function link(url, ...content) {
+export function createLink(url, ...content) {
   const safe = /^https?:\/\//.test(url);
-  return safe ? h("a", { href: url, rel: "noreferrer" }, ...content) : h("span", {}, ...content);
+  return safe ? create("a", { href: url, rel: "noreferrer" }, ...content) : create("span", {}, ...content);
 }
