@@ -2,9 +2,9 @@
 
 Prints a table of file, outcome, error code and seconds. A manifest lists files (column `file`, a
 path within the folder) and their expected outcome (column `expect`: cog, reject or either).
-Without a manifest every file of the folder except sidecars is processed, and any outcome is
-accepted. The exit code is 1 if an outcome differs from the expected one, or if a job failed
-because of the product and not of its raster.
+Without a manifest every raster in the folder is processed, and any outcome is accepted. The exit
+code is 1 if an outcome differs from the expected one, or if a job failed because of the product
+and not of its raster.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from core.uploads import RASTERS
 from geolathe import Client, Error, Refused
 from geolathe.cli import parse_parameters
 from geolathe.upload import find_sidecars
@@ -34,8 +35,6 @@ from local.stack.environment import BRONZE, Environment
 from local.stack.stack import Stack
 from local.steps import Report
 
-NOT_RASTERS = (".md", ".csv", ".txt", ".xml", ".wld", ".prj", ".msk", ".ovr", ".hdr", ".rrd",
-              ".tfw", ".tifw", ".pgw", ".jgw", ".j2w", ".aux", ".ige", ".json")  # fmt: skip
 AT_ONCE = 4
 # Error codes that point to a fault of the product, not of the raster.
 PRODUCT_FAULTS = ("WORKER_LOST", "GDAL_CRASHED", "RASTER_TIMEOUT", "COG_INVALID")
@@ -109,9 +108,9 @@ def read_manifest(folder: Path, manifest: Path) -> Iterator[Expected]:
 
 
 def find_rasters(folder: Path) -> Iterator[Expected]:
-    """Every file in a folder and its subfolders except sidecars."""
+    """Every file in a folder and its subfolders that has the ending of a raster."""
     for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.suffix.lower() not in NOT_RASTERS:
+        if file.is_file() and file.name.lower().endswith(RASTERS):
             yield Expected(file, str(file.relative_to(folder)), "either")
 
 

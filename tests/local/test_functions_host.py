@@ -1,4 +1,4 @@
-"""The local functions host as a process, its app driven through HTTP and a real broker."""
+"""The local functions host as a process, used through HTTP and a real broker."""
 
 import contextlib
 import importlib.util
@@ -44,7 +44,7 @@ def shared_broker() -> Iterator[RunningBroker]:
 
 @pytest.fixture(scope="module", params=INVOKERS)
 def host(request, shared_broker, tmp_path_factory) -> Iterator[HostProcess]:
-    """One host for the tests that do not end it."""
+    """A host shared by the tests that do not stop it."""
     folder = tmp_path_factory.mktemp("host")
     env = environment(folder, shared_broker.connection_string, LOCAL_HOST_INVOKER=request.param)
     with start_host(SAMPLE_APP, env, "--port-file", str(folder / "port")) as host:
@@ -78,7 +78,7 @@ def send(connection_string: str, queue: str, *messages: ServiceBusMessage | str)
 
 
 def wait_until(is_so, what: str) -> None:
-    """For what the broker does by itself, which nobody announces."""
+    """Poll for a change that is not announced."""
     end = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
@@ -86,7 +86,7 @@ def wait_until(is_so, what: str) -> None:
 
 
 def read_all(raw: socket.socket) -> bytes:
-    """What comes until the other side closes."""
+    """Everything that is received until the peer closes the connection."""
     return b"".join(iter(lambda: raw.recv(4096), b""))
 
 
@@ -104,7 +104,7 @@ def test_both_invokers_are_tried() -> None:
 # HTTP
 
 
-def test_a_request_reaches_the_function_whole(http: httpx.Client) -> None:
+def test_the_function_gets_every_part_of_a_request(http: httpx.Client) -> None:
     response = http.post(
         "/api/echo/a%20b%2Fc",
         params={"code": "function-key", "q": ["1", "2"], "empty": ""},
@@ -153,7 +153,7 @@ def test_routes(http: httpx.Client, path: str, answer: str) -> None:
         ("GET", "/admin/unknown"),
     ],
 )
-def test_what_is_not_there_is_404(http: httpx.Client, method: str, path: str) -> None:
+def test_an_unknown_path_or_method_is_404(http: httpx.Client, method: str, path: str) -> None:
     assert http.request(method, path).status_code == 404
 
 
@@ -265,7 +265,7 @@ def test_status_lists_functions_and_counts(http: httpx.Client) -> None:
     assert status["counts"]["number"]["running"] == 0
 
 
-def test_a_function_is_run_by_hand_with_the_master_key(
+def test_a_function_is_run_manually_with_the_master_key(
     http: httpx.Client, host: HostProcess
 ) -> None:
     before = len(host.find("tick"))
@@ -277,8 +277,8 @@ def test_a_function_is_run_by_hand_with_the_master_key(
     assert http.post(path, headers=MASTER, json={}).status_code == 202
     host.wait_for_records("tick", before + 1)
     queue = "/admin/functions/work"
-    assert http.post(queue, headers=MASTER, json={"input": "by hand"}).status_code == 202
-    host.wait_for_records("worked", body="by hand")
+    assert http.post(queue, headers=MASTER, json={"input": "manual"}).status_code == 202
+    host.wait_for_records("worked", body="manual")
 
 
 def test_the_start_is_announced_in_one_line(host: HostProcess) -> None:
@@ -298,13 +298,13 @@ def test_a_timer_runs_on_startup(host: HostProcess) -> None:
 
 def test_a_timer_that_returns_something_fails(http: httpx.Client, host: HostProcess) -> None:
     assert http.post("/admin/functions/talker", headers=MASTER).status_code == 202
-    host.wait_for_log("talker failed (run by hand)")
+    host.wait_for_log("talker failed (run manually)")
 
 
 # Service Bus
 
 
-def test_a_message_is_handed_over_whole_and_completed(
+def test_the_function_gets_every_part_of_a_message(
     host: HostProcess, shared_broker: RunningBroker
 ) -> None:
     message = ServiceBusMessage(
@@ -319,7 +319,7 @@ def test_a_message_is_handed_over_whole_and_completed(
     wait_until(lambda: not shared_broker.active("work"), "completed")
 
 
-def test_a_failing_message_is_tried_until_it_is_a_dead_letter(
+def test_a_failing_message_is_dead_lettered_after_the_delivery_limit(
     host: HostProcess, shared_broker: RunningBroker
 ) -> None:
     send(shared_broker.connection_string, "work", "fail for good")
@@ -328,11 +328,11 @@ def test_a_failing_message_is_tried_until_it_is_a_dead_letter(
     host.wait_for_log("ValueError: told to fail for good", 3)
     [buried] = host.wait_for_records("bury", body="fail for good")
     assert buried["properties"]["DeadLetterReason"] == "MaxDeliveryCountExceeded"
-    assert buried["attribute"] is None, "Azure's binding does not carry it either"
+    assert buried["attribute"] is None, "Azure's binding does not have it either"
     wait_until(lambda: is_empty(shared_broker, "work"), "dead letter completed")
 
 
-def test_calls_run_side_by_side_up_to_the_limit(
+def test_calls_run_concurrently_up_to_the_limit(
     host: HostProcess, shared_broker: RunningBroker
 ) -> None:
     bodies = {f"block-{number}" for number in range(5)}
@@ -342,7 +342,7 @@ def test_calls_run_side_by_side_up_to_the_limit(
     def started() -> set[str]:
         return {seen["body"] for seen in host.find("work")} & bodies
 
-    wait_until(lambda: len(started()) == 4, "four at work")
+    wait_until(lambda: len(started()) == 4, "four calls are running")
     [waiting] = [message for message in shared_broker.active("work") if not message.is_locked]
     assert {waiting.body.decode()} == bodies - started(), "maxConcurrentCalls is 4"
     for body in started():
@@ -360,7 +360,9 @@ def test_a_batch_is_settled_together(host: HostProcess, shared_broker: RunningBr
     assert max(map(len, batches)) <= 10, "maxMessageBatchSize is 10"
 
 
-def test_a_failed_batch_comes_again_whole(host: HostProcess, shared_broker: RunningBroker) -> None:
+def test_a_failed_batch_is_redelivered_completely(
+    host: HostProcess, shared_broker: RunningBroker
+) -> None:
     messages = [
         ServiceBusMessage(body, message_id=f"id of {body}", application_properties={"of": body})
         for body in ("fail", "good", "better")
@@ -442,7 +444,7 @@ def test_a_stop_gives_back_what_outlasts_the_grace(broker: RunningBroker, tmp_pa
             host.wait_for_records("block", call="b")
             assert host.stop() == 0
             assert read_all(raw).startswith(b"HTTP/1.1 503")
-        host.wait_for_log("work: 1 calls go on too long and are given back")
+        host.wait_for_log("work: abandoning the messages of 1 calls that are still running")
     [message] = broker.active("work")
     assert (message.is_locked, message.delivery_count) == (False, 1)
     assert not any("Traceback" in line for line in host.log)
@@ -482,8 +484,11 @@ def test_an_empty_text_fails_its_batch_before_the_function(tmp_path: Path) -> No
             send(broker.connection_string, "batch", "")
             wait_until(lambda: broker.dead_letters("batch"), "dead-lettered")
             assert host.find("batch") == []
-        [letter] = broker.dead_letters("batch")
-    assert (letter.body, letter.delivery_count) == (b"", QUEUES["batch"]["max_delivery_count"])
+        [dead_letter] = broker.dead_letters("batch")
+    assert (dead_letter.body, dead_letter.delivery_count) == (
+        b"",
+        QUEUES["batch"]["max_delivery_count"],
+    )
 
 
 def app_with(folder: Path, **options: object) -> Path:
@@ -494,7 +499,7 @@ def app_with(folder: Path, **options: object) -> Path:
     return copy
 
 
-def test_a_timeout_ends_the_process_and_gives_the_message_back(
+def test_a_timeout_ends_the_process_and_releases_the_message(
     broker: RunningBroker, tmp_path: Path
 ) -> None:
     app = app_with(tmp_path, functionTimeout="00:00:01")
@@ -518,11 +523,11 @@ def test_a_timeout_can_leave_the_process_running(broker: RunningBroker, tmp_path
         assert host.stop() == 0
 
 
-# The broker comes and goes
+# Broker outages
 
 
 def start_broker_process(folder: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], int]:
-    """A broker that can be killed, keeping its messages in a file."""
+    """A broker process with a store, which can be killed."""
     port_file = folder / "broker.port"
     port_file.unlink(missing_ok=True)
     configuration = folder / "broker.json"
@@ -566,22 +571,22 @@ def test_a_broker_outage_is_logged_once_and_recovered_from(tmp_path: Path) -> No
         host.wait_for_records("worked", body="before")
         process.kill()
         process.wait()
-        host.wait_for_log("Service Bus cannot be used")
+        host.wait_for_log("Service Bus is unavailable")
         with host.client() as http:
             assert http.get("/api/numbers/1").status_code == 200
         run(port)
         send(connection, "work", "after")
         host.wait_for_records("worked", body="after")
-        host.wait_for_log("Service Bus can be used again")
-        assert sum("Service Bus cannot be used" in line for line in host.log) == 1
+        host.wait_for_log("Service Bus is available again")
+        assert sum("Service Bus is unavailable" in line for line in host.log) == 1
         assert not any("Traceback" in line for line in host.log), "\n".join(host.log)
 
 
 def test_a_host_starts_and_stops_without_a_broker(tmp_path: Path) -> None:
-    nobody = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=dg==;"
-    env = environment(tmp_path, nobody + "UseDevelopmentEmulator=true")
+    unreachable = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=dg==;"
+    env = environment(tmp_path, unreachable + "UseDevelopmentEmulator=true")
     with start_host(SAMPLE_APP, env) as host, host.client() as http:
-        host.wait_for_log("Service Bus cannot be used")
+        host.wait_for_log("Service Bus is unavailable")
         assert http.get("/api/numbers/1").status_code == 200
         assert host.stop() == 0
     assert not any("Traceback" in line for line in host.log)
@@ -590,13 +595,13 @@ def test_a_host_starts_and_stops_without_a_broker(tmp_path: Path) -> None:
 def test_a_queue_that_does_not_exist_is_named(broker: RunningBroker, tmp_path: Path) -> None:
     env = environment(tmp_path, broker.connection_string, BATCH_QUEUE="nowhere")
     with start_host(SAMPLE_APP, env) as host:
-        host.wait_for_log("queue nowhere cannot be used")
+        host.wait_for_log("queue nowhere is unavailable")
         send(broker.connection_string, "work", "fine")
         host.wait_for_records("worked", body="fine")
         assert host.stop() == 0
 
 
-# The start
+# Errors at start
 
 
 def test_an_app_that_cannot_be_imported_fails_the_start(tmp_path: Path) -> None:
@@ -608,15 +613,17 @@ def test_an_app_that_cannot_be_imported_fails_the_start(tmp_path: Path) -> None:
         host.wait_for_log(f'File "{tmp_path}/function_app.py", line 1')
 
 
-def test_an_unknown_setting_fails_the_start_with_its_name(tmp_path: Path) -> None:
-    nobody = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=dg=="
-    with start_host(SAMPLE_APP, environment(tmp_path, nobody, WORK_QUEUE="")) as host:
+def test_a_missing_setting_fails_the_start_with_its_name(tmp_path: Path) -> None:
+    unreachable = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=dg=="
+    with start_host(SAMPLE_APP, environment(tmp_path, unreachable, WORK_QUEUE="")) as host:
         assert host.wait() == 1
-        host.wait_for_log("work: %WORK_QUEUE% names no app setting (set the environment variable")
+        host.wait_for_log(
+            "work: the app setting WORK_QUEUE is not set (set the environment variable"
+        )
         assert not any("Traceback" in line for line in host.log)
 
 
-def test_a_taken_port_fails_the_start(broker: RunningBroker, tmp_path: Path) -> None:
+def test_a_port_in_use_fails_the_start(broker: RunningBroker, tmp_path: Path) -> None:
     env = environment(tmp_path, broker.connection_string)
     with start_host(SAMPLE_APP, env, "--port", str(broker.port)) as host:
         assert host.wait() == 1

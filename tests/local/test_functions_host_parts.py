@@ -1,4 +1,4 @@
-"""Parts of the local functions host that need no process: timers, body limit, settings."""
+"""Timers, body limit and settings of the local functions host."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,23 +15,23 @@ from local.emulators.functions.timers import Timer, timer_trigger
 from local.errors import LocalError
 
 
-class Clockwork:
-    """An invoker whose one function counts its calls and how many run at once."""
+class Recorder:
+    """An invoker with one function, which counts its calls and the concurrent ones."""
 
-    kind = "clockwork"
+    kind = "recorder"
 
     def __init__(self, trigger: dict[str, object]) -> None:
         function = Function("tick", "timerTrigger", "timer", trigger, print, False, False)
         self.functions = {"tick": function}
         self.calls = asyncio.Semaphore(0)
         self.running = 0
-        self.most = 0
+        self.most_at_once = 0
         self.go_on = asyncio.Event()
         self.error: Exception | None = None
 
     async def invoke(self, name: str, data: Datum, metadata: Metadata) -> Datum | None:
         self.running += 1
-        self.most = max(self.most, self.running)
+        self.most_at_once = max(self.most_at_once, self.running)
         self.calls.release()
         try:
             if self.error:
@@ -45,83 +45,83 @@ class Clockwork:
         """Nothing to close."""
 
 
-def timer(clockwork: Clockwork) -> Timer:
-    trigger = timer_trigger(clockwork.functions["tick"])
-    return Timer(trigger, Calls(clockwork, None, lambda: None))
+def timer(recorder: Recorder) -> Timer:
+    trigger = timer_trigger(recorder.functions["tick"])
+    return Timer(trigger, Calls(recorder, None, lambda: None))
 
 
-async def called(clockwork: Clockwork) -> None:
+async def called(recorder: Recorder) -> None:
     async with asyncio.timeout(10):
-        await clockwork.calls.acquire()
+        await recorder.calls.acquire()
 
 
 def test_a_timer_never_overlaps_itself() -> None:
-    async def story() -> None:
-        clockwork = Clockwork({"schedule": "* * * * * *", "runOnStartup": True})
-        ticking = timer(clockwork)
+    async def run() -> None:
+        recorder = Recorder({"schedule": "* * * * * *", "runOnStartup": True})
+        ticking = timer(recorder)
         ticking.start()
-        await called(clockwork)
+        await called(recorder)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.2):  # more than one tick
-                await clockwork.calls.acquire()
-        clockwork.go_on.set()
-        await called(clockwork)
+                await recorder.calls.acquire()
+        recorder.go_on.set()
+        await called(recorder)
         await ticking.stop(grace=1)
-        assert (clockwork.most, clockwork.running) == (1, 0)
+        assert (recorder.most_at_once, recorder.running) == (1, 0)
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_timer_goes_on_after_a_failure() -> None:
-    async def story() -> None:
-        clockwork = Clockwork({"schedule": "* * * * * *"})
-        clockwork.error = RuntimeError("once")
-        ticking = timer(clockwork)
+def test_a_timer_continues_after_a_failure() -> None:
+    async def run() -> None:
+        recorder = Recorder({"schedule": "* * * * * *"})
+        recorder.error = RuntimeError("once")
+        ticking = timer(recorder)
         ticking.start()
-        await called(clockwork)
-        await called(clockwork)
+        await called(recorder)
+        await called(recorder)
         await ticking.stop(grace=1)
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_stop_waits_for_a_timer_call_within_the_grace() -> None:
-    async def story() -> None:
-        clockwork = Clockwork({"schedule": "0 0 0 1 1 *", "runOnStartup": True})
-        ticking = timer(clockwork)
+def test_a_stop_waits_for_a_running_timer_call() -> None:
+    async def run() -> None:
+        recorder = Recorder({"schedule": "0 0 0 1 1 *", "runOnStartup": True})
+        ticking = timer(recorder)
         ticking.start()
-        await called(clockwork)
+        await called(recorder)
         stopping = asyncio.create_task(ticking.stop(grace=10))
         await asyncio.sleep(0)
         assert not stopping.done()
-        clockwork.go_on.set()
+        recorder.go_on.set()
         await asyncio.wait_for(stopping, 5)
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_schedule_may_be_a_setting(monkeypatch) -> None:
+def test_a_schedule_can_be_a_setting(monkeypatch) -> None:
     monkeypatch.setenv("SWEEP", "0 */2 * * * *")
     function = Function("f", "timerTrigger", "t", {"schedule": "%SWEEP%"}, print, False, False)
     assert timer_trigger(function).expression == "0 */2 * * * *"
 
 
-def test_counts_tell_success_from_failure() -> None:
-    async def story() -> None:
-        clockwork = Clockwork({"schedule": "0 0 0 1 1 *"})
-        calls = Calls(clockwork, None, lambda: None)
-        clockwork.go_on.set()
+def test_successes_and_failures_are_counted() -> None:
+    async def run() -> None:
+        recorder = Recorder({"schedule": "0 0 0 1 1 *"})
+        calls = Calls(recorder, None, lambda: None)
+        recorder.go_on.set()
         await calls.run("tick", Datum("{}", "json"), {}, "test")
-        clockwork.error = TimeoutError("the function's own")
+        recorder.error = TimeoutError("the function's own")
         with pytest.raises(CallFailed):
             await calls.run("tick", Datum("{}", "json"), {}, "test")
         count = calls.counts["tick"]
         assert (count["running"], count["succeeded"], count["failed"]) == (0, 1, 1)
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_streamed_body_is_cut_at_the_limit(monkeypatch) -> None:
+def test_a_streamed_body_is_rejected_above_the_limit(monkeypatch) -> None:
     monkeypatch.setattr(http, "BODY_LIMIT", 10)
 
     def request(*chunks: bytes) -> Request:
@@ -138,7 +138,7 @@ def test_a_streamed_body_is_cut_at_the_limit(monkeypatch) -> None:
         asyncio.run(http._read_body(request(b"12345", b"67890", b"1")))
 
 
-def test_local_settings_give_way_to_the_environment(tmp_path: Path, monkeypatch) -> None:
+def test_the_environment_takes_precedence_over_local_settings(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("ONE_SETTING", "from the environment")
     monkeypatch.setenv("OTHER_SETTING", "")
     monkeypatch.delenv("OTHER_SETTING")
@@ -150,7 +150,7 @@ def test_local_settings_give_way_to_the_environment(tmp_path: Path, monkeypatch)
     )
 
 
-def test_a_connection_is_looked_up_as_the_host_does(monkeypatch) -> None:
+def test_a_connection_setting_can_have_the_prefix_of_the_host(monkeypatch) -> None:
     monkeypatch.setenv("Bus", "plain")
     assert appsettings.connection_string("Bus", "f") == "plain"
     monkeypatch.setenv("AzureWebJobsBus", "prefixed")

@@ -1,4 +1,4 @@
-"""Queue listeners in the test's own process: their slots, their batches, the way they stop."""
+"""Queue listeners in the test process: slots, batches and stopping."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,13 +17,13 @@ from local.emulators.functions.invoke import Datum, Metadata
 from local.emulators.functions.servicebus import Outage, QueueListener, QueueTrigger, open_client
 from tests.fixtures.broker import RunningBroker, start_broker
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 QUEUE = "work"
 
 
 @dataclass
 class Recorder:
-    """An invoker whose one function notes its input and blocks while told to."""
+    """An invoker with one function, which records its input and waits for `go_on`."""
 
     kind: str = "recorder"
     seen: list[object] = field(default_factory=list)
@@ -73,7 +73,7 @@ async def send(client: ServiceBusClient, *bodies: str) -> None:
 
 
 async def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not is_so():
             await asyncio.sleep(0.02)
     assert is_so(), what
@@ -82,23 +82,25 @@ async def wait_until(is_so: Callable[[], bool], what: str) -> None:
 def test_slots_open_when_needed_and_close_when_idle(broker, monkeypatch) -> None:
     monkeypatch.setattr(servicebus, "_IDLE", 0.3)
 
-    async def story() -> None:
+    async def run() -> None:
         async with listening(broker, maxConcurrentCalls=3) as (listener, recorder, client):
-            await wait_until(lambda: len(listener._listening) == 1, "one listens")
+            await wait_until(lambda: len(listener._listening) == 1, "one slot is listening")
             await send(client, *"abcde")
-            await wait_until(lambda: len(recorder.seen) == 3, "three at once")
+            await wait_until(lambda: len(recorder.seen) == 3, "three calls are running")
             assert len(listener._slots) == 3
             recorder.go_on.set()
             await wait_until(lambda: not broker.active(QUEUE), "all completed")
-            await wait_until(lambda: len(listener._slots - listener._leaving) == 1, "one is left")
+            await wait_until(
+                lambda: len(listener._slots - listener._leaving) == 1, "one slot remains"
+            )
             await send(client, "f")
-            await wait_until(lambda: "f" in recorder.seen, "and it serves")
+            await wait_until(lambda: "f" in recorder.seen, "the remaining slot works")
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_prefetched_messages_are_handed_over_too(broker) -> None:
-    async def story() -> None:
+def test_prefetched_messages_are_processed(broker) -> None:
+    async def run() -> None:
         async with listening(broker, prefetchCount=10, maxConcurrentCalls=2) as (
             _,
             recorder,
@@ -109,24 +111,26 @@ def test_prefetched_messages_are_handed_over_too(broker) -> None:
             await wait_until(lambda: not broker.active(QUEUE), "all completed")
             assert sorted(recorder.seen) == sorted(map(str, range(40)))
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_stop_gives_every_message_back(broker) -> None:
-    async def story() -> None:
+def test_a_stop_releases_every_message(broker) -> None:
+    async def run() -> None:
         async with listening(broker, maxConcurrentCalls=2) as (_, recorder, client):
             await send(client, *"abcde")
-            await wait_until(lambda: len(recorder.seen) == 2, "two at work")
+            await wait_until(lambda: len(recorder.seen) == 2, "two calls are running")
 
-    asyncio.run(story())
+    asyncio.run(run())
     messages = broker.active(QUEUE)
     assert sorted(message.body for message in messages) == [b"a", b"b", b"c", b"d", b"e"]
     assert not any(message.is_locked for message in messages)
-    assert sum(message.delivery_count for message in messages) == 2, "only those that ran"
+    assert sum(message.delivery_count for message in messages) == 2, (
+        "only the messages of started calls"
+    )
 
 
-def test_a_batch_waits_for_its_least_size(broker) -> None:
-    async def story() -> None:
+def test_a_batch_waits_for_its_minimum_size(broker) -> None:
+    async def run() -> None:
         options = {"minMessageBatchSize": 3, "maxBatchWaitTime": "00:01:00"}
         async with listening(broker, is_batch=True, **options) as (_, recorder, client):
             recorder.go_on.set()
@@ -136,26 +140,26 @@ def test_a_batch_waits_for_its_least_size(broker) -> None:
             )
             assert recorder.seen == []
             await send(client, "c")
-            await wait_until(lambda: recorder.seen == [["a", "b", "c"]], "together")
+            await wait_until(lambda: recorder.seen == [["a", "b", "c"]], "delivered together")
             await wait_until(lambda: not broker.active(QUEUE), "completed")
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_small_batch_goes_when_its_time_is_up(broker) -> None:
-    async def story() -> None:
+def test_a_small_batch_is_delivered_after_its_wait_time(broker) -> None:
+    async def run() -> None:
         options = {"minMessageBatchSize": 3, "maxBatchWaitTime": "00:00:00.2"}
         async with listening(broker, is_batch=True, **options) as (_, recorder, client):
             recorder.go_on.set()
             await send(client, "a", "b")
-            await wait_until(lambda: recorder.seen == [["a", "b"]], "as it is")
+            await wait_until(lambda: recorder.seen == [["a", "b"]], "delivered")
             await wait_until(lambda: not broker.active(QUEUE), "completed")
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_stop_gives_an_unfinished_batch_back(broker) -> None:
-    async def story() -> None:
+def test_a_stop_releases_an_unfinished_batch(broker) -> None:
+    async def run() -> None:
         options = {"minMessageBatchSize": 3, "maxBatchWaitTime": "00:01:00"}
         async with listening(broker, is_batch=True, **options) as (_, recorder, client):
             await send(client, "a", "b")
@@ -164,14 +168,14 @@ def test_a_stop_gives_an_unfinished_batch_back(broker) -> None:
             )
         assert recorder.seen == []
 
-    asyncio.run(story())
+    asyncio.run(run())
     messages = broker.active(QUEUE)
     assert [message.body for message in messages] == [b"a", b"b"]
     assert not any(message.is_locked for message in messages)
 
 
-def test_many_messages_in_batches_come_once_each(broker) -> None:
-    async def story() -> None:
+def test_each_message_is_in_exactly_one_batch(broker) -> None:
+    async def run() -> None:
         async with listening(broker, is_batch=True, maxMessageBatchSize=64) as (
             _,
             recorder,
@@ -184,21 +188,21 @@ def test_many_messages_in_batches_come_once_each(broker) -> None:
             assert sorted(body for batch in recorder.seen for body in batch) == sorted(bodies)
             assert max(map(len, recorder.seen)) <= 64
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_stop_amid_traffic_leaves_no_message_half_done(broker) -> None:
+def test_a_stop_during_traffic_processes_each_message_completely_or_not_at_all(broker) -> None:
     bodies = [str(number) for number in range(300)]
 
-    async def story() -> list[object]:
+    async def run() -> list[object]:
         async with listening(broker, maxConcurrentCalls=4) as (listener, recorder, client):
             await send(client, *bodies)
             recorder.go_on.set()
-            await wait_until(lambda: len(recorder.seen) >= 50, "under way")
-            await listener.stop(grace=PATIENCE)
+            await wait_until(lambda: len(recorder.seen) >= 50, "some calls have run")
+            await listener.stop(grace=TIMEOUT)
             return recorder.seen
 
-    seen = asyncio.run(story())
+    seen = asyncio.run(run())
     left = broker.active(QUEUE)
     assert sorted([*seen, *(message.body.decode() for message in left)]) == sorted(bodies)
     assert not any(message.is_locked or message.delivery_count for message in left)

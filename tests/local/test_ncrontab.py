@@ -57,18 +57,18 @@ def test_next_match(expression: str, after: str, expected: str) -> None:
         ("0 0 0 * * someday", "day of week: 'someday'"),
         ("0 */0 * * * *", "minute: '*/0'"),
         ("0 */x * * * *", "minute: '*/x'"),
-        ("0 9-5 * * * *", "runs backwards"),
+        ("0 9-5 * * * *", "starts after its end"),
         ("0 -1 * * * *", "minute: ''"),
         ("0 1,,2 * * * *", "minute: ''"),
     ],
 )
-def test_a_wrong_expression_is_refused_with_its_field(expression: str, reason: str) -> None:
+def test_an_invalid_expression_is_rejected_with_its_field(expression: str, reason: str) -> None:
     with pytest.raises(ValueError) as error:
         Schedule.parse(expression)
     assert reason in str(error.value)
 
 
-def test_a_date_that_never_comes_is_refused() -> None:
+def test_a_schedule_without_any_date_is_rejected() -> None:
     with pytest.raises(ValueError, match="no date"):
         Schedule.parse("0 0 0 30 2 *").next_after(moment("2026-01-01"))
 
@@ -79,7 +79,7 @@ def test_a_date_that_never_comes_is_refused() -> None:
     weekdays=st.sets(st.integers(0, 6), min_size=1, max_size=3),
     start=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)),
 )
-def test_agrees_with_trying_every_minute(
+def test_the_next_match_agrees_with_a_search_of_every_minute(
     minutes: set[int], hours: set[int], weekdays: set[int], start: datetime
 ) -> None:
     fields = (",".join(map(str, sorted(values))) for values in (minutes, hours, weekdays))

@@ -1,4 +1,4 @@
-"""Blob storage on one machine: Microsoft's emulator Azurite, from npm."""
+"""Azurite, Microsoft's emulator of Blob storage, from npm."""
 
 from local.emulators.azurite.emulator import Azurite, connection_string
 from local.emulators.azurite.install import install_azurite

@@ -16,7 +16,7 @@ from local.errors import LocalError, last_lines
 from local.install.npm import node
 from local.process import Identity
 
-# The account that Microsoft publishes for its emulators. It is not a secret.
+# The published account of Microsoft's emulators; the key is not a secret.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -31,7 +31,7 @@ def connection_string(port: int) -> str:
 
 
 class Azurite:
-    """One blob server. Every method may be repeated, also from another process."""
+    """One blob server. Every method is idempotent and can be called from any process."""
 
     def __init__(self, folder: Path, port: int = 0, options: Sequence[str] = ()) -> None:
         self.folder = folder.absolute()
@@ -40,7 +40,7 @@ class Azurite:
         self.log = self.folder / "azurite.log"
 
     def start(self) -> None:
-        """Start the server unless it runs."""
+        """Start the server unless it is running."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -50,7 +50,7 @@ class Azurite:
             return self._launch()
 
     def stop(self) -> None:
-        """Stop the server. The blobs stay."""
+        """Stop the server and keep its blobs."""
         identity = self.identity
         if identity is not None:
             process.stop(identity)
@@ -58,7 +58,7 @@ class Azurite:
 
     @property
     def identity(self) -> Identity | None:
-        """The running server; None if it does not run."""
+        """The process of the server; None if it is not running."""
         identity = self._state()[0]
         return identity if identity is not None and process.is_alive(identity) else None
 
@@ -71,11 +71,11 @@ class Azurite:
 
     @property
     def connection_string(self) -> str:
-        """What the azure-storage-blob SDK and GDAL's /vsiaz take."""
+        """A connection string for azure-storage-blob and GDAL's /vsiaz."""
         return connection_string(self.port)
 
     def _launch(self) -> None:
-        """Start the server. If the port was chosen here and is taken meanwhile, try another."""
+        """Start the server. If another process takes the chosen port first, choose another one."""
         for _ in range(5):
             port = self.wanted_port or ports.pick_free()
             identity = self._spawn(port)
@@ -92,7 +92,7 @@ class Azurite:
         command: list[str | Path] = [node(), "--require", PINS / "preload.js", azurite_script()]
         command += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
         command += ["--location", self.folder / "data", "--disableTelemetry", "--silent"]
-        command += ["--skipApiVersionCheck"]  # newer SDKs name versions that Azurite does not know
+        command += ["--skipApiVersionCheck"]  # newer SDKs send versions that Azurite does not know
         command += self.options
         env = {**os.environ, "NODE_ENV": "production"}
         return process.spawn(command, self.log, env=env, cwd=self.folder)
@@ -105,7 +105,7 @@ class Azurite:
 
     @property
     def state_file(self) -> Path:
-        """The process and its port. The file exists from a start to the next stop."""
+        """The file with the process and its port; `start` writes and `stop` removes it."""
         return self.folder / "azurite.json"
 
     def _state(self) -> tuple[Identity | None, int]:

@@ -11,7 +11,7 @@ ROOT = PINS.parents[2]
 
 
 def npm_folder() -> Path:
-    """The folder of Azurite, one per checkout, shared by the stack and the tests."""
+    """The folder with Azurite: one per checkout, used by the stack and the tests."""
     return ROOT / ".local" / "npm"
 
 

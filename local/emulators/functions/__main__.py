@@ -1,8 +1,8 @@
-"""`python -m local.emulators.functions APP_DIR --port N`: serve an app until a signal comes.
+"""`python -m local.emulators.functions APP_DIR --port N`: serve an app until a signal.
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 the app cannot be served, 124 a function ran longer
-than functionTimeout. A thread cannot be stopped, so Azure ends the whole worker process then, and
-so does this host; --on-timeout continue keeps it running instead.
+than functionTimeout. A thread cannot be stopped, so Azure ends the worker process in that case, as
+does this host unless it gets --on-timeout continue.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = logging.getLogger("local.emulators.functions")
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handlers, telling when it accepts connections."""
+    """uvicorn without its signal handlers; `ready` is set once it accepts connections."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -46,29 +46,29 @@ class Server(uvicorn.Server):
         yield
 
 
-class Ending:
-    """Why and how the process ends."""
+class Shutdown:
+    """The request to end the process: grace period in seconds, and exit code."""
 
     def __init__(self, grace: float) -> None:
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.grace = grace
         self.code = 0
 
     def on_signal(self) -> None:
-        """Ask for a clean end; asked twice, end at once."""
-        if self.asked.is_set():
+        """Request a clean end; on a second signal, end at once."""
+        if self.requested.is_set():
             leave(1)
-        self.asked.set()
+        self.requested.set()
 
     def on_timeout(self) -> None:
-        """End without grace: the thread that runs too long would use it up."""
+        """End without a grace period, which the overdue thread would use up."""
         self.grace = 0.0
         self.code = EXIT_TIMEOUT
-        self.asked.set()
+        self.requested.set()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve and leave with an exit code."""
+    """Serve the app and end the process with an exit code."""
     options = parse(arguments)
     logging.basicConfig(
         level=logging.INFO,
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     logging.getLogger("azure").setLevel(logging.WARNING)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # what an app prints is there at once
+        sys.stdout.reconfigure(line_buffering=True)  # output of the app appears at once
     try:
         code = asyncio.run(serve(options))
     except LocalError as error:
@@ -91,9 +91,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m local.emulators.functions", description="Serve an Azure Functions app."
     )
     parser.add_argument("app_dir", type=Path, help="the folder of function_app.py and host.json")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--port-file", type=Path, help="gets the port once requests are accepted")
-    parser.add_argument("--grace", type=float, default=10.0, help="seconds to finish calls in")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free port")
+    parser.add_argument(
+        "--port-file", type=Path, help="receives the port once requests are accepted"
+    )
+    parser.add_argument(
+        "--grace", type=float, default=10.0, help="seconds for running calls to finish"
+    )
     parser.add_argument("--on-timeout", choices=("exit", "continue"), default="exit")
     options = parser.parse_args(arguments)
     if options.port_file:
@@ -103,8 +107,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 async def serve(options: argparse.Namespace) -> int:
     """Run the host until a signal or a timeout, and return the exit code."""
-    ending = Ending(options.grace)
-    on_timeout = ending.on_timeout if options.on_timeout == "exit" else lambda: None
+    shutdown = Shutdown(options.grace)
+    on_timeout = shutdown.on_timeout if options.on_timeout == "exit" else lambda: None
     host = Host(options.app_dir, on_timeout)
     listener = listen(options.port)
     server = Server(
@@ -114,29 +118,29 @@ async def serve(options: argparse.Namespace) -> int:
             log_config=None,
             log_level="warning",
             access_log=False,
-            timeout_keep_alive=240,  # as long as Azure's front door keeps an idle connection
+            timeout_keep_alive=240,  # like the front end in Azure
             timeout_graceful_shutdown=max(1, int(options.grace)),
         )
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.on_signal)
+        loop.add_signal_handler(number, shutdown.on_signal)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await server.ready.wait()
     await host.start()
     announce(listener.getsockname()[1], options.port_file)
-    await ending.asked.wait()
+    await shutdown.requested.wait()
     logger.info("stopping")
     server.should_exit = True
-    server.force_exit = ending.code != 0
-    await asyncio.gather(serving, host.stop(ending.grace))
+    server.force_exit = shutdown.code != 0
+    await asyncio.gather(serving, host.stop(shutdown.grace))
     logger.info("stopped")
-    return ending.code
+    return shutdown.code
 
 
 def listen(port: int) -> socket.socket:
-    """Bind before anything starts, so that a taken port is a clear error."""
-    # Named as TCP, so that asyncio turns Nagle off: else each answer waits 40 ms for an ACK.
+    """Bind before anything starts, so that a port in use is reported clearly."""
+    # With IPPROTO_TCP, asyncio sets TCP_NODELAY; otherwise responses wait for delayed ACKs.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -162,7 +166,7 @@ def report(error: LocalError) -> None:
 
 
 def leave(code: int) -> None:
-    """End the process, whatever threads of the app still run; Azure ends its workers so, too."""
+    """End the process even if threads of the app are running, as Azure ends its workers."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

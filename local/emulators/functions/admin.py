@@ -1,4 +1,4 @@
-"""The host's own routes: its state, and running a function by hand.
+"""The routes of the host itself: its state, and running a function manually.
 
 https://learn.microsoft.com/azure/azure-functions/functions-manually-run-non-http
 """
@@ -22,7 +22,7 @@ from local.emulators.functions.timers import timer_datum
 
 
 class Admin:
-    """Serves /admin. The state is open; running a function takes the master key."""
+    """Serves /admin. The state needs no key; running a function needs the master key."""
 
     def __init__(
         self,
@@ -63,13 +63,13 @@ class Admin:
     async def _call(self, function: Function, text: str) -> None:
         data, metadata = _input(function, text)
         try:
-            await self._calls.run(function.name, data, metadata, "run by hand")
+            await self._calls.run(function.name, data, metadata, "run manually")
         except CallFailed:
             return
 
 
 async def _read_input(request: Request) -> str | None:
-    """The `input` of the body, empty when there is none; None when it is not to be understood."""
+    """The `input` of the body, empty if missing; None if the body is invalid."""
     try:
         body = json.loads(await request.body() or b"{}")
     except ValueError:

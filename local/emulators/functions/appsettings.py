@@ -1,4 +1,4 @@
-"""App settings: environment variables, as the Functions host hands them to an app."""
+"""App settings, which the Functions host passes to an app as environment variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_local_settings(app_dir: Path) -> None:
-    """Take `Values` of local.settings.json where the environment does not already decide."""
+    """Set the `Values` of local.settings.json that the environment does not define."""
     path = app_dir / "local.settings.json"
     if not path.exists():
         return
@@ -27,13 +27,13 @@ def load_local_settings(app_dir: Path) -> None:
 
 
 def resolve(expression: str, where: str) -> str:
-    """Replace each `%NAME%` by that setting. `where` names the trigger in the error."""
+    """Replace each `%NAME%` by that setting. `where` is the trigger, for the error message."""
 
     def look_up(match: re.Match[str]) -> str:
         value = os.environ.get(match[1])
         if not value:
             raise LocalError(
-                f"{where}: %{match[1]}% names no app setting",
+                f"{where}: the app setting {match[1]} is not set",
                 hint=f"set the environment variable {match[1]}",
             )
         return value
@@ -42,7 +42,7 @@ def resolve(expression: str, where: str) -> str:
 
 
 def connection_string(name: str, where: str) -> str:
-    """The connection string behind a trigger's `connection`, looked up as the host does."""
+    """The connection string for the `connection` of a trigger."""
     for setting in (f"AzureWebJobs{name}", name):
         if value := os.environ.get(setting):
             return value
@@ -53,34 +53,36 @@ def connection_string(name: str, where: str) -> str:
 
 
 def thread_count() -> int | None:
-    """PYTHON_THREADPOOL_THREAD_COUNT; None leaves it to Python, min(32, cpu + 4), as in Azure."""
+    """PYTHON_THREADPOOL_THREAD_COUNT; None for Python's default, min(32, cpu + 4)."""
     text = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT")
     if not text:
         return None
     if text.isdecimal() and 1 <= int(text) <= 2_147_483_647:
         return int(text)
-    logger.warning("PYTHON_THREADPOOL_THREAD_COUNT=%s is not a count; using the default", text)
+    logger.warning(
+        "PYTHON_THREADPOOL_THREAD_COUNT=%s is not a positive number; using the default", text
+    )
     return None
 
 
 def function_keys() -> tuple[str, ...]:
-    """The values of LOCAL_FUNCTION_KEYS, `name=value,name=value`: keys for every function."""
+    """The keys in LOCAL_FUNCTION_KEYS (`name=value,name=value`), valid for every function."""
     pairs = os.environ.get("LOCAL_FUNCTION_KEYS", "").split(",")
     return tuple(value for pair in pairs if (value := pair.partition("=")[2].strip()))
 
 
 def master_key() -> str | None:
-    """LOCAL_MASTER_KEY: opens everything, admin functions too."""
+    """LOCAL_MASTER_KEY, valid for every function and for /admin."""
     return os.environ.get("LOCAL_MASTER_KEY") or None
 
 
 def script_name() -> str:
-    """The module that holds the app, without its ending."""
+    """The name of the module with the app, without `.py`."""
     return os.environ.get("PYTHON_SCRIPT_FILE_NAME", "function_app.py").removesuffix(".py")
 
 
 def invoker_name() -> str:
-    """Who converts and calls: `sdk` (any Python) or `runtime` (3.13 and later)."""
+    """Which invoker to use: `sdk` (any Python) or `runtime` (3.13 and later)."""
     name = os.environ.get("LOCAL_HOST_INVOKER", "sdk")
     if name not in ("sdk", "runtime"):
         raise LocalError(f"invalid LOCAL_HOST_INVOKER={name}; expected sdk or runtime")

@@ -1,4 +1,4 @@
-"""Every invocation passes here: time limit, counts, and one log line for each failure."""
+"""Invocations of functions, with a time limit, counts, and a log record for each failure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 class CallFailed(Exception):
-    """The function raised or ran out of time. It is logged already."""
+    """The function raised or exceeded its time limit. The failure has been logged."""
 
 
 @dataclass
 class Count:
-    """What became of a function's calls so far."""
+    """The outcomes of a function's calls, and their total duration."""
 
     running: int = 0
     succeeded: int = 0
@@ -46,7 +46,7 @@ class Calls:
         return {name: asdict(count) for name, count in self._counts.items()}
 
     async def run(self, name: str, data: Datum, metadata: Metadata, cause: str) -> Datum | None:
-        """Call a function. `cause` says in a log line what made it run. Raises CallFailed."""
+        """Call a function. `cause` describes the trigger event in the log. Raises CallFailed."""
         count = self._counts[name]
         count.running += 1
         started = time.perf_counter()
@@ -77,7 +77,7 @@ class Calls:
 
 
 def _without_host(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that begins in the app; all of it when the app was not reached."""
+    """The part of a traceback that starts in the app; all of it if the app was not called."""
     rest = trace
     while rest is not None and _is_host(rest):
         rest = rest.tb_next

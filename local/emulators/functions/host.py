@@ -1,4 +1,4 @@
-"""The host: one app, its triggers, their start and their end."""
+"""The host: starts and stops the triggers of one app."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ logger = logging.getLogger(__name__)
 
 
 class Host:
-    """Everything that runs for one app. `app` is the ASGI face; start and stop drive the rest."""
+    """The triggers of one app. `app` serves HTTP; `start` and `stop` control the others."""
 
     def __init__(self, app_dir: Path, on_timeout: Callable[[], None] = lambda: None) -> None:
-        """Read, import and check. Raises LocalError with what is wrong and where."""
+        """Read host.json, import the app and check its functions. Raises LocalError."""
         app_dir = app_dir.resolve()
         load_local_settings(app_dir)
         self.options, self._unread = read_host_json(app_dir / "host.json")
@@ -64,12 +64,12 @@ class Host:
         self._clients: dict[str, ServiceBusClient] = {}
         self._triggers: list[QueueListener | Timer] = []
         admin = Admin(functions, self._calls, self._keys, self.status)
-        face = HttpFunctions(self._https, self._calls, self._keys, self._is_stopping)
+        functions_app = HttpFunctions(self._https, self._calls, self._keys, self._is_stopping)
         self.app = Starlette(routes=admin.routes())
-        self.app.router.default = face  # a Mount would keep paths with a line break to itself
+        self.app.router.default = functions_app  # a Mount does not match paths with a line break
 
     async def start(self) -> None:
-        """Begin to take messages and to watch the clock."""
+        """Start the queue and timer triggers."""
         outages: dict[str, Outage] = {}
         for queue in self._queues:
             outage = outages.setdefault(queue.connection, Outage())
@@ -81,7 +81,7 @@ class Host:
         self._announce()
 
     async def stop(self, grace: float) -> None:
-        """Finish what is in flight within the grace, give the rest back, close every client."""
+        """Let calls finish for up to `grace` seconds, release other messages, close clients."""
         self._state = "Stopping"
         await asyncio.gather(*(trigger.stop(grace) for trigger in self._triggers))
         await asyncio.gather(*(client.close() for client in self._clients.values()))
@@ -89,7 +89,7 @@ class Host:
         self._state = "Stopped"
 
     def status(self) -> dict[str, Any]:
-        """What /admin/host/status answers."""
+        """The body of /admin/host/status."""
         functions = [
             {"name": function.name, "type": function.kind}
             for function in self._invoker.functions.values()
@@ -143,7 +143,7 @@ def _make_invoker(app_dir: Path) -> Invoker:
 
 
 def _effective(options: HostJson, invoker: str) -> str:
-    """The options in force, in one line."""
+    """The options in effect, in one line."""
     bus = options.extensions.service_bus
     return ", ".join(
         (

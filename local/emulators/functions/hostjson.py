@@ -1,7 +1,7 @@
 """host.json, read as the Functions host and the Service Bus extension 5.x read it.
 
-The fields of these models are the allow-list: Azure ignores every other key without a word, so
-`unread_keys` names them. Service Bus keys stand flat under `extensions.serviceBus`
+Azure ignores keys that are not fields of these models; `unread_keys` lists them, so that they can
+be reported. The Service Bus keys are directly in `extensions.serviceBus`
 (ServiceBusOptions of Microsoft.Azure.WebJobs.Extensions.ServiceBus 5.x).
 """
 
@@ -51,7 +51,7 @@ class _Keys(BaseModel):
 
 
 class RetryOptions(_Keys):
-    """Pauses between attempts to reach the broker."""
+    """Retries of the connection to the broker."""
 
     mode: Literal["exponential", "fixed", "Exponential", "Fixed"] = "Exponential"
     try_timeout: TimeSpan = timedelta(minutes=1)
@@ -80,7 +80,7 @@ class ServiceBusOptions(_Keys):
 
 
 class HttpOptions(_Keys):
-    """`extensions.http`; only the prefix matters on one machine."""
+    """`extensions.http`; only `routePrefix` has an effect here."""
 
     route_prefix: str = "api"
     max_outstanding_requests: int = -1
@@ -91,14 +91,14 @@ class HttpOptions(_Keys):
 
 
 class Extensions(_Keys):
-    """The extensions that are served here."""
+    """The extensions that this host supports."""
 
     http: HttpOptions = HttpOptions()
     service_bus: ServiceBusOptions = ServiceBusOptions()
 
 
 class HostJson(_Keys):
-    """The whole file. Sections without a meaning on one machine are kept as they are."""
+    """The whole file. Sections that have no effect here are not parsed further."""
 
     version: Literal["2.0"]
     function_timeout: Timeout = timedelta(minutes=30)
@@ -120,7 +120,7 @@ class HostJson(_Keys):
 def read_host_json(
     path: Path, environment: Mapping[str, str] = os.environ
 ) -> tuple[HostJson, list[str]]:
-    """The file and the keys in it that nothing reads. Raises LocalError when it is unusable.
+    """Read the file. Returns it and its unknown keys. Raises LocalError if it is invalid.
 
     A variable `AzureFunctionsJobHost__section__key` overrides a value, as app settings do:
     https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values

@@ -1,8 +1,8 @@
-"""HTTP triggers: routing, keys, and the two-way translation between the wire and the worker.
+"""HTTP triggers: routing, keys, and conversion of requests and responses.
 
-As in Azure an unknown path or method answers 404 (methods are a routing constraint there, so no
-405), a missing key 401, a body beyond 100 MB 413, and an exception 500 with an empty body. The
-latter goes for a function that returns None, too: its worker cannot encode that.
+As in Azure, an unknown path or method gets 404 (methods are a routing constraint, so there is no
+405), a missing key 401, a body of more than 100 MB 413, and an exception 500 with an empty body,
+as does a function that returns None, which the worker cannot encode.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HOST_HEADERS = ("content-length", "transfer-encoding", "connection")
 
 
 class BodyTooLarge(Exception):
-    """The request is beyond BODY_LIMIT."""
+    """The request body is larger than BODY_LIMIT."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class HttpTrigger:
 
 
 def http_triggers(functions: Iterable[Function], prefix: str) -> list[HttpTrigger]:
-    """The HTTP functions in the order of their names, which is how Azure looks for a route.
+    """The HTTP functions sorted by name, the order in which Azure matches their routes.
 
-    https://github.com/Azure/azure-functions-host/issues/9876: a route that is more specific does
-    not come first. Raises LocalError for what Azure refuses.
+    A more specific route does not take precedence:
+    https://github.com/Azure/azure-functions-host/issues/9876. Raises LocalError for conflicts.
     """
     triggers: list[HttpTrigger] = []
     for function in functions:
@@ -69,7 +69,7 @@ def http_triggers(functions: Iterable[Function], prefix: str) -> list[HttpTrigge
             if trigger.collides_with(other):
                 raise LocalError(
                     f"{function.name}: the route {trigger.route.template} "
-                    f"is taken by {other.function.name}"
+                    f"is also the route of {other.function.name}"
                 )
         triggers.append(trigger)
     return sorted(triggers, key=lambda trigger: trigger.function.name.lower())
@@ -92,7 +92,7 @@ def _http_trigger(function: Function, prefix: str) -> HttpTrigger:
 
 
 class HttpFunctions:
-    """An ASGI application over the HTTP functions of an app."""
+    """An ASGI application that serves the HTTP functions of an app."""
 
     def __init__(
         self,
@@ -167,10 +167,10 @@ async def _read_body(request: Request) -> bytes:
 
 
 def request_datum(request: Request, parameters: dict[str, str], body: bytes) -> Datum:
-    """A request as the host sends it to a worker.
+    """Convert a request as the host does for a worker.
 
-    Repeated headers and query values are joined by commas, header names are in lower case and
-    query values that are empty are left out (RpcMessageConversionExtensions of the host).
+    Repeated headers and query values are joined by commas, header names are in lower case, and
+    empty query values are left out (RpcMessageConversionExtensions of the host).
     """
     query = _joined(request.query_params.multi_items())
     return Datum(
@@ -187,7 +187,7 @@ def request_datum(request: Request, parameters: dict[str, str], body: bytes) -> 
 
 
 def response_from(answer: Datum | None) -> Response:
-    """The worker's answer on the wire. Raises ValueError for a header that HTTP cannot carry."""
+    """Convert a worker's response. Raises ValueError for an invalid header value."""
     if answer is None:
         return Response(status_code=204)
     if answer.type == "string":
@@ -211,7 +211,7 @@ def _header_value(value: str) -> str:
 
 
 def _url(request: Request) -> str:
-    """The URL as it was asked for; Starlette's is decoded."""
+    """The URL as requested; the one from Starlette is decoded."""
     path = request.scope["raw_path"].decode("ascii", "replace")
     query = f"?{request.url.query}" if request.url.query else ""
     return f"{request.url.scheme}://{request.url.netloc}{path}{query}"

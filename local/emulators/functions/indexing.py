@@ -1,7 +1,7 @@
-"""The functions of an app: found in its module, checked as Azure's worker checks them.
+"""Finds the functions of an app and checks them as Azure's worker does.
 
-`get_functions()` may be called once per app (a second call takes every name for a duplicate), so
-what it answers is kept here as `Function` records.
+`get_functions()` can be called only once per app, because a second call reports every name as a
+duplicate. Its result is kept as `Function` records.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SERVED = ("httpTrigger", "serviceBusTrigger", "timerTrigger")
 
 @dataclass(frozen=True)
 class Function:
-    """One function with its trigger as function.json would spell it."""
+    """One function, with its trigger in the terms of function.json."""
 
     name: str
     kind: str
@@ -47,7 +47,7 @@ def import_app(app_dir: Path, module_name: str) -> list[SdkFunction]:
     """Import the module and return the SDK's functions. Raises LocalError with the reason."""
     script = app_dir / f"{module_name}.py"
     if not script.exists():
-        raise LocalError(f"{script} is missing", hint="give the folder that holds the app")
+        raise LocalError(f"{script} is missing", hint="pass the folder that contains the app")
     sys.path.insert(0, str(app_dir))
     try:
         module = importlib.import_module(module_name)
@@ -56,7 +56,7 @@ def import_app(app_dir: Path, module_name: str) -> list[SdkFunction]:
     apps = [value for value in vars(module).values() if isinstance(value, func.FunctionRegister)]
     if len(apps) != 1:
         raise LocalError(
-            f"{script} has {len(apps)} names for a function app at its top level, not 1",
+            f"{script} defines {len(apps)} function apps at its top level; expected one",
             hint="keep exactly one `app = func.FunctionApp(...)`; the rest are Blueprints",
         )
     try:
@@ -66,10 +66,10 @@ def import_app(app_dir: Path, module_name: str) -> list[SdkFunction]:
 
 
 def index(sdk_functions: Iterable[SdkFunction]) -> list[Function]:
-    """The records of an app's functions. Raises LocalError for what Azure refuses too."""
+    """Check the functions of an app. Raises LocalError for those that Azure rejects."""
     functions = [_index_one(function) for function in sdk_functions]
     if not functions:
-        raise LocalError("the app has no function", hint="register its blueprints at import")
+        raise LocalError("the app has no functions", hint="register its blueprints at import")
     return functions
 
 
@@ -85,8 +85,8 @@ def _index_one(function: SdkFunction) -> Function:
     unbound = parameters - {trigger.name} - ({"context"} if needs_context else set())
     if trigger.name not in parameters or unbound:
         raise LocalError(
-            f"{name}({', '.join(sorted(parameters))}) does not fit its trigger",
-            hint=f"it takes {trigger.name} and, when wanted, context",
+            f"{name}({', '.join(sorted(parameters))}) does not match its trigger",
+            hint=f"its parameters must be {trigger.name} and, optionally, context",
         )
     _check_annotations(name, trigger, call, function.is_http_function())
     return Function(
@@ -103,7 +103,7 @@ def _index_one(function: SdkFunction) -> Function:
 def _check_annotations(
     name: str, trigger: Trigger, call: Callable[..., Any], is_http: bool
 ) -> None:
-    """Refuse what the worker refuses to load: annotations that its converters do not know."""
+    """Reject annotations that the worker's converters do not accept."""
     try:
         hints = typing.get_type_hints(call)
     except NameError as error:
@@ -112,8 +112,8 @@ def _check_annotations(
     wanted = hints.get(trigger.name)
     if wanted and not _knows(converters.get(trigger.type).check_input_type_annotation, wanted):
         raise LocalError(
-            f"{name}: {trigger.name} cannot be annotated {wanted} under a {trigger.type}",
-            hint="the worker takes the SDK's class, and for a batch typing.List of it, not list",
+            f"{name}: {trigger.name} cannot be annotated as {wanted} for a {trigger.type}",
+            hint="use the class of the SDK; for a batch, typing.List of it, not list",
         )
     answer = hints.get("return")
     if not is_http or answer is None:
@@ -121,13 +121,13 @@ def _check_annotations(
     check = converters.get("http").check_output_type_annotation
     if not isinstance(answer, type) or not _knows(check, answer):
         raise LocalError(
-            f"{name}: an HTTP function cannot be annotated to return {answer}",
-            hint="annotate func.HttpResponse or str, or nothing",
+            f"{name}: {answer} is not a valid return annotation of an HTTP function",
+            hint="use func.HttpResponse, str, or no annotation",
         )
 
 
 def _knows(check: Callable[[Any], bool], annotation: object) -> bool:
-    """The SDK's checks raise TypeError for what is not a class."""
+    """Whether a converter accepts an annotation; its check raises TypeError for non-classes."""
     try:
         return check(annotation)
     except TypeError:
@@ -136,17 +136,17 @@ def _knows(check: Callable[[Any], bool], annotation: object) -> bool:
 
 def _check_bindings(name: str, trigger: Trigger, bindings: Iterable[Binding]) -> None:
     if trigger.type not in SERVED:
-        raise LocalError(f"{name}: {trigger.type} is not served here", hint=f"served: {SERVED}")
+        raise LocalError(f"{name}: {trigger.type} is not supported", hint=f"supported: {SERVED}")
     for binding in bindings:
         if binding is not trigger and binding.name != "$return":
             raise LocalError(
-                f"{name}: the binding {binding.name} ({binding.type}) is not served here",
+                f"{name}: the binding {binding.name} ({binding.type}) is not supported",
                 hint="use the service's SDK in the function",
             )
 
 
 def _spell(trigger: dict[str, Any]) -> dict[str, Any]:
-    """Enums as the words that function.json has."""
+    """Replace enums by their values in function.json."""
 
     def word(value: object) -> object:
         if isinstance(value, Enum):

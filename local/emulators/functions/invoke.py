@@ -1,4 +1,4 @@
-"""Calls a function with what its trigger delivers, through the converters of azure.functions.
+"""Calls functions with the converters of azure.functions.
 
 Synchronous functions run on one thread pool, coroutines on the event loop, as in Azure's worker
 (PYTHON_THREADPOOL_THREAD_COUNT). HTTP, queue and timer functions share that pool.
@@ -25,21 +25,21 @@ Metadata = Mapping[str, Datum]
 
 
 class Invoker(Protocol):
-    """Knows an app's functions and calls them."""
+    """The functions of an app, and how to call them."""
 
     kind: str
     functions: dict[str, Function]
 
     async def invoke(self, name: str, data: Datum, metadata: Metadata) -> Datum | None:
-        """Call and return the HTTP answer, if any. What the function raises flies on."""
+        """Call a function. Returns its HTTP response, if any. Its exceptions propagate."""
 
     def close(self) -> None:
-        """Take no more calls; running threads go on."""
+        """Accept no more calls; running threads continue."""
 
 
 @dataclass(frozen=True)
 class TraceContext:
-    """No tracing on one machine: empty, as Azure's is when nothing traces."""
+    """Empty, as in Azure without tracing."""
 
     trace_parent: str = ""
     trace_state: str = ""
@@ -48,7 +48,7 @@ class TraceContext:
 
 @dataclass(frozen=True)
 class RetryContext:
-    """No retry policy: every call is the first."""
+    """The retry context of a first call, because retry policies are not supported."""
 
     retry_count: int = 0
     max_retry_count: int = 0
@@ -57,7 +57,7 @@ class RetryContext:
 
 @dataclass(frozen=True)
 class Context:
-    """What a function sees that asks for `context`, shaped like func.Context."""
+    """The `context` argument of a function, with the attributes of func.Context."""
 
     invocation_id: str
     function_name: str

@@ -1,4 +1,4 @@
-"""Function keys: who may call what.
+"""Function keys.
 
 https://learn.microsoft.com/azure/azure-functions/function-keys-how-to
 """
@@ -13,13 +13,13 @@ from starlette.requests import Request
 
 @dataclass(frozen=True)
 class Keys:
-    """The host's keys. The master key opens every function; no key, only anonymous ones open."""
+    """The keys of the host. The master key is valid for every function."""
 
     function: tuple[str, ...]
     master: str | None
 
     def allow(self, level: str, request: Request) -> bool:
-        """Whether the request carries a key that is good for the level."""
+        """Whether the request has a valid key for an authorization level."""
         if level == "anonymous":
             return True
         given = request.headers.get("x-functions-key") or request.query_params.get("code") or ""

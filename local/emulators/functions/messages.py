@@ -1,8 +1,8 @@
-"""Received Service Bus messages as the extension hands them to a worker.
+"""Converts received Service Bus messages as the extension does for a worker.
 
-The metadata are those of the extension's binding contract (ServiceBusTriggerBindingStrategy, 5.x)
-and no others: TimeToLive or DeadLetterReason never reach a Python function as attributes. A dead
-letter's reason is in its application properties, where the broker puts it.
+The metadata are those of the extension's binding contract (ServiceBusTriggerBindingStrategy, 5.x).
+It does not include TimeToLive and DeadLetterReason; the broker puts the reason of a dead letter
+into its application properties.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Metadata = dict[str, Datum]
 
 
 def one(message: ServiceBusReceivedMessage, *, binary: bool) -> tuple[Datum, Metadata]:
-    """The input of a function that takes one message."""
+    """Convert the input of a function for single messages."""
     body = _body(message, binary)
     properties = Datum(json.dumps(_properties(message), default=str), "json")
     metadata = {
@@ -35,7 +35,7 @@ def one(message: ServiceBusReceivedMessage, *, binary: bool) -> tuple[Datum, Met
 
 
 def many(messages: Sequence[ServiceBusReceivedMessage], *, binary: bool) -> tuple[Datum, Metadata]:
-    """The input of a function that takes a batch: bodies and metadata in parallel arrays.
+    """Convert the input of a function for batches: bodies and metadata in parallel arrays.
 
     As in Azure, empty texts are left out while their metadata stay: the host includes them only
     for workers with the capability IncludeEmptyEntriesInMessagePayload, which the Python worker
@@ -54,7 +54,7 @@ def many(messages: Sequence[ServiceBusReceivedMessage], *, binary: bool) -> tupl
 
 
 def _collection(values: list[Any]) -> Datum:
-    """An array that the SDK indexes directly; as JSON it would parse the whole for each element."""
+    """An array that the SDK can index; it would parse a JSON array again for each element."""
     return Datum(SimpleNamespace(string=values), "collection_string")
 
 
@@ -69,7 +69,7 @@ def _facts(message: ServiceBusReceivedMessage) -> dict[str, Any]:
     return {
         "MessageId": message.message_id,
         "SequenceNumber": message.sequence_number,
-        # .NET counts the delivery in hand, AMQP's header only the failed ones before it.
+        # .NET includes the present delivery; the AMQP header counts only earlier ones.
         "DeliveryCount": (message.delivery_count or 0) + 1,
         "EnqueuedTimeUtc": _time(message.enqueued_time_utc),
         "ExpiresAtUtc": _time(message.expires_at_utc),

@@ -1,8 +1,8 @@
 """NCRONTAB, the schedule of timer triggers: {second} {minute} {hour} {day} {month} {day of week}.
 
 https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
-All six fields must match, the day of the month *and* the day of the week. Five fields stand for
-second 0.
+All six fields must match, including both the day of the month and the day of the week. With five
+fields, the second is 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MONTHS = [
     "december",
 ]
 _DAYS = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
-_HORIZON = timedelta(days=366 * 28)  # 29 February on a given week day comes back within 28 years
+_HORIZON = timedelta(days=366 * 28)  # 29 February is on each day of the week within 28 years
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,16 @@ class _Field:
     def _part(self, part: str) -> set[int]:
         bounds, slash, step = part.partition("/")
         if slash and not (step.isdecimal() and int(step) > 0):
-            raise ValueError(f"{self.name}: {part!r} has no step that is a positive number")
+            raise ValueError(
+                f"{self.name}: {part!r} has an invalid step; expected a positive number"
+            )
         first, last = self._bounds(bounds, bool(slash))
         if first > last:
-            raise ValueError(f"{self.name}: {part!r} runs backwards")
+            raise ValueError(f"{self.name}: {part!r} starts after its end")
         return set(range(first, last + 1, int(step or 1)))
 
     def _bounds(self, text: str, stepped: bool) -> tuple[int, int]:
-        top = min(self.high, 6) if self.high == 7 else self.high  # 7 is Sunday's second name
+        top = min(self.high, 6) if self.high == 7 else self.high  # 0 and 7 are Sunday
         if text == "*":
             return self.low, top
         first, dash, last = text.partition("-")
@@ -67,7 +69,7 @@ class _Field:
                     return index + self.low
         if text.isdecimal() and self.low <= int(text) <= self.high:
             return int(text)
-        raise ValueError(f"{self.name}: {text!r} is not within {self.low}-{self.high}")
+        raise ValueError(f"{self.name}: {text!r} is not in {self.low}-{self.high}")
 
 
 _FIELDS = (
@@ -82,7 +84,7 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """The moments an expression names."""
+    """The times that match an expression."""
 
     seconds: frozenset[int]
     minutes: frozenset[int]
@@ -93,16 +95,16 @@ class Schedule:
 
     @classmethod
     def parse(cls, expression: str) -> Schedule:
-        """Raises ValueError naming the field that is wrong."""
+        """Parse an expression. Raises ValueError with the invalid field."""
         parts = expression.split()
         if len(parts) == 5:
             parts.insert(0, "0")
         if len(parts) != 6:
-            raise ValueError(f"{expression!r} has {len(parts)} fields, not 6")
+            raise ValueError(f"{expression!r} has {len(parts)} fields; expected 6")
         return cls(*(field.parse(part) for field, part in zip(_FIELDS, parts, strict=True)))
 
     def next_after(self, moment: datetime) -> datetime:
-        """The first match after the moment. Raises ValueError when there is none (30 February)."""
+        """The first match after a time. Raises ValueError if there is none (30 February)."""
         candidate = moment.replace(microsecond=0) + timedelta(seconds=1)
         end = moment + _HORIZON
         while candidate < end:
@@ -110,10 +112,10 @@ class Schedule:
             if later == candidate:
                 return candidate
             candidate = later
-        raise ValueError("no date ever matches the schedule")
+        raise ValueError("the schedule matches no date")
 
     def _skip(self, moment: datetime) -> datetime:
-        """The moment itself when it matches, else the start of the next unit that may."""
+        """The time itself if it matches, else the start of the next unit that could match."""
         if not self._has_day(moment):
             return moment.replace(hour=0, minute=0, second=0) + timedelta(days=1)
         if moment.hour not in self.hours:

@@ -1,7 +1,7 @@
 """Route templates of HTTP triggers, matched as ASP.NET Core routing matches them.
 
-https://learn.microsoft.com/aspnet/core/fundamentals/routing: letter case does not count. Which of
-several that match is taken does not go by the template here: see http_triggers.
+https://learn.microsoft.com/aspnet/core/fundamentals/routing: case is ignored. If several
+templates match, the order of `http_triggers` decides.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CONSTRAINTS = {
 
 @dataclass(frozen=True)
 class RouteTemplate:
-    """A template such as `jobs/{id:int}/{*rest}`, ready to match paths."""
+    """A compiled template such as `jobs/{id:int}/{*rest}`."""
 
     template: str
     pattern: re.Pattern[str]
@@ -36,7 +36,7 @@ class RouteTemplate:
         return re.sub(r"\?P<\w+>", "?:", self.pattern.pattern).lower()
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The parameters of a decoded path without its outer slashes; None when it differs."""
+        """The parameters in a decoded path without its outer slashes; None without a match."""
         match = self.pattern.fullmatch(path)
         if match is None:
             return None
@@ -44,20 +44,20 @@ class RouteTemplate:
 
 
 def parse_route(template: str) -> RouteTemplate:
-    """Raises ValueError when the template holds something that is not understood."""
+    """Compile a template. Raises ValueError for unsupported syntax."""
     segments = [segment for segment in template.strip("/").split("/") if segment]
     pattern = ""
     for position, segment in enumerate(segments):
         slash = "/" if position else ""
         expression, optional = _expression(segment)
         if optional and position != len(segments) - 1:
-            raise ValueError(f"{segment} in {template!r} may only come last")
+            raise ValueError(f"{segment} in {template!r} must be the last segment")
         pattern += f"(?:{slash}{expression})?" if optional else slash + expression
     return RouteTemplate(template, re.compile(pattern, re.IGNORECASE | re.DOTALL))
 
 
 def decode_path(raw: bytes) -> str:
-    """A path as ASP.NET hands it to routing: decoded, except that %2F stays as it is."""
+    """Decode a path as ASP.NET does for routing: everything except %2F."""
     kept = re.sub(r"%2f", "%252F", raw.decode("ascii", "replace"), flags=re.IGNORECASE)
     return unquote(kept).strip("/")
 
@@ -79,7 +79,9 @@ def _expression(segment: str) -> tuple[str, bool]:
 
 def _literal(text: str) -> str:
     if "{" in text or "}" in text:
-        raise ValueError(f"{text!r} is not a route parameter like {{name}} or {{name:int}}")
+        raise ValueError(
+            f"{text!r} is not a valid route parameter; expected {{name}} or {{name:int}}"
+        )
     return re.escape(text)
 
 
@@ -89,6 +91,8 @@ def _value(stars: str, constraints: str) -> str:
     expression = "[^/]+"
     for constraint in filter(None, constraints.split(":")):
         if constraint not in _CONSTRAINTS:
-            raise ValueError(f"the constraint {constraint!r} is not one of {sorted(_CONSTRAINTS)}")
+            raise ValueError(
+                f"unknown constraint {constraint!r}; expected one of {sorted(_CONSTRAINTS)}"
+            )
         expression = _CONSTRAINTS[constraint]
     return expression

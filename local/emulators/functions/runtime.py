@@ -1,7 +1,7 @@
-"""The same calls through Microsoft's azure-functions-runtime, which needs Python 3.13.
+"""Calls functions with Microsoft's azure-functions-runtime, which needs Python 3.13.
 
-Indexing, conversion, thread pool and Context are then the ones that run in Azure. Its native entry
-takes and returns `Datum`s, so neither gRPC nor protobuf is needed.
+Indexing, conversion, thread pool and Context are then the same as in Azure. The entry point that
+is used takes and returns `Datum`s, so that gRPC and protobuf are not needed.
 """
 
 from __future__ import annotations
@@ -12,16 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from azure.functions.decorators.function_app import Function as SdkFunction
-
-# mypy runs on Python 3.11 too, where the package cannot be installed.
-from azure_functions_runtime import (  # type: ignore[import-not-found, unused-ignore]
-    handle_event,
-    native_invocation,
-)
-from azure_functions_runtime.bindings.meta import (  # type: ignore[import-not-found, unused-ignore]
-    load_binding_registry,
-)
-from azure_functions_runtime.utils.threadpool import (  # type: ignore[import-not-found, unused-ignore]
+from azure_functions_runtime import handle_event, native_invocation
+from azure_functions_runtime.bindings.meta import load_binding_registry
+from azure_functions_runtime.utils.threadpool import (
     get_threadpool_executor,
     start_threadpool_executor,
 )
@@ -32,25 +25,25 @@ from local.emulators.functions.invoke import Datum, Metadata
 
 
 class FunctionFailed(Exception):
-    """A function raised; the text is the runtime's traceback of it."""
+    """A function raised an exception; the text is the traceback from the runtime."""
 
 
 class _BindingInfo(SimpleNamespace):
-    """Stands for the protobuf message of that name; the runtime reads its two constants."""
+    """Replaces the protobuf message of that name, of which the runtime reads two constants."""
 
     inout = 2
     out = 1
 
 
 class RuntimeInvoker:
-    """Microsoft's worker runtime behind the local triggers."""
+    """Calls functions with Microsoft's worker runtime."""
 
     kind = "runtime"
 
     def __init__(self, app_dir: Path) -> None:
         sdk_functions = import_app(app_dir, script_name())
         self.functions = {function.name: function for function in index(sdk_functions)}
-        # The host logs each failure itself, with the traceback that the runtime hands back.
+        # The host logs each failure with the traceback from the runtime.
         logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
         load_binding_registry()
         start_threadpool_executor()
@@ -70,7 +63,7 @@ class RuntimeInvoker:
 
 
 def _register(sdk_functions: list[SdkFunction], app_dir: Path) -> dict[str, str]:
-    """Put functions into the runtime's registry and return their ids by name."""
+    """Register the functions with the runtime. Returns their ids by name."""
     handle_event.protos = SimpleNamespace(
         BindingInfo=_BindingInfo,
         RpcFunctionMetadata=SimpleNamespace,

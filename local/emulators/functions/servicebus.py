@@ -1,12 +1,12 @@
-"""Service Bus queue triggers over the real azure-servicebus SDK.
+"""Service Bus queue triggers, with the azure-servicebus SDK.
 
-One receiver per call in flight: pyamqp reads and writes a link under one lock, so a settlement
-would wait behind a read of up to 0.2 s if they shared it. Opening a receiver costs 0.5 s and a
-listening one wakes five times a second, so each queue starts with one slot, doubles when all are
-busy, up to maxConcurrentCalls, and falls back to one when idle.
+Each running call has a receiver of its own: pyamqp reads and writes a link under one lock, so on a
+shared receiver a settlement would wait for a read. Opening a receiver is slow and an idle one
+polls, so each queue starts with one slot, doubles the number when all are busy, up to
+maxConcurrentCalls, and returns to one when idle.
 
-Batches follow RunBatchReceiveLoopAsync of the extension: one batch at a time, its messages settled
-together, their locks not renewed.
+Batches follow RunBatchReceiveLoopAsync of the extension: one batch at a time, messages settled
+together, locks not renewed.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ logger = logging.getLogger(__name__)
 Messages = Sequence[ServiceBusReceivedMessage]
 
 _IDLE = 30.0  # seconds without a message after which a spare slot closes
-_BLINK = 0.005  # seconds to wait for the rest of a batch
-_LONGEST_PAUSE = 2.0  # between attempts to reach a broker that is gone
-_TIME_TO_GIVE_BACK = 5.0  # seconds to abandon messages and close receivers in
+_BATCH_WAIT = 0.005  # seconds to wait for the rest of a batch
+_LONGEST_PAUSE = 2.0  # seconds between attempts to reach an unavailable broker
+_RELEASE_TIMEOUT = 5.0  # seconds to abandon messages and close receivers
 _DEAD_LETTER = "/$deadletterqueue"
 
 
@@ -60,17 +60,15 @@ class QueueTrigger:
 
 
 def queue_trigger(function: Function, options: ServiceBusOptions) -> QueueTrigger:
-    """Raises LocalError for an unknown setting and for what is not served here."""
+    """Read a trigger. Raises LocalError for a missing setting or an unsupported feature."""
     trigger, name = function.trigger, function.name
     if "queueName" not in trigger or trigger.get("isSessionsEnabled"):
-        raise LocalError(f"{name}: only queues without sessions are served here")
+        raise LocalError(f"{name}: only queues without sessions are supported")
     connection = connection_string(str(trigger["connection"]), name)
     try:
         parse_connection_string(connection)
     except ValueError as error:
-        raise LocalError(
-            f"{name}: the Service Bus connection string is not usable: {error}"
-        ) from None
+        raise LocalError(f"{name}: invalid Service Bus connection string: {error}") from None
     cardinality = str(trigger.get("cardinality", "one")).lower()
     completes = trigger.get("autoCompleteMessages")
     return QueueTrigger(
@@ -84,15 +82,15 @@ def queue_trigger(function: Function, options: ServiceBusOptions) -> QueueTrigge
 
 
 def open_client(connection: str) -> ServiceBusClient:
-    """A client that reports a lost broker at once; pauses are the listener's business."""
-    certificates = ssl.create_default_context()  # else the SDK reads them for every receiver
+    """A client without retries: the listener decides when to try again."""
+    certificates = ssl.create_default_context()  # loaded once instead of for every receiver
     return ServiceBusClient.from_connection_string(
         connection, retry_total=0, ssl_context=certificates
     )
 
 
 class Outage:
-    """Says once that something cannot be reached, and once that it can again."""
+    """Logs the start and the end of an outage, once each."""
 
     def __init__(self) -> None:
         self._down: dict[str, str] = {}
@@ -103,16 +101,16 @@ class Outage:
         is_news = what not in self._down.values()
         self._down[queue] = what
         if is_news:
-            logger.warning("%s cannot be used, trying again: %s", what, _first_line(error))
+            logger.warning("%s is unavailable, trying again: %s", what, _first_line(error))
 
     def over(self, queue: str) -> None:
         what = self._down.pop(queue, None)
         if what and what not in self._down.values():
-            logger.warning("%s can be used again", what)
+            logger.warning("%s is available again", what)
 
 
 class QueueListener:
-    """Feeds one function from one queue."""
+    """Receives the messages of one queue and calls one function."""
 
     def __init__(
         self,
@@ -140,7 +138,7 @@ class QueueListener:
         self._task = asyncio.create_task(self._run(), name=self._trigger.function.name)
 
     async def stop(self, grace: float) -> None:
-        """Take no more messages; calls that outlast the grace are given back to the queue."""
+        """Stop receiving. Abandon the messages of calls that run longer than `grace` seconds."""
         self._stop.set()
         if self._task is None:
             return
@@ -149,10 +147,12 @@ class QueueListener:
         await asyncio.wait({self._task}, timeout=grace)
         if self._running:
             name, count = self._trigger.function.name, len(self._running)
-            logger.warning("%s: %d calls go on too long and are given back", name, count)
+            logger.warning(
+                "%s: abandoning the messages of %d calls that are still running", name, count
+            )
         for call in self._running:
             call.cancel()
-        await asyncio.wait({self._task}, timeout=_TIME_TO_GIVE_BACK)
+        await asyncio.wait({self._task}, timeout=_RELEASE_TIMEOUT)
         self._task.cancel()
 
     async def _run(self) -> None:
@@ -172,13 +172,13 @@ class QueueListener:
             self._slots.add(asyncio.create_task(self._slot(), name=self._trigger.function.name))
 
     def _drop(self, done: set[asyncio.Task[None]]) -> list[BaseException]:
-        """Forget slots that have ended; the answer is what ended them."""
+        """Remove slots that have ended. Returns the errors that ended them."""
         self._slots -= done
         self._leaving -= done
         return [error for slot in done if not slot.cancelled() and (error := slot.exception())]
 
     async def _pause(self) -> None:
-        """Wait before the next attempt, longer each time; a stop ends the wait."""
+        """Wait before the next attempt, with exponential backoff, until stopped."""
         delay = self._options.client_retry_options.delay.total_seconds()
         longest = min(_LONGEST_PAUSE, self._options.client_retry_options.max_delay.total_seconds())
         pause = min(longest, delay * 2**self._failures) * random.uniform(0.8, 1.0)
@@ -187,7 +187,7 @@ class QueueListener:
             await asyncio.wait_for(self._stop.wait(), pause)
 
     async def _slot(self) -> None:
-        """Receive, call, settle, one after the other, until stopped or no longer needed."""
+        """Receive messages, call the function and settle, until stopped or no longer needed."""
         async with self._receiver() as receiver:
             self._failures = 0
             self._outage.over(self._trigger.queue)
@@ -218,7 +218,7 @@ class QueueListener:
             self._listening.discard(slot)
 
     async def _receive_batch(self, receiver: ServiceBusReceiver) -> list[ServiceBusReceivedMessage]:
-        """A batch; one smaller than minMessageBatchSize waits for more, up to maxBatchWaitTime."""
+        """Receive a batch; wait up to maxBatchWaitTime for minMessageBatchSize messages."""
         most, least = self._options.max_message_batch_size, self._options.min_message_batch_size
         batch = list(await receiver.receive_messages(1, max_wait_time=_IDLE))
         clock = asyncio.get_running_loop().time
@@ -234,7 +234,7 @@ class QueueListener:
         return batch
 
     def _is_spare(self) -> bool:
-        """Whether another slot listens, so that this one may close."""
+        """Whether another slot is listening, so that this one can close."""
         slot = asyncio.current_task()
         assert slot is not None
         if len(self._slots - self._leaving) - len(self._running) < 2:
@@ -281,10 +281,10 @@ class QueueListener:
         message: ServiceBusReceivedMessage,
         call: asyncio.Task[None],
     ) -> None:
-        """Wait for the call and renew the lock when half of it is gone.
+        """Wait for the call; renew the lock at half of its duration.
 
-        The SDK's AutoLockRenewer looks once a second, which loses short locks, and would use the
-        link while a settlement is under way.
+        The SDK's AutoLockRenewer checks once a second, too late for short locks, and may use the
+        link during a settlement.
         """
         end = datetime.now(UTC) + self._options.max_auto_lock_renewal_duration
         keeps = True
@@ -314,7 +314,7 @@ class QueueListener:
     async def _settle(
         self, receiver: ServiceBusReceiver, received: Messages, *, succeeded: bool
     ) -> None:
-        """Complete or abandon; a message that cannot be settled comes again when its lock ends."""
+        """Complete or abandon. A message that is not settled is redelivered after its lock."""
         if succeeded and not self._trigger.completes:
             return
         settle = receiver.complete_message if succeeded else receiver.abandon_message
@@ -322,7 +322,7 @@ class QueueListener:
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if errors:
             logger.warning(
-                "%s: %d of %d messages could not be %s and will come again: %s",
+                "%s: %d of %d messages could not be %s and will be redelivered: %s",
                 self._trigger.function.name,
                 len(errors),
                 len(received),
@@ -332,15 +332,15 @@ class QueueListener:
 
 
 async def _receive_now(receiver: ServiceBusReceiver, most: int) -> list[ServiceBusReceivedMessage]:
-    """What is there already or comes within a blink.
+    """Receive the messages that are available within _BATCH_WAIT.
 
-    The SDK waits 0.2 s for a batch to fill, too long for every hop of a short job. A receive that
-    is cut short leaves what it has read in its buffer; one without time to wait empties that.
+    The SDK waits longer for a batch to fill, which delays each step of a short job. A cancelled
+    receive keeps the messages that it has read in a buffer; the next one returns them.
     """
     if most < 1:
         return []
     try:
-        async with asyncio.timeout(_BLINK):
+        async with asyncio.timeout(_BATCH_WAIT):
             return list(await receiver.receive_messages(most, max_wait_time=_IDLE))
     except TimeoutError:
         return list(await receiver.receive_messages(most, max_wait_time=1e-6))

@@ -1,7 +1,7 @@
-"""Timer triggers: one call at a time, on the NCRONTAB schedule, in UTC as in Azure.
+"""Timer triggers: one call at a time, on an NCRONTAB schedule in UTC.
 
-Azure remembers the last run in storage and makes up for a missed one; here a schedule starts
-afresh with the host, so a run that fell into a stop is not made up for.
+Azure stores the time of the last run and makes up for a missed one. This host does not: runs that
+are due while it is stopped are skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from local.emulators.functions.invoke import Datum
 from local.emulators.functions.ncrontab import Schedule
 from local.errors import LocalError
 
-_LONGEST_SLEEP = 60.0  # the wall clock may be set meanwhile
+_LONGEST_SLEEP = 60.0  # seconds, because the system clock may be changed
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TimerTrigger:
 
 
 def timer_trigger(function: Function) -> TimerTrigger:
-    """Raises LocalError when the schedule is not NCRONTAB."""
+    """Read a trigger. Raises LocalError for an invalid schedule."""
     expression = resolve(str(function.trigger["schedule"]), function.name)
     try:
         schedule = Schedule.parse(expression)
@@ -43,7 +43,7 @@ def timer_trigger(function: Function) -> TimerTrigger:
 
 
 class Timer:
-    """Runs one function when its schedule says so."""
+    """Calls one function on its schedule."""
 
     def __init__(self, trigger: TimerTrigger, calls: Calls) -> None:
         self._trigger = trigger
@@ -56,7 +56,7 @@ class Timer:
         self._task = asyncio.create_task(self._run(), name=self._trigger.function.name)
 
     async def stop(self, grace: float) -> None:
-        """Wait for a call that runs, at most for the grace."""
+        """Stop the schedule. Wait for a running call for up to `grace` seconds."""
         self._stopping = True
         if self._task is None:
             return
@@ -89,7 +89,7 @@ class Timer:
 
 
 def timer_datum(due: datetime | None = None, following: datetime | None = None) -> Datum:
-    """What the host passes to a timer function."""
+    """The input of a timer function."""
     last = due or datetime.now(UTC)
     status = {
         "Last": last.isoformat(),

@@ -1,4 +1,4 @@
-"""`python -m local.emulators.servicebus CONFIG.json`: the broker as a process of its own."""
+"""`python -m local.emulators.servicebus CONFIG.json`: run the broker as a process."""
 
 import asyncio
 import logging
@@ -15,16 +15,16 @@ from local.emulators.servicebus.store import Store
 
 
 class Configuration(BaseModel):
-    """What the JSON file may say."""
+    """The content of the JSON file."""
 
     model_config = ConfigDict(extra="forbid")
 
     host: str = "127.0.0.1"
-    port: int = Field(0, ge=0, le=65535)  # 0: a free one
-    port_file: Path | None = None  # the port is written here once it listens
+    port: int = Field(0, ge=0, le=65535)  # 0: choose a free port
+    port_file: Path | None = None  # receives the port once the broker listens
     keys: dict[str, str] = Field(min_length=1)  # name -> key, as in a connection string
     queues: dict[str, QueueOptions]
-    store: Path | None = None  # keeps the messages; without it they die with the process
+    store: Path | None = None  # keeps the messages across restarts
     max_message_size: int = Field(MAX_MESSAGE_SIZE, ge=1024, le=100 << 20)
 
 
@@ -48,7 +48,7 @@ async def run(configuration: Configuration) -> None:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    """A process that polls for the file never reads half of it."""
+    """Write a file in one step, so that a process that polls for it never reads half of it."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.write_text(text)
     fresh.replace(path)

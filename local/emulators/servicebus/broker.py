@@ -1,4 +1,4 @@
-"""The broker: links lead to queues, to $cbs, and to the $management of a queue."""
+"""The broker: attaches links to queues, to $cbs and to the $management node of a queue."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ ACCEPTED = frames.composite(frames.ACCEPTED)
 
 
 class Broker:
-    """Queues that clients reach over AMQP. All of it runs in one event loop."""
+    """Queues that clients use over AMQP. Everything runs in one event loop."""
 
     name = "geolathe-servicebus"
 
@@ -61,23 +61,23 @@ class Broker:
         if store:
             store.attach(self.queues)
 
-    # The doors: every message that comes in or goes out passes these two.
+    # Every message enters and leaves through one of these two methods.
 
     def accept(self, queue: Queue, message: Message, visible_at: float | None) -> int:
-        """Take a message into a queue; its sequence number."""
+        """Add a message to a queue. Returns its sequence number."""
         sequence = queue.put(message, visible_at)
         self.serve(queue)
         return sequence
 
     def deliver(self, link: Link, received: Message, lock: Lock | None) -> None:
-        """Send a message to a receiver: under a lock, or for good."""
+        """Send a message to a receiver: locked, or already removed from the queue."""
         tag = lock.token.bytes_le if lock else uuid4().bytes
         link.send(tag, message.render(received, lock), token=lock and lock.token)
 
-    # Queues and those who wait for their messages
+    # Queues and their consumers
 
     def find(self, path: str) -> Queue | None:
-        """The queue, or the dead letters of the queue, at a path."""
+        """The queue or dead-letter queue at a path; None if there is none."""
         name, _, below = path.lower().partition("/")
         queue = self.queues.get(name)
         if queue is not None and below == DEAD_LETTERS:
@@ -85,7 +85,7 @@ class Broker:
         return None if below else queue
 
     def wait(self, queue: Queue, link: Link) -> None:
-        """Let a link take part in the queue's messages, in turn with others."""
+        """Add a link to the consumers of a queue, which get its messages in turn."""
         if link not in self._consumers[queue]:
             self._consumers[queue].append(link)
         self.serve(queue)
@@ -95,12 +95,12 @@ class Broker:
             self._consumers[queue].remove(link)
 
     def serve(self, queue: Queue) -> None:
-        """Send what is ready to those who have credit, and see when more is due."""
+        """Send ready messages to consumers with credit, and set the timer for the next due time."""
         consumers = self._consumers[queue]
         while consumers and queue.has_ready:
             link = consumers[0]
             if not link.can_send:
-                consumers.popleft()  # it comes back with its next credit
+                consumers.popleft()  # `credited` adds it again
                 continue
             received = queue.take()
             if received is None:
@@ -112,7 +112,7 @@ class Broker:
         self._set_alarm(queue)
 
     def serve_all(self, queue: Queue) -> None:
-        """Serve a queue, and its dead letters, where messages may have gone."""
+        """Serve a queue and its dead-letter queue, to which messages may have moved."""
         self.serve(queue)
         if queue.dead_letters:
             self.serve(queue.dead_letters)
@@ -129,11 +129,11 @@ class Broker:
             self._alarm = loop.call_at(at, self._ring)
 
     def _ring(self) -> None:
-        """Something is due somewhere."""
+        """Process what has become due in any queue."""
         self._alarm = None
         for queue in self._consumers:
             queue.advance()
-        for queue in self._consumers:  # only now: advancing moves messages between queues
+        for queue in self._consumers:  # after all have advanced: that moves messages between queues
             self.serve(queue)
 
     def attach(self, link: Link) -> Node:
@@ -155,10 +155,10 @@ class Broker:
         kind = QueueNode if entity == path else ManagementNode
         return kind(self, queue, entity)
 
-    # Life
+    # Start and stop
 
     async def listen(self, host: str, port: int) -> int:
-        """Take connections; the port, chosen by the system when 0 was asked for."""
+        """Accept connections. Returns the port, which the system chooses if `port` is 0."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), host, port)
         for queue in self._consumers:
@@ -166,14 +166,14 @@ class Broker:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Say good-bye to every client, and put the store on disk."""
+        """Close every connection, then flush and close the store."""
         self._server.close()
         for connection in list(self.connections):
             connection.leave("amqp:connection:forced", "The broker is closing.")
         await asyncio.sleep(0)
         for connection in list(self.connections):
             connection.abort()
-        await asyncio.sleep(0)  # lets the transports go
+        await asyncio.sleep(0)  # lets the event loop close the transports
         if self._alarm:
             self._alarm.cancel()
         if self._store:
@@ -181,7 +181,7 @@ class Broker:
 
 
 def allowed_until(link: Link, path: str) -> float:
-    """When the tokens that were put for an entity expire; 0 without any."""
+    """When the last token that was put for an entity expires; 0 without a token."""
     claims = link.session.wire.claims.items()
     return max((until for claim, until in claims if tokens.covers(claim, path)), default=0.0)
 
@@ -191,7 +191,7 @@ def rejected(condition: str, description: str) -> Described:
 
 
 class RequestNode(Node):
-    """Answers requests on the link that leads from the same node to the client's reply-to."""
+    """Answers requests, on the link from the same node to the client's reply-to address."""
 
     def received(self, link: Link, payload: bytes, message_format: int) -> Described:
         try:
@@ -219,7 +219,7 @@ class RequestNode(Node):
 
 
 class TokenNode(RequestNode):
-    """$cbs: takes the tokens that open the links of this connection.
+    """$cbs: accepts the tokens that authorize the links of this connection.
 
     https://docs.oasis-open.org/amqp/amqp-cbs/v1.0/amqp-cbs-v1.0.html
     """
@@ -265,7 +265,7 @@ class ManagementNode(RequestNode):
 
 
 class QueueNode(Node):
-    """A queue: takes messages from senders, and gives them to receivers."""
+    """A queue: accepts messages from senders and delivers them to receivers."""
 
     def __init__(self, broker: Broker, queue: Queue, path: str) -> None:
         self.broker = broker
@@ -276,7 +276,7 @@ class QueueNode(Node):
         if not self._is_allowed(link):
             return rejected("amqp:unauthorized-access", "The token has expired.")
         if self.queue.dead_letters is None:
-            return rejected("amqp:not-allowed", "Dead letters cannot be sent to.")
+            return rejected("amqp:not-allowed", "Messages cannot be sent to a dead-letter queue.")
         try:
             is_batch = message_format == message.BATCH
             messages = message.batch(payload) if is_batch else [message.read(payload)]
@@ -291,7 +291,7 @@ class QueueNode(Node):
             self.broker.wait(self.queue, link)
 
     def settled(self, delivery: Delivery, state: Described) -> Described:
-        """Answer the outcome that was asked for; a rejection without error means it worked."""
+        """Apply an outcome. The reply to a rejection is a rejection without an error."""
         code, values = frames.unpack(state)
         try:
             self._settle(delivery.token, code, values)
@@ -325,11 +325,11 @@ class QueueNode(Node):
         return str(reason or ""), str(text or "")
 
     def closed(self, link: Link) -> None:
-        """Locks stay until they run out, as on Azure."""
+        """Stop delivering to the link. Its locks last until they expire, as on Azure."""
         self.broker.leave(self.queue, link)
 
     def _is_allowed(self, link: Link) -> bool:
-        """A link whose token has expired is closed at its next use."""
+        """Whether the link has a valid token; it is closed if the token has expired."""
         allowed = allowed_until(link, self.path) > time.time()
         if not allowed:
             link.fail("amqp:unauthorized-access", f"The token for '{self.path}' has expired.")

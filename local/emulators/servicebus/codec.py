@@ -1,8 +1,8 @@
 """The type system of AMQP 1.0 on the wire (OASIS AMQP 1.0, part 1).
 
-Every AMQP type has its own Python type, so what is decoded encodes to the same type again.
-Input is never trusted: sizes and counts are checked against the bytes that are really there
-before anything is allocated, and whatever is wrong is a `DecodeError`.
+Every AMQP type has its own Python type, so that a decoded value is encoded as the same type.
+Sizes and counts of the input are checked against the number of bytes before anything is
+allocated; invalid input raises `DecodeError`.
 """
 
 import struct
@@ -14,7 +14,7 @@ from uuid import UUID
 Value: TypeAlias = Any  # what a decoder returns: any of the types below, or Python's own
 
 MAX_DEPTH = 32
-MAX_EMPTY_ELEMENTS = 16  # an array of nulls takes no bytes per element: only its count limits it
+MAX_EMPTY_ELEMENTS = 16  # of an array of nulls, whose elements take no bytes
 
 
 class DecodeError(ValueError):
@@ -67,7 +67,7 @@ class Decimal128(bytes): ...
 
 
 class Described:
-    """A value with a descriptor that says what it means."""
+    """A value with a descriptor of its meaning."""
 
     __slots__ = ("descriptor", "value")
 
@@ -97,7 +97,7 @@ class Array(list[Any]):
 
 U8, U32, U32x2 = Struct(">B"), Struct(">I"), Struct(">II")
 
-# constructor -> layout, Python type. The narrow ones (0x5_) are the same types in one byte.
+# constructor -> layout, Python type. 0x5_ are the one-byte encodings of the same types.
 FIXED: dict[int, tuple[Struct, Callable[[Any], Any]]] = {
     0x50: (U8, Ubyte),
     0x51: (Struct(">b"), Byte),
@@ -137,7 +137,7 @@ def decode(buffer: bytes, index: int = 0) -> tuple[Any, int]:
     try:
         return _value(buffer, index, 0)
     except (IndexError, struct.error) as error:
-        raise DecodeError(f"the value at byte {index} is cut short") from error
+        raise DecodeError(f"the value at byte {index} is incomplete") from error
     except (UnicodeDecodeError, OverflowError) as error:
         raise DecodeError(f"the value at byte {index} is not text: {error}") from error
 
@@ -191,7 +191,7 @@ def _extent(buffer: bytes, index: int, *, wide: bool) -> tuple[int, int]:
     size: int = U32.unpack_from(buffer, index)[0] if wide else buffer[index]
     if start + size > len(buffer):
         raise DecodeError(
-            f"a value at byte {index} claims {size} bytes, {len(buffer) - start} left"
+            f"the value at byte {index} has a size of {size}; {len(buffer) - start} bytes follow"
         )
     return start, start + size
 
@@ -206,7 +206,9 @@ def _compound(buffer: bytes, index: int, code: int, depth: int) -> tuple[Any, in
     read = _array if code in (0xE0, 0xF0) else _items
     value, index = read(buffer, start, end, count, depth + 1)
     if index != end:
-        raise DecodeError(f"{count} elements end at byte {index}, their size says {end}")
+        raise DecodeError(
+            f"{count} elements end at byte {index}, but their size ends at byte {end}"
+        )
     return (_map(value) if code in (0xC1, 0xD1) else value), end
 
 
@@ -251,18 +253,18 @@ def _array(buffer: bytes, index: int, end: int, count: int, depth: int) -> tuple
 
 
 def skip(buffer: bytes, index: int) -> int:
-    """The index after the value at `index`; a value with a size is not looked into."""
+    """The index after the value at `index`; a value with a size is not decoded."""
     try:
         kind = buffer[index] >> 4
         if kind >= 0xA:
             return _extent(buffer, index + 1, wide=bool(kind & 1))[1]
     except (IndexError, struct.error) as error:
-        raise DecodeError(f"the value at byte {index} is cut short") from error
+        raise DecodeError(f"the value at byte {index} is incomplete") from error
     return decode(buffer, index)[1]
 
 
 def encode(value: Value) -> bytes:
-    """The bytes of a value, in the shortest form. A plain int is a long, a float a double."""
+    """Encode a value in the shortest form; an int as a long, a float as a double."""
     return ENCODERS[type(value)](value)
 
 
@@ -310,7 +312,7 @@ def _vector(array: Array) -> bytes:
 
 
 def _element(code: int, value: Value) -> bytes:
-    """A value without its constructor, as the wide constructor `code` wants it."""
+    """Encode a value for the wide constructor `code`, without the constructor itself."""
     if code in FIXED:
         layout, _ = FIXED[code]
         return layout.pack(value.bytes if code == 0x98 else value)

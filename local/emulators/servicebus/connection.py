@@ -1,7 +1,7 @@
-"""One AMQP 1.0 connection, server side: headers, SASL, frames, and the sessions in it.
+"""The server side of one AMQP 1.0 connection: headers, SASL, frames and sessions.
 
-A peer that breaks the protocol loses its own connection, with the error that the standard
-names; other connections are not affected.
+A protocol violation closes the connection with the error that the standard defines; other
+connections are not affected.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
 SASL_HEADER = b"AMQP\x03\x01\x00\x00"
-MECHANISMS = ("ANONYMOUS", "MSSBCBS", "EXTERNAL")  # none of them proves anything: $cbs does
+MECHANISMS = ("ANONYMOUS", "MSSBCBS", "EXTERNAL")  # not authentication: $cbs checks the tokens
 SASL_OK, SASL_AUTH = 0, 1
 CHANNEL_MAX = 255
 IDLE_SECONDS = 240.0
@@ -41,18 +41,18 @@ LINGER_SECONDS = 2.0
 
 
 class Container(Protocol):
-    """What a connection needs of the broker."""
+    """The part of the broker that a connection uses."""
 
     name: str
     max_message_size: int
     connections: set["Connection"]
 
     def attach(self, link: Link) -> Node:
-        """The node behind the link's address. Raises LinkRefused."""
+        """The node at the link's address. Raises LinkRefused."""
 
 
 class Connection(asyncio.Protocol):
-    """The bytes of one peer, made into calls on its sessions."""
+    """Parses the bytes of one peer and calls its sessions."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
         del self._buffer[:index]
 
     def _read_header(self, index: int) -> int:
-        """Answer a protocol header (part 2, section 2.2); a wrong one with the right one."""
+        """Answer a protocol header (part 2, section 2.2); an unknown one with the expected one."""
         header = bytes(self._buffer[index : index + 8])
         if len(header) < 8 and AMQP_HEADER.startswith(header[:4]):
             return 0
@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         _, offset, kind, channel = frames.HEAD.unpack_from(self._buffer, index)
         body = bytes(self._buffer[index + offset * 4 : index + size])
         if self._expects_sasl != (kind == frames.SASL_FRAME):
-            raise ProtocolError(frames.FRAMING_ERROR, f"a frame of type {kind} is not due")
+            raise ProtocolError(frames.FRAMING_ERROR, f"unexpected frame type {kind}")
         if body:
             performative, payload = frames.parse(body)
             self._on_frame(channel, performative, payload)
@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
             case _ if self._is_open:
                 self._on_session(channel, performative, payload)
             case _:
-                raise ProtocolError(NOT_ALLOWED, f"{performative.NAME} is not due")
+                raise ProtocolError(NOT_ALLOWED, f"unexpected {performative.NAME}")
 
     def _on_sasl(self, init: SaslInit) -> None:
         known = init.mechanism in MECHANISMS
@@ -192,13 +192,13 @@ class Connection(asyncio.Protocol):
 
     def _limit_frames(self, size: int) -> None:
         self._peer_frame_size = size
-        self.payload_size = size - 128  # a transfer's own fields take less
+        self.payload_size = size - 128  # the other fields of a transfer fit in 128 bytes
 
     def _on_begin(self, channel: int, begin: Begin) -> None:
         if channel > CHANNEL_MAX:
             raise ProtocolError(frames.FRAMING_ERROR, f"channel {channel} is above {CHANNEL_MAX}")
         if channel in self._sessions:
-            raise ProtocolError(NOT_ALLOWED, f"channel {channel} has a session")
+            raise ProtocolError(NOT_ALLOWED, f"channel {channel} already has a session")
         self._ended.discard(channel)
         self._sessions[channel] = Session(self, channel, begin)
 
@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
             self.send(channel, frames.build(End()))
 
     def _session(self, channel: int) -> Session | None:
-        """The session of a channel; None for one whose frames were under way when it ended."""
+        """The session of a channel; None if it has ended and this frame was sent before."""
         session = self._sessions.get(channel)
         if session is None and channel not in self._ended:
             raise ProtocolError(NOT_ALLOWED, f"channel {channel} has no session")
@@ -232,13 +232,15 @@ class Connection(asyncio.Protocol):
             case Detach():
                 session.on_detach(performative)
             case _:
-                raise ProtocolError(NOT_ALLOWED, f"{performative.NAME} is not due")
+                raise ProtocolError(NOT_ALLOWED, f"unexpected {performative.NAME}")
 
     def send(self, channel: int, body: bytes, kind: int = frames.AMQP_FRAME) -> None:
         if self._is_closing:
             return
         frame = frames.frame(channel, body, kind)
-        if len(frame) > self._peer_frame_size:  # not raised: the caller may serve another peer
+        if (
+            len(frame) > self._peer_frame_size
+        ):  # not raised: the caller may be handling another peer
             self._fail("amqp:frame-size-too-small", f"one frame needs {len(frame)} bytes")
             return
         self._transport.write(frame)
@@ -249,12 +251,12 @@ class Connection(asyncio.Protocol):
         self._close(condition, description)
 
     def leave(self, condition: str, description: str) -> None:
-        """Close for a reason of our own."""
+        """Close the connection on the broker's initiative."""
         self._close(condition, description)
         self._transport.close()
 
     def abort(self) -> None:
-        """Drop the connection, said or unsaid."""
+        """Drop the connection at once."""
         self._transport.abort()
 
     def _close(self, condition: str, description: str) -> None:
@@ -267,7 +269,7 @@ class Connection(asyncio.Protocol):
         self._end()
 
     def _end(self) -> None:
-        """Say no more, and let the peer read what was said before the socket goes.
+        """Stop sending, and keep the socket open until the peer has read what was sent.
 
         Closing a socket that still has unread input resets it, and the peer loses the error.
         """
@@ -280,9 +282,9 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     def _beat(self, every: float, heartbeat: bytes) -> None:
-        """Keep an idle peer's connection alive, and end that of a silent one."""
+        """Send a heartbeat, or close the connection if the peer has been silent for too long."""
         if self._loop.time() - self._heard_at > IDLE_SECONDS + every:
-            self._fail("amqp:resource-limit-exceeded", f"nothing heard for {IDLE_SECONDS:.0f} s")
+            self._fail("amqp:resource-limit-exceeded", f"nothing received for {IDLE_SECONDS:.0f} s")
             return
         self._transport.write(heartbeat)
         self._timer = self._loop.call_later(every, self._beat, every, heartbeat)

@@ -20,7 +20,7 @@ from local.emulators.servicebus.codec import (
 )
 
 MAX_FRAME_SIZE = 64 * 1024
-MIN_FRAME_SIZE = 512  # what every peer must take
+MIN_FRAME_SIZE = 512  # what every peer must accept
 AMQP_FRAME, SASL_FRAME = 0, 1
 HEARTBEAT = b"\x00\x00\x00\x08\x02\x00\x00\x00"
 HEAD = Struct(">IBBH")
@@ -30,7 +30,7 @@ LIMITS = {Ubyte: 0xFF, Ushort: 0xFFFF, Uint: 0xFFFFFFFF, Ulong: 0xFFFFFFFFFFFFFF
 
 
 class ProtocolError(Exception):
-    """The peer broke the protocol: its connection is closed with this condition."""
+    """A protocol violation; the connection is closed with this condition."""
 
     def __init__(self, condition: str, description: str) -> None:
         super().__init__(f"{condition}: {description}")
@@ -40,7 +40,7 @@ class ProtocolError(Exception):
 
 @dataclass(slots=True)
 class Performative:
-    """A composite type: a described list whose fields are named by position."""
+    """A composite type: a described list with a field for each position."""
 
     CODE: ClassVar[int]
     NAME: ClassVar[str]
@@ -71,7 +71,7 @@ class Attach(Performative):
     CODE, NAME = 0x12, "amqp:attach:list"
     name: str
     handle: Uint
-    role: bool  # True: the one who says it receives
+    role: bool  # True: the sender of this frame is the receiver of the link
     snd_settle_mode: Ubyte | None = None
     rcv_settle_mode: Ubyte | None = None
     source: Described | None = None
@@ -176,7 +176,7 @@ PERFORMATIVES: dict[int | str, type[Performative]] = {
 
 
 def _layout(kind: type[Performative]) -> tuple[tuple[str, type, bool], ...]:
-    """Name, type and whether it must be there, of each field."""
+    """Name, type and whether it is mandatory, for each field."""
     hints = get_type_hints(kind)
     layout = []
     for entry in fields(kind):
@@ -190,7 +190,7 @@ def _layout(kind: type[Performative]) -> tuple[tuple[str, type, bool], ...]:
 
 LAYOUTS = {kind: _layout(kind) for kind in PERFORMATIVES.values()}
 
-# Delivery states and termini: described lists that are kept as they are.
+# Delivery states and termini: described lists that are not parsed further.
 ERROR, RECEIVED, ACCEPTED, REJECTED, RELEASED, MODIFIED = 0x1D, 0x23, 0x24, 0x25, 0x26, 0x27
 SOURCE, TARGET = 0x28, 0x29
 COMPOSITES = {
@@ -211,12 +211,12 @@ def composite(code: int, *values: Value) -> Described:
 
 
 def error(condition: str, description: str) -> Described:
-    """The error composite (part 2, section 2.8.14); the SDK wants its third field."""
+    """The error composite (part 2, section 2.8.14); the SDK requires its third field."""
     return composite(ERROR, Symbol(condition), description, None)
 
 
 def unpack(value: Described) -> tuple[int, list[Any]]:
-    """Code and fields of a composite. Raises DecodeError if it is none that we know."""
+    """Code and fields of a composite. Raises DecodeError for another value."""
     code = value.descriptor
     if isinstance(code, str):
         code = COMPOSITES.get(code)
@@ -226,7 +226,7 @@ def unpack(value: Described) -> tuple[int, list[Any]]:
 
 
 def field(values: list[Any], index: int, kind: type | UnionType) -> Value:
-    """A field of a composite, None when left out. Raises DecodeError on another type."""
+    """A field of a composite; None if it is missing. Raises DecodeError for another type."""
     value = values[index] if index < len(values) else None
     if value is not None and not isinstance(value, kind):
         raise DecodeError(f"field {index} is a {type(value).__name__}, not a {kind}")
@@ -237,7 +237,7 @@ def parse(body: bytes) -> tuple[Performative, bytes]:
     """The performative at the start of a frame's body, and the payload after it."""
     value, index = decode(body)
     if not isinstance(value, Described) or not isinstance(value.value, list):
-        raise DecodeError("a frame begins with a described list")
+        raise DecodeError("the frame does not begin with a described list")
     known = isinstance(value.descriptor, int | str)
     kind = PERFORMATIVES.get(value.descriptor) if known else None
     if kind is None:
@@ -270,7 +270,7 @@ def _checked(kind: type[Performative], name: str, expected: type, value: Value) 
 
 
 def build(performative: Performative) -> bytes:
-    """The bytes of a performative."""
+    """Encode a performative."""
     values = []
     for name, expected, _ in LAYOUTS[type(performative)]:
         value = getattr(performative, name)
@@ -281,15 +281,15 @@ def build(performative: Performative) -> bytes:
 
 
 def frame(channel: int, body: bytes, kind: int = AMQP_FRAME) -> bytes:
-    """A whole frame."""
+    """Encode a frame."""
     return HEAD.pack(len(body) + HEAD.size, 2, kind, channel) + body
 
 
 def frame_size(buffer: bytes | bytearray, index: int) -> int:
-    """The size of the frame at `index`, 0 while its first 8 bytes are not all there.
+    """The size of the frame at `index`; 0 while its first 8 bytes are incomplete.
 
-    Raises ProtocolError for one that cannot be (part 2, section 2.3): nothing is kept of a frame
-    larger than what we said we take.
+    Raises ProtocolError for an invalid frame head (part 2, section 2.3) and for a frame that is
+    larger than the maximum announced to the peer, before any of it is buffered.
     """
     if len(buffer) - index < HEAD.size:
         return 0
@@ -300,7 +300,8 @@ def frame_size(buffer: bytes | bytearray, index: int) -> int:
         )
     if size > MAX_FRAME_SIZE:
         raise ProtocolError(
-            "amqp:connection:framing-error", f"a frame of {size} bytes; at most {MAX_FRAME_SIZE}"
+            "amqp:connection:framing-error",
+            f"frame of {size} bytes; the maximum is {MAX_FRAME_SIZE}",
         )
     if kind not in (AMQP_FRAME, SASL_FRAME):
         raise ProtocolError("amqp:connection:framing-error", f"frame type {kind}")
@@ -308,12 +309,12 @@ def frame_size(buffer: bytes | bytearray, index: int) -> int:
 
 
 def is_terminus(value: Described) -> bool:
-    """Whether it is a source or target, not the coordinator of transactions."""
+    """Whether a terminus is a source or target, and not the coordinator of transactions."""
     return unpack(value)[0] in (SOURCE, TARGET)
 
 
 def address(terminus: Described) -> str:
-    """The address of a source or target; empty when it has none."""
+    """The address of a source or target; empty if it has none."""
     return field(unpack(terminus)[1], 0, str) or ""
 
 

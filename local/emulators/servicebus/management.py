@@ -1,4 +1,4 @@
-"""The $management node of a queue: Service Bus requests outside of the message flow.
+"""The $management node of a queue: Service Bus requests other than sending and receiving.
 
 https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-request-response
 """
@@ -23,13 +23,13 @@ Body = dict[str, Value]
 
 
 class Acceptor(Protocol):
-    """The broker's door for messages."""
+    """The method of the broker that adds messages to a queue."""
 
     def accept(self, queue: Queue, message: Message, visible_at: float | None) -> int: ...
 
 
 def answer(operation: Value, body: Value, queue: Queue, broker: Acceptor) -> tuple[Body, Value]:
-    """Application properties and body of the reply to a request."""
+    """Handle a request. Returns the application properties and the body of the reply."""
     act = OPERATIONS.get(operation) if isinstance(operation, str) else None
     if act is None:
         return refusal(501, "amqp:not-implemented", f"{operation!r} is not implemented")
@@ -74,7 +74,7 @@ def _cancel(queue: Queue, body: Body, broker: Acceptor) -> Body:
 
 
 def _peek(queue: Queue, body: Body, broker: Acceptor) -> Body | None:
-    """As many as fit into one reply; the client asks again from the last one on."""
+    """As many messages as fit into one reply; the client continues after the last one."""
     count = min(_get(body, "message-count", int), PEEK_LIMIT)
     entries: list[Body] = []
     size = 0
@@ -87,7 +87,7 @@ def _peek(queue: Queue, body: Body, broker: Acceptor) -> Body | None:
 
 
 def _receive(queue: Queue, body: Body, broker: Acceptor) -> Body:
-    """Messages that were deferred, by their sequence numbers: all of them or none."""
+    """Deferred messages by sequence number: all of them, or MessageNotFound."""
     deletes = body.get("receiver-settle-mode") == RECEIVE_AND_DELETE
     messages = [queue.deferred(sequence) for sequence in _list(body, "sequence-numbers", int)]
     entries: list[Body] = []
@@ -140,7 +140,7 @@ def _list(body: Body, key: str, kind: type) -> list[Any]:
 
 
 def _tokens(body: Body) -> list[UUID]:
-    """Lock tokens: the SDK sends uuids, or their text."""
+    """Lock tokens; the SDK sends UUIDs, some as text."""
     tokens = []
     for each in _get(body, "lock-tokens", list):
         try:

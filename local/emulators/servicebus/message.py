@@ -1,4 +1,4 @@
-"""Messages as they travel: sections of AMQP 1.0 (part 3), and what Service Bus adds to them."""
+"""Encoded messages: the sections of AMQP 1.0 (part 3) and the annotations of Service Bus."""
 
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -43,13 +43,13 @@ def sections(raw: bytes) -> Iterator[tuple[int, int, int, int]]:
     while index < len(raw):
         start = index
         if raw[index] != 0:
-            raise DecodeError(f"byte {index} of the message begins no section")
+            raise DecodeError(f"byte {index} of the message does not begin a section")
         descriptor, value = decode(raw, index + 1)
         code = SECTIONS.get(descriptor) if isinstance(descriptor, Symbol) else descriptor
         if not isinstance(code, int) or not HEADER <= code <= FOOTER:
             raise DecodeError(f"{descriptor!r} is not a section of a message")
         if code < last:
-            raise DecodeError(f"section {code:#x} stands after section {last:#x}")
+            raise DecodeError(f"section {code:#x} follows section {last:#x}")
         index, last = skip(raw, value), code
         yield code, start, value, index
 
@@ -59,7 +59,7 @@ def section(code: int, value: Value) -> bytes:
 
 
 def read(raw: bytes) -> Message:
-    """A message as its sender sent it. Raises DecodeError."""
+    """Parse a message from a sender. Raises DecodeError."""
     message = Message(b"")
     content_start, has_body = 0, False
     for code, _, value, end in sections(raw):
@@ -97,7 +97,7 @@ def _expect(kind: type[T], value: Value) -> T:
 
 
 def batch(raw: bytes) -> list[Message]:
-    """The messages of a batch: each data section is one. Raises DecodeError."""
+    """The messages of a batch, one per data section. Raises DecodeError."""
     parts = [decode(raw, value)[0] for code, _, value, _ in sections(raw) if code == DATA]
     if not all(isinstance(part, bytes) for part in parts):
         raise DecodeError("a part of the batch is not binary")
@@ -105,13 +105,13 @@ def batch(raw: bytes) -> list[Message]:
 
 
 def visible_at(message: Message) -> float | None:
-    """When its sender wants it to appear."""
+    """The scheduled enqueue time of a message, in seconds since 1970; None without one."""
     scheduled = message.annotations.get(SCHEDULED_TIME)
     return scheduled / 1000 if isinstance(scheduled, int) else None
 
 
 def mark(content: bytes, reason: str, description: str) -> bytes:
-    """The content of a message with the cause of its dead-lettering among its properties."""
+    """Add the cause of dead-lettering to the application properties of a message."""
     cause = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
     before, after = b"", b""
     properties: dict[str, Value] = {}
@@ -126,7 +126,7 @@ def mark(content: bytes, reason: str, description: str) -> bytes:
 
 
 def render(message: Message, lock: Lock | None = None) -> bytes:
-    """A message as a receiver gets it."""
+    """Encode a message for a receiver."""
     annotations: dict[Any, Any] = {
         key: value
         for key, value in message.annotations.items()
@@ -158,7 +158,7 @@ def request(raw: bytes) -> tuple[list[Any], dict[Any, Any], Value]:
 
 
 def reply(correlation: Value, application: dict[str, Value], body: Value) -> bytes:
-    """The answer to the request whose message id is `correlation`."""
+    """Encode the reply to the request whose message id is `correlation`."""
     properties = [None, None, None, None, None, correlation]
     return (
         section(PROPERTIES, properties) + section(APPLICATION, application) + section(VALUE, body)

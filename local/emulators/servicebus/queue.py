@@ -1,7 +1,7 @@
 """A Service Bus queue without any I/O: peek-lock, delivery counts, dead letters, schedules.
 
-The caller gives the time and asks `next_due` when to call `advance` again. Every change is
-written to a journal before the reply, so that a journal with a file makes the queue durable.
+The caller passes a clock and asks `next_due` when to call `advance` again. Every change is
+written to a journal before the reply, so that a journal in a file makes the queue durable.
 """
 
 import heapq
@@ -19,7 +19,7 @@ DEAD_LETTERS = "$deadletterqueue"
 
 
 class QueueOptions(BaseModel):
-    """What a queue is created with; seconds where Azure says durations."""
+    """The options of a queue; durations are in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,9 +39,9 @@ class MessageState(IntEnum):
 
 @dataclass(eq=False, slots=True)
 class Message:
-    """A message: what its sender wrote, untouched, and what the queue knows of it."""
+    """A message: the bytes that its sender wrote, and its state in the queue."""
 
-    content: bytes  # properties, application-properties, body and footer, as they came
+    content: bytes  # properties, application-properties, body and footer, as received
     annotations: dict[Any, Any] = field(default_factory=dict)
     message_id: Any = None
     durable: bool = False
@@ -61,7 +61,7 @@ class Message:
 
 @dataclass(eq=False, slots=True)
 class Lock:
-    """A receiver's hold on a message."""
+    """A receiver's lock on a message."""
 
     token: UUID
     message: Message
@@ -69,28 +69,28 @@ class Lock:
 
 
 class LockLost(Exception):
-    """The lock ran out, or its message was settled before."""
+    """The lock has expired, or its message has been settled."""
 
 
 class MessageNotFound(Exception):
-    """No such message in the state that was asked for."""
+    """No message has this sequence number and the required state."""
 
 
 class Journal(Protocol):
     """Called for every change, before the reply is sent."""
 
     def put(self, queue: str, message: Message) -> None:
-        """A message is new, or has moved to the dead letters."""
+        """Record a new message, or one that moved to the dead-letter queue."""
 
     def change(self, queue: str, message: Message) -> None:
-        """Its state, lock or delivery count changed."""
+        """Record a change of state, lock or delivery count."""
 
     def remove(self, queue: str, message: Message) -> None:
-        """It is gone."""
+        """Record that a message was removed."""
 
 
 class NoJournal:
-    """Messages live as long as the process."""
+    """Keeps nothing: the messages are lost when the process ends."""
 
     def put(self, queue: str, message: Message) -> None: ...
 
@@ -100,7 +100,7 @@ class NoJournal:
 
 
 class Queue:
-    """One queue; its dead letters are a queue of their own, without limits or dead letters."""
+    """One queue. Its dead letters are in a second queue, which has no delivery limit."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Queue:
         self.journal: Journal = journal or NoJournal()
         self.messages: dict[int, Message] = {}
         self.last_sequence = 0
-        self.seen: OrderedDict[Any, float] = OrderedDict()  # message id -> when it came
+        self.seen: OrderedDict[Any, float] = OrderedDict()  # message id -> time of arrival
         self.dead_letters: Queue | None = None
         if not holds_dead_letters:
             self.dead_letters = Queue(
@@ -125,15 +125,17 @@ class Queue:
             )
         self._mark = mark
         self._clock = clock
-        self._ready: list[int] = []  # a heap: an abandoned message returns to its place
+        self._ready: list[int] = []  # a heap: an abandoned message keeps its place in the order
         self._scheduled: list[tuple[float, int]] = []
         self._expiring: list[tuple[float, int]] = []
-        self._locks: OrderedDict[UUID, Lock] = OrderedDict()  # by expiry: all last equally long
+        self._locks: OrderedDict[UUID, Lock] = (
+            OrderedDict()
+        )  # by expiry, because all have the same duration
 
-    # Messages come
+    # Incoming messages
 
     def put(self, message: Message, visible_at: float | None = None) -> int:
-        """Store a message; its sequence number. A duplicate is taken and dropped."""
+        """Store a message, unless it is a duplicate. Returns its sequence number."""
         now = self._clock()
         self.last_sequence += 1
         message.sequence, message.enqueued = self.last_sequence, now
@@ -156,7 +158,7 @@ class Queue:
         return message.message_id in self.seen
 
     def _place(self, message: Message) -> None:
-        """Put a message where its state wants it."""
+        """Add a message to the index for its state."""
         self.messages[message.sequence] = message
         if message.state == MessageState.SCHEDULED:
             heapq.heappush(self._scheduled, (message.visible_at, message.sequence))
@@ -204,7 +206,7 @@ class Queue:
     # Receivers settle. Each raises LockLost.
 
     def renew(self, token: UUID) -> float:
-        """When the lock now runs out."""
+        """Renew a lock. Returns when it now expires."""
         lock = self._held(token)
         lock.until = self._clock() + self.options.lock_duration
         self._locks.move_to_end(token)
@@ -214,14 +216,14 @@ class Queue:
         self.remove(self._unlock(token))
 
     def release(self, token: UUID) -> None:
-        """Give a message back unread: no delivery is counted."""
+        """Return a message without counting a delivery."""
         self._return(self._unlock(token))
 
     def abandon(self, token: UUID) -> None:
         self._fail(self._unlock(token))
 
     def defer(self, token: UUID) -> None:
-        """Set a message aside, for those who know its sequence number."""
+        """Set a message aside; it can be received by its sequence number only."""
         message = self._unlock(token)
         message.delivery_count += 1
         message.state = MessageState.DEFERRED
@@ -243,7 +245,7 @@ class Queue:
         return lock.message
 
     def _return(self, message: Message) -> None:
-        """Back in line; a deferred message stays deferred."""
+        """Make a message available again; a deferred message stays deferred."""
         if self._expire(message):
             return
         self.journal.change(self.name, message)
@@ -251,7 +253,7 @@ class Queue:
             heapq.heappush(self._ready, message.sequence)
 
     def _fail(self, message: Message, back: Callable[[Message], None] | None = None) -> None:
-        """A delivery came to nothing: back in line, or out of tries."""
+        """Count a failed delivery, then return the message, or dead-letter it at the limit."""
         message.delivery_count += 1
         limit = self.options.max_delivery_count
         if self.dead_letters is None or message.delivery_count < limit:
@@ -261,7 +263,7 @@ class Queue:
         self._bury(message, "MaxDeliveryCountExceeded", description)
 
     def _bury(self, message: Message, reason: str, description: str) -> None:
-        """Move to the dead letters, which have nowhere further to move to."""
+        """Move a message to the dead-letter queue; one that is there already stays."""
         if self.dead_letters is None:
             self._return(message)
             return
@@ -272,7 +274,7 @@ class Queue:
         self.dead_letters._place(message)
 
     def _expire(self, message: Message) -> bool:
-        """Whether the message's time was over: then it is gone."""
+        """Remove or dead-letter a message whose time to live is over. Returns whether it was."""
         expires = message.expires
         if expires is None or expires > self._clock() or message.dead_lettered:
             return False
@@ -283,17 +285,17 @@ class Queue:
             self.remove(message)
         return True
 
-    # Time passes
+    # Timed changes
 
     def next_due(self) -> float | None:
-        """When `advance` has something to do, at the earliest."""
+        """The earliest time at which `advance` has something to do; None if never."""
         times = [heap[0][0] for heap in (self._scheduled, self._expiring) if heap]
         if self._locks:
             times.append(next(iter(self._locks.values())).until)
         return min(times, default=None)
 
     def advance(self) -> None:
-        """Do what is due: scheduled messages, locks that ran out, messages that expired."""
+        """Process what is due: scheduled messages, expired locks and expired messages."""
         now = self._clock()
         while self._scheduled and self._scheduled[0][0] <= now:
             self._enqueue_scheduled(heapq.heappop(self._scheduled)[1], now)
@@ -317,19 +319,19 @@ class Queue:
     # Management
 
     def peek(self, start: int, count: int) -> list[Message]:
-        """Up to `count` messages from a sequence number on, whatever their state."""
+        """Up to `count` messages in any state, starting at a sequence number."""
         later = (sequence for sequence in self.messages if sequence >= start)
         return [self.messages[sequence] for sequence in heapq.nsmallest(count, later)]
 
     def cancel(self, sequence: int) -> None:
-        """Take back a scheduled message. Raises MessageNotFound."""
+        """Remove a scheduled message. Raises MessageNotFound."""
         message = self.messages.get(sequence)
         if message is None or message.state != MessageState.SCHEDULED:
             raise MessageNotFound(f"no scheduled message has the sequence number {sequence}")
         self.remove(message)
 
     def deferred(self, sequence: int) -> Message:
-        """A deferred message that no receiver holds. Raises MessageNotFound."""
+        """A deferred message that is not locked. Raises MessageNotFound."""
         message = self.messages.get(sequence)
         if message is None or message.state != MessageState.DEFERRED or message.lock:
             raise MessageNotFound(f"no deferred message has the sequence number {sequence}")

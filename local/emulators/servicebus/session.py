@@ -21,7 +21,7 @@ from local.emulators.servicebus.frames import (
 )
 
 HANDLE_MAX = 1023
-WINDOW = 0x7FFFFFFF  # frames: what limits a sender is its link credit
+WINDOW = 0x7FFFFFFF  # frames; senders are limited by link credit instead
 CREDIT = 500
 SENDER_SETTLED = 1
 NOT_ALLOWED = "amqp:not-allowed"
@@ -29,12 +29,12 @@ SIZE_EXCEEDED = "amqp:link:message-size-exceeded"
 
 
 def distance(after: int, before: int) -> int:
-    """after - before of two sequence numbers that wrap at 2^32 (RFC 1982)."""
+    """after - before, for sequence numbers that wrap at 2^32 (RFC 1982)."""
     return ((after - before + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
 class LinkRefused(Exception):
-    """The container does not take this link."""
+    """The container refuses this link."""
 
     def __init__(self, condition: str, description: str) -> None:
         super().__init__(f"{condition}: {description}")
@@ -43,7 +43,7 @@ class LinkRefused(Exception):
 
 @dataclass(eq=False, slots=True)
 class Delivery:
-    """A message on its way to a receiver that has not said what became of it."""
+    """A message sent to a receiver that has not settled it yet."""
 
     link: "Link"
     number: int
@@ -51,25 +51,25 @@ class Delivery:
 
 
 class Node:
-    """What stands at our end of a link."""
+    """The broker's end of a link."""
 
     def received(self, link: "Link", payload: bytes, message_format: int) -> Described:
-        """A whole message came: the outcome to tell the sender."""
+        """Handle a complete message. Returns the outcome for the sender."""
         raise NotImplementedError
 
     def credited(self, link: "Link") -> None:
-        """The receiver can take more."""
+        """Handle new credit from the receiver."""
 
     def settled(self, delivery: Delivery, state: Described) -> Described:
-        """The receiver said what became of a delivery: what to answer."""
+        """Handle the outcome of a delivery. Returns the state to reply with."""
         return state
 
     def closed(self, link: "Link") -> None:
-        """The link is gone."""
+        """Handle the end of the link."""
 
 
 class Wire(Protocol):
-    """What a session needs of its connection."""
+    """The part of the connection that a session uses."""
 
     claims: dict[str, float]
     max_message_size: int
@@ -79,12 +79,12 @@ class Wire(Protocol):
     def send(self, channel: int, body: bytes) -> None: ...
 
     def attach(self, link: "Link") -> Node:
-        """The node behind the link's address. Raises LinkRefused."""
+        """The node at the link's address. Raises LinkRefused."""
 
 
 @dataclass(eq=False, slots=True)
 class Link:
-    """A link; `sends` is true when messages go from us to the peer."""
+    """A link; `sends` is true if messages go from the broker to the peer."""
 
     session: "Session"
     handle: int
@@ -101,34 +101,34 @@ class Link:
 
     @property
     def address(self) -> str:
-        """Where the link leads, at our end. Empty for a null terminus."""
+        """The address of the broker's end; empty for a null terminus."""
         terminus = self.attach.source if self.sends else self.attach.target
         return frames.address(terminus) if terminus else ""
 
     @property
     def peer_address(self) -> str:
-        """What the peer calls its own end."""
+        """The address of the peer's end; empty for a null terminus."""
         terminus = self.attach.target if self.sends else self.attach.source
         return frames.address(terminus) if terminus else ""
 
     @property
     def is_coordinator(self) -> bool:
-        """The peer wants transactions."""
+        """True if the peer asks for transactions."""
         return self.attach.target is not None and not frames.is_terminus(self.attach.target)
 
     @property
     def has_filter(self) -> bool:
-        """The peer wants only some of the messages: those of a session."""
+        """True if the peer asks for some of the messages only, such as those of a session."""
         return self.attach.source is not None and frames.has_filter(self.attach.source)
 
     @property
     def settles(self) -> bool:
-        """Deliveries leave settled: receive-and-delete."""
+        """True if deliveries are sent settled (receive-and-delete)."""
         return self.attach.snd_settle_mode == SENDER_SETTLED
 
     @property
     def can_send(self) -> bool:
-        """One message could leave at once."""
+        """True if a message can be sent now."""
         return self.is_open and self.credit > 0 and self.session.has_room
 
     def accept(self) -> None:
@@ -172,18 +172,18 @@ class Link:
         self.node.closed(self)
 
     def grant(self) -> None:
-        """Let the peer send CREDIT messages from here."""
+        """Allow the peer to send CREDIT more messages."""
         self.credit = CREDIT
         self.session.send_flow(self)
 
     def drain(self) -> None:
-        """Use up the credit that no message was there for."""
+        """Use up the credit for which there is no message (part 2, section 2.6.7)."""
         self.delivery_count = (self.delivery_count + self.credit) & 0xFFFFFFFF
         self.credit = 0
         self.session.send_flow(self, drain=True)
 
     def send(self, tag: bytes, payload: bytes, *, token: Value = None) -> None:
-        """Send one message: settled, unless a token is given that its outcome will name."""
+        """Send one message, unsettled if a token is given: the token identifies its outcome."""
         self.credit -= 1
         self.delivery_count = (self.delivery_count + 1) & 0xFFFFFFFF
         self.session.transfer(self, tag, payload, token)
@@ -241,7 +241,7 @@ class Session:
         self._release()
 
     def _release(self) -> None:
-        """Send what was held back, as far as the peer's window takes it."""
+        """Send held frames while the peer's window has room."""
         while self._held and self._room > 0:
             self._room -= 1
             self._next_outgoing = (self._next_outgoing + 1) & 0xFFFFFFFF
@@ -262,7 +262,7 @@ class Session:
             self.send_flow()
 
     def credit_all(self) -> None:
-        """There is room again: let every node send."""
+        """Let every node send after the window has opened."""
         for link in list(self.links.values()):
             if link.sends and link.can_send:
                 link.node.credited(link)
@@ -295,7 +295,7 @@ class Session:
             link.node.closed(link)
 
     def _link(self, handle: int) -> Link | None:
-        """The link of a handle; None for one whose frames were under way when it closed."""
+        """The link of a handle; None if it has closed and this frame was sent before."""
         link = self.links.get(handle)
         if link is None and handle not in self.detached:
             raise ProtocolError(
@@ -309,7 +309,7 @@ class Session:
         if link is None or not link.is_open:
             return
         if link.sends:
-            raise ProtocolError(NOT_ALLOWED, f"handle {link.handle} receives and cannot send")
+            raise ProtocolError(NOT_ALLOWED, f"handle {link.handle} is a receiver and cannot send")
         if link.partial is None:
             self._begin_delivery(link, transfer)
         link.size += len(payload)
@@ -320,7 +320,9 @@ class Session:
 
     def _begin_delivery(self, link: Link, transfer: Transfer) -> None:
         if transfer.delivery_id is None or transfer.delivery_tag is None:
-            raise ProtocolError("amqp:invalid-field", "a delivery begins without id or tag")
+            raise ProtocolError(
+                "amqp:invalid-field", "the first transfer of a delivery has no id or tag"
+            )
         if link.credit <= 0:
             raise ProtocolError("amqp:link:transfer-limit-exceeded", f"{link.name} has no credit")
         link.partial, link.size = transfer, 0
@@ -343,13 +345,13 @@ class Session:
             link.grant()
 
     def _too_large(self) -> Described:
-        """Rejects the message, not the link: after a detach the SDK also fails the next send."""
+        """Reject the message and keep the link: after a detach the SDK fails the next send, too."""
         text = f"The message is larger than {self.wire.max_message_size} bytes."
         return frames.composite(frames.REJECTED, frames.error(SIZE_EXCEEDED, text))
 
     def on_disposition(self, disposition: Disposition) -> None:
         if not disposition.role:
-            return  # a sender settles what we have settled before
+            return  # a sender's settlement of a delivery that was settled here already
         for delivery in self._named(disposition):
             state = disposition.state
             if state is None or frames.unpack(state)[0] == frames.RECEIVED:
@@ -362,7 +364,7 @@ class Session:
                 self.send(Disposition(False, Uint(delivery.number), None, True, answer))
 
     def _named(self, disposition: Disposition) -> list[Delivery]:
-        """The deliveries of a range that may claim billions."""
+        """The unsettled deliveries in a range, which may span billions of numbers."""
         first = disposition.first
         last = first if disposition.last is None else disposition.last
         span = (last - first) & 0xFFFFFFFF

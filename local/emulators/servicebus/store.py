@@ -1,11 +1,10 @@
 """Keeps the messages of a broker in one append-only file.
 
-What is promised: a record is handed to the operating system, by one write, before the change it
-records is answered. Everything that was acknowledged to a client survives a kill -9.
-A record is not fsynced: a power cut or a crash of the whole machine may lose the last seconds.
-A compacted file is fsynced before it takes the old one's place, and so is the file at `close`.
+A record is written to the file before the change that it records is acknowledged, so that
+acknowledged changes survive a kill -9. Records are not fsynced: a power failure may lose the last
+seconds. A compacted file is fsynced before it replaces the old one, and the file at `close`.
 
-A record is length, CRC-32 and an AMQP list. A last record that was cut short is dropped.
+A record is its length, a CRC-32 and an AMQP list. An incomplete last record is dropped.
 """
 
 import fcntl
@@ -24,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 HEAD = Struct(">II")
 MAGIC = b"geolathe-queue-1\n"
-SLACK = 8 << 20  # bytes of overtaken records that are never worth a compaction
+SLACK = 8 << 20  # bytes; fewer outdated records than this are not compacted
 QUEUE, PUT, CHANGE, REMOVE = range(4)
 
 
 class StoreError(Exception):
-    """The file cannot be used: it says why, and what to do."""
+    """The file cannot be used, for the reason in the message."""
 
 
 class Store:
-    """A `Journal` in a file. Open with `attach`, which first brings back what the file holds."""
+    """A `Journal` in a file. `attach` opens it and first restores its content."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,7 +42,7 @@ class Store:
         self._size = self._compacted_size = 0
 
     def attach(self, queues: Mapping[str, Queue]) -> None:
-        """Fill the queues from the file and keep it from now on. Raises StoreError."""
+        """Restore the queues, and record their changes from now on. Raises StoreError."""
         self._queues = queues
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._claim()
@@ -61,14 +60,16 @@ class Store:
             self._guard = None
 
     def _claim(self) -> None:
-        """Two brokers would overwrite each other. The lock ends with its process."""
+        """Lock the file against a second broker. The lock ends with this process."""
         path = self.path.with_name(self.path.name + ".lock")
         guard = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(guard)
-            raise StoreError(f"{self.path} is in use by another broker: stop that first") from error
+            raise StoreError(
+                f"{self.path} is used by another broker; stop that one first"
+            ) from error
         self._guard = guard
 
     # Journal
@@ -84,20 +85,22 @@ class Store:
         self._append([REMOVE, queue, message.sequence])
 
     def _append(self, record: list[Any]) -> None:
-        if self._file is None:  # restoring: the compaction that follows writes it all
+        if self._file is None:  # restoring: a compaction follows
             return
         if self._size > 2 * self._compacted_size + SLACK:
-            self._compact()  # first: what this record is about may not be in its queue yet
+            self._compact()  # before: this record may precede its change of the queue
         data = _frame(record)
         try:
             _write(self._file, data)
         except OSError:
-            os.ftruncate(self._file, self._size)  # half a record would hide all that follow
+            os.ftruncate(
+                self._file, self._size
+            )  # half a record would make the later ones unreadable
             raise
         self._size += len(data)
 
     def _compact(self) -> None:
-        """Write what the queues hold now to a new file, and let it take the old one's place."""
+        """Replace the file by a new one with the present content of the queues."""
         fresh = self.path.with_name(self.path.name + ".new")
         file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         size = len(MAGIC)
@@ -121,11 +124,11 @@ class Store:
                 for message in holder.messages.values() if holder else ():
                     yield _put(queue.name, message)
 
-    # Coming back
+    # Restoring
 
     def _restore(self, data: bytes) -> None:
         if data and not data.startswith(MAGIC):
-            raise StoreError(f"{self.path} is not a file of queues; move it away to start anew")
+            raise StoreError(f"{self.path} is not a queue file; move it away to start empty")
         found: dict[tuple[str, int], tuple[Message, bool]] = {}
         for record in self._records(data):
             self._replay(found, record)
@@ -147,9 +150,9 @@ class Store:
                 logger.warning("%s: dropping %d bytes of an unfinished record", self.path, lost)
                 return
             if not whole:
-                # Only its end can be cut short: other damage cannot be repaired by guessing.
+                # Only the end of the file can be incomplete; other damage cannot be repaired.
                 raise StoreError(
-                    f"{self.path} is damaged at byte {index}; move it away to start anew"
+                    f"{self.path} is damaged at byte {index}; move it away to start empty"
                 )
             yield list(decode(data, start)[0])
             index = end
@@ -175,7 +178,7 @@ class Store:
             queue.seen.update(dict(rest[0]))
 
     def _remember(self, name: str, sequence: int, message: Message) -> None:
-        """What a queue knows of a message even after it is gone."""
+        """Restore what a queue keeps of a message even after its removal."""
         if queue := self._queues.get(name.lower()):
             queue.last_sequence = max(queue.last_sequence, sequence)
             if message.message_id is not None and queue.options.duplicate_detection_window:
@@ -216,7 +219,7 @@ def _frame(record: list[Any]) -> bytes:
 
 
 def _write(file: int, data: bytes) -> None:
-    """All of it: a full disk must be heard of, not half a record kept."""
+    """Write all bytes. Raises OSError, for example for a full disk."""
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]

@@ -1,4 +1,4 @@
-"""Shared access signatures: who may use which entity, until when.
+"""Shared access signatures: verification of the tokens for an entity.
 
 https://learn.microsoft.com/azure/service-bus-messaging/service-bus-sas
 """
@@ -14,22 +14,22 @@ PREFIX = "SharedAccessSignature "
 
 
 class TokenRefused(Exception):
-    """The token does not give what it was put for."""
+    """The token does not authorize the entity that it was put for."""
 
 
 def entity_path(address: str) -> str:
-    """The path in an address that may be a URI. Names of entities ignore case."""
+    """The path in an address, which may be a URI; in lower case, because case is ignored."""
     path = urlsplit(address).path if "://" in address else address
     return path.strip("/").lower()
 
 
 def covers(granted: str, wanted: str) -> bool:
-    """Whether a right to one path is a right to the other: to itself and all below it."""
+    """Whether a right to one path includes another: the same path and everything below it."""
     return granted in ("", wanted) or wanted.startswith(granted + "/")
 
 
 def verify(token: str, audience: str, keys: Mapping[str, str], now: float) -> float:
-    """When a good token for the audience expires. Raises TokenRefused."""
+    """Verify a token for an audience. Returns when it expires. Raises TokenRefused."""
     if not token.startswith(PREFIX):
         raise TokenRefused("the token is not a shared access signature")
     try:
@@ -50,6 +50,6 @@ def verify(token: str, audience: str, keys: Mapping[str, str], now: float) -> fl
 
 
 def sign(resource: str, expiry: str, key: str) -> bytes:
-    """The signature of a quoted resource URI and an expiry."""
+    """Sign a quoted resource URI and an expiry time."""
     digest = hmac.new(key.encode(), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
     return base64.b64encode(digest)

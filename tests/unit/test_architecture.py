@@ -1,13 +1,14 @@
-"""The house rules that no linter knows."""
+"""Rules of the architecture that import-linter does not check."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ["core", "jobs", "services", "infrastructure", "triggers", "config"]
-FENCES = {
+VENDORS = {
     "azure.functions": {"triggers", "function_app"},
     "azure.servicebus": {"infrastructure"},
     "azure.storage": {"infrastructure"},
@@ -39,12 +40,12 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("vendor", FENCES)
-def test_vendors_stay_behind_their_fence(vendor):
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_vendor_packages_are_imported_in_their_layer_only(vendor):
     outside = [
         f"{path.relative_to(ROOT)} imports {name}"
         for package, path in sources()
-        if package not in FENCES[vendor]
+        if package not in VENDORS[vendor]
         for name in imports(path)
         if name == vendor or name.startswith(vendor + ".")
     ]
@@ -56,6 +57,17 @@ def test_no_module_imports_the_composition_root():
     assert [path for _, path in everywhere if "function_app" in set(imports(path))] == []
 
 
+def test_the_contract_for_handlers_lists_every_handler():
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    [contract] = [
+        contract
+        for contract in tools["importlinter"]["contracts"]
+        if contract["name"].startswith("Handlers use")
+    ]
+    handlers = {f"services.{path.stem}" for path in (ROOT / "services").glob("*.py")}
+    assert set(contract["forbidden_modules"]) == handlers - {"services.__init__"}
+
+
 def test_only_config_reads_the_environment():
     readers = [
         str(path.relative_to(ROOT))
@@ -64,8 +76,8 @@ def test_only_config_reads_the_environment():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     ]
-    # They read no settings: one hands less of it to the child, one lets the child read the
-    # certificates that it names, one tells GDAL's drivers.
+    # These read no settings: child.py passes a part of it to the child process, landlock.py allows
+    # the child to read the certificates that it names, and gdal.py sets options of GDAL.
     allowed = (
         "services/sandbox/child.py",
         "services/sandbox/landlock.py",
@@ -74,8 +86,8 @@ def test_only_config_reads_the_environment():
     assert set(readers) <= {*allowed}
 
 
-def test_catch_alls_stand_only_at_the_edges():
-    """To plug-in code, and where a child process hands every error to its parent."""
+def test_exceptions_are_caught_broadly_in_two_places_only():
+    """Around handlers, and where the child process reports errors to its parent."""
     catch_alls = [
         str(path.relative_to(ROOT))
         for _, path in sources()
@@ -86,7 +98,7 @@ def test_catch_alls_stand_only_at_the_edges():
     assert sorted(catch_alls) == ["core/outcome.py", "services/sandbox/forkserver.py"]
 
 
-def test_every_sql_function_says_what_it_promises():
+def test_every_sql_function_has_a_comment():
     for path in sorted((ROOT / "sql" / "functions").glob("*.sql")):
         text = path.read_text()
         assert text.startswith("-- "), path
