@@ -98,7 +98,7 @@ def test_a_host_hands_off_a_job_that_it_does_not_know(state):
     assert state.get_job(job.job_id).status is JobStatus.COMPLETED
 
 
-def test_a_hint_at_a_stage_that_runs_is_not_turned_away(state):
+def test_a_message_for_a_running_stage_is_accepted(state):
     """The job must not end while its tasks are open."""
     bench = Bench(state=state)
     job = bench.machine.submit("squares", {"n": 2}).job
@@ -133,7 +133,7 @@ def test_a_cancelled_job_that_no_host_knows_is_not_redelivered_endlessly(state):
     assert state.get_job(job.job_id).discarded_at is not None
 
 
-def test_the_discard_of_a_cancelled_run_spares_the_next_run(state):
+def test_the_discard_of_a_cancelled_run_keeps_outputs_of_the_next_run(state):
     owners = []
 
     class Leaving(Squares):

@@ -185,6 +185,6 @@ class LosesItself(Squares):
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_a_job_that_raises_task_lost_fails(state, n):
+def test_a_stage_method_that_raises_task_lost_fails_the_job(state, n):
     job = Bench(state=state, jobs=[LosesItself]).run("loses_itself", n=n)
     assert job.status is JobStatus.FAILED and job.error.code == "STAGE_FAILED"

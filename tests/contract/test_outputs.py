@@ -133,7 +133,7 @@ def test_uploads_are_ordered_by_what_they_replaced_and_not_by_when_they_were_rec
     assert outputs.superseded_by(first.job.job_id) == second.job.job_id
 
 
-def test_of_two_jobs_at_one_location_the_one_that_started_later_wins(state, outputs, writer):
+def test_the_later_of_two_jobs_at_one_location_succeeds(state, outputs, writer):
     first, second = writer(), writer("other request")
     second.begin()
     assert first.try_begin(tier="archive") == (None, second.job.job_id)
@@ -213,7 +213,7 @@ def test_what_an_ended_job_did_not_publish_is_found_by_its_source(outputs, write
     assert outputs.unpublished("bronze/b.tif") == []
 
 
-def test_what_was_superseded_is_not_published(outputs, writer):
+def test_a_superseded_output_is_not_published(outputs, writer):
     first, second = writer(), writer("other request")
     old = first.write("e1")
     second.write("e2", "e1")

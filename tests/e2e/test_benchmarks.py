@@ -23,7 +23,7 @@ USES_GDALWARP = ("job", "raster")
     "name",
     [pytest.param(name, marks=WITHOUT_GDALWARP if name in USES_GDALWARP else ()) for name in NAMES],
 )
-def test_benchmark_works(name: str):
+def test_a_benchmark_runs(name: str):
     kept = RESULTS / f"{name}.json"
     kept.unlink(missing_ok=True)
     command = [ROOT / "dev", "bench", name, "--quick"]

@@ -8,7 +8,7 @@ import rasterio
 from tests.e2e.test_process_raster import SAMPLE
 
 
-def test_the_item_follows_its_source_and_nothing_else(product, tmp_path):
+def test_the_item_follows_its_source(product, tmp_path):
     changed = tmp_path / "changed.tif"
     shutil.copy(SAMPLE, changed)
     with rasterio.open(changed, "r+") as raster:

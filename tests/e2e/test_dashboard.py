@@ -156,7 +156,7 @@ def test_an_invalid_field_has_its_error_next_to_it(signed_in, ui):
     expect(page.locator("#wrong-n")).to_have_text("This is not a number")
 
 
-def test_a_repeated_submission_says_so_and_going_back_keeps_the_values(signed_in, ui):
+def test_a_repeated_submission_is_reported_and_going_back_keeps_the_values(signed_in, ui):
     page, message = signed_in, uuid.uuid4().hex
     for known in (0, 1):
         page.goto(f"{ui}#/new?type=hello_world")
@@ -301,7 +301,7 @@ def test_ten_thousand_jobs_are_paged(signed_in, ui, product):
             conn.execute("DELETE FROM app.jobs WHERE created_at < now() - interval '300 days'")
 
 
-def test_empty_and_failed_views_explain_themselves(signed_in, ui):
+def test_empty_and_failed_views_have_an_explanation(signed_in, ui):
     page = signed_in
     page.goto(f"{ui}#/jobs/{'0' * 64}")
     expect(page.get_by_role("alert")).to_contain_text("no job has the id")

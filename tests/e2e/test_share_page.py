@@ -80,7 +80,7 @@ def on_screen(page, column: int, row: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", RASTERS)
-def test_every_type_is_drawn_in_its_place(name: str, page, sample_items: SampleItems):
+def test_every_type_is_drawn_at_the_right_place(name: str, page, sample_items: SampleItems):
     found = sample_items(name)
     opened(page, found.share_url)
     image = screenshot(page, name)
@@ -99,7 +99,7 @@ def test_every_type_is_drawn_in_its_place(name: str, page, sample_items: SampleI
 
 
 @pytest.mark.parametrize("key", ["share_url", "item_viewer_url"])
-def test_colors_are_the_source_s(key: str, page, sample_items: SampleItems):
+def test_colors_are_those_of_the_source(key: str, page, sample_items: SampleItems):
     found = sample_items("rgb")
     opened(page, found.titiler_urls.get(key, found.share_url))
     image = screenshot(page, f"rgb {key}")
@@ -167,14 +167,14 @@ def test_two_hundred_classes_have_a_legend_in_the_colors_of_the_map(page, sample
     assert last.is_visible()
 
 
-def test_bands_are_named_in_words(page, sample_items: SampleItems):
+def test_bands_have_readable_names(page, sample_items: SampleItems):
     opened(page, sample_items("multispectral").share_url)
     lines = page.locator("#legend li").all_inner_texts()
     assert lines == ["Red: band 3", "Green: band 2", "Blue: band 1"]
     assert "Bands\n6\n" in page.locator("#facts").inner_text()
 
 
-def test_address_follows_the_view_and_the_way_back_is_a_button(page, sample_items: SampleItems):
+def test_the_url_follows_the_view_and_a_button_resets_it(page, sample_items: SampleItems):
     url = sample_items("rgb").share_url
     opened(page, url)
     whole = page.evaluate("theMap.getZoom()")
@@ -188,7 +188,7 @@ def test_address_follows_the_view_and_the_way_back_is_a_button(page, sample_item
     page.wait_for_function("zoom => theMap.getZoom() === zoom", arg=whole)
 
 
-def test_pixels_stay_pixels_beyond_their_resolution(page, sample_items: SampleItems):
+def test_pixels_are_not_smoothed_beyond_their_resolution(page, sample_items: SampleItems):
     opened(page, sample_items("classes").share_url)
     rendering = "getComputedStyle(document.querySelector('.leaflet-tile')).imageRendering"
     assert page.evaluate(rendering) == "auto"
@@ -237,7 +237,7 @@ def test_file_can_be_downloaded(page, sample_items: SampleItems):
     [{"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"}],
     indirect=True,
 )
-def test_page_fits_a_phone(page, sample_items: SampleItems):
+def test_the_page_fits_a_phone(page, sample_items: SampleItems):
     opened(page, sample_items("multispectral").share_url)
     screenshot(page, "phone dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -249,7 +249,7 @@ def test_page_fits_a_phone(page, sample_items: SampleItems):
         assert 0 <= y <= 844
 
 
-def test_uncatalogued_file_has_a_page_too(page, sample_items: SampleItems, titiler: str):
+def test_a_file_without_an_item_has_a_page(page, sample_items: SampleItems, titiler: str):
     blob = f"/vsiaz/{sample_items.silver}/{sample_items('rgb').blob_name}"
     url = page.request.get(f"{titiler}/cog/WebMercatorQuad/map.html", params={"url": blob}).url
     opened(page, url)

@@ -16,7 +16,7 @@ def checked(product):
     return source, job["result_data"]
 
 
-def test_it_finds_what_process_raster_would_find(checked):
+def test_it_has_the_facts_of_process_raster(checked):
     _, result = checked
     facts = result["facts"]
     assert facts["raster_type"]["applied_type"] == "rgb" and facts["raster_type"]["evidence"]
@@ -34,7 +34,7 @@ def test_it_writes_nothing(product, checked):
     assert catalogued == (0,)
 
 
-def test_estimated_sizes_are_close_to_what_is_made(product, checked):
+def test_estimated_sizes_are_close_to_the_real_ones(product, checked):
     """The sample is warped, and larger than the windows that the estimate reads."""
     source, result = checked
     made = product.run("process_raster", **source, output_tier="all", output_folder="dry/out")
@@ -49,7 +49,7 @@ def test_estimated_sizes_are_close_to_what_is_made(product, checked):
         assert estimate["scratch_bytes"] > 0 and estimate["seconds"] >= 0
 
 
-def test_it_fails_with_the_reason_that_process_raster_would_give(product, tmp_path):
+def test_it_fails_with_the_error_of_process_raster(product, tmp_path):
     broken = tmp_path / "broken.tif"
     broken.write_bytes(SAMPLE.read_bytes()[:1000])
     source = product.upload(broken, "dry/broken.tif")

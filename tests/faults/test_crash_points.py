@@ -182,14 +182,14 @@ def outlives_a_death(pool, ends_at, again_first, handler):
 
 @pytest.mark.parametrize("again_first", [True, False])
 @pytest.mark.parametrize("handler", [square, quick_square], ids=["alone", "in a batch"])
-def test_a_worker_may_die_before_any_effect(pool_of_mortals, again_first, handler):
+def test_a_job_survives_a_crash_before_any_write_or_send(pool_of_mortals, again_first, handler):
     deaths = count(1)
     while outlives_a_death(pool_of_mortals, next(deaths), again_first, handler):
         pass
     assert next(deaths) > 15
 
 
-def test_any_message_may_be_lost_while_the_sweep_runs(pool_of_mortals):
+def test_a_job_survives_the_loss_of_any_message(pool_of_mortals):
     for loses_at in count(1):
         bench = bench_over(pool_of_mortals, MortalBus())
         bench.bus.loses_at = loses_at
@@ -206,7 +206,7 @@ def test_any_message_may_be_lost_while_the_sweep_runs(pool_of_mortals):
     assert loses_at > 5
 
 
-def test_a_message_may_be_handled_before_its_sender_goes_on(pool):
+def test_a_message_can_be_handled_before_its_sender_continues(pool):
     bus = HastyBus()
     bench = bench_over(pool, bus)
     bus.machine = bench.machine
@@ -216,7 +216,7 @@ def test_a_message_may_be_handled_before_its_sender_goes_on(pool):
     assert events.count("stage_started") == 2 and "late_write_refused" not in events
 
 
-def test_every_message_may_be_lost_when_the_sweep_runs_often_enough(pool):
+def test_a_job_completes_without_messages_through_the_sweep_alone(pool):
     bench = bench_over(pool, MemoryBus())
     job = bench.machine.submit("squares", {"n": N}).job
     bench.bus.messages.clear()

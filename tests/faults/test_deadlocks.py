@@ -55,9 +55,7 @@ def call(how, job):
 
 
 @pytest.mark.parametrize("how", ["submit_job", "retry_job"])
-def test_a_job_begins_anew_while_late_messages_of_its_tasks_are_claimed(
-    postgres_state, database_url, how
-):
+def test_a_job_restarts_while_late_task_messages_are_claimed(postgres_state, database_url, how):
     """Claims lock by id, and the eleventh comes before the third."""
     job, tasks = started_stage(postgres_state, 12)
     postgres_state.complete_task(
@@ -76,7 +74,7 @@ def test_a_job_begins_anew_while_late_messages_of_its_tasks_are_claimed(
 
 @pytest.mark.parametrize("how", ["cancel_job", "submit_job", "retry_job"])
 @pytest.mark.parametrize("complete", [COMPLETE, COMPLETE_MANY], ids=["alone", "in a batch"])
-def test_a_task_that_ends_does_not_wait_for_who_ends_its_job(
+def test_completing_a_task_does_not_wait_for_the_end_of_its_job(
     postgres_state, database_url, how, complete
 ):
     job, task_id, attempt = made_ready(postgres_state, how)
@@ -89,9 +87,7 @@ def test_a_task_that_ends_does_not_wait_for_who_ends_its_job(
         assert len(ending.result()) == 1
 
 
-def test_a_task_that_fails_its_stage_and_a_heartbeat_lock_tasks_in_one_order(
-    postgres_state, database_url
-):
+def test_a_failing_task_and_a_heartbeat_lock_tasks_in_the_same_order(postgres_state, database_url):
     """The heartbeat of the others, and of the task that has just failed."""
     _, tasks = started_stage(postgres_state, 3)
     attempts = [claimed(postgres_state, task.task_id).attempt for task in tasks]
@@ -117,9 +113,7 @@ def test_an_event_does_not_wait_for_the_sweep(postgres_state, database_url):
             worker.execute("SELECT app.record_event(%s, 'told')", [job.job_id])
 
 
-def test_a_job_that_is_purged_while_it_is_submitted_again_is_stored_anew(
-    postgres_state, database_url
-):
+def test_a_job_purged_during_its_resubmission_is_stored_again(postgres_state, database_url):
     job, _ = started_stage(postgres_state, 1)
     postgres_state.finish_job(job, JobStatus.FAILED, None, BROKEN)
     with psycopg.connect(database_url) as purge, ThreadPoolExecutor(1) as user:

@@ -6,7 +6,7 @@ from tests.faults.plan import KINDS, short_plan
 SEED = 20
 
 
-def test_nothing_is_lost_or_done_twice_whatever_breaks(service_folder):
+def test_nothing_is_lost_or_done_twice_under_random_faults(service_folder):
     plan = short_plan(SEED)
     folder = service_folder / "faults"
     folder.mkdir()
@@ -19,5 +19,5 @@ def test_nothing_is_lost_or_done_twice_whatever_breaks(service_folder):
     assert "message garbled" in struck
 
 
-def test_a_seed_is_a_plan():
+def test_equal_seeds_give_equal_plans():
     assert short_plan(1) == short_plan(1) != short_plan(2)

@@ -108,7 +108,7 @@ def tells_no_lie(forgetful, loses_at, is_quick):
 
 
 @pytest.mark.parametrize("is_quick", [False, True], ids=["alone", "in a batch"])
-def test_the_answer_to_any_statement_may_be_lost(forgetful, is_quick):
+def test_a_job_survives_the_loss_of_the_response_to_any_statement(forgetful, is_quick):
     lives = count(1)
     while tells_no_lie(forgetful, next(lives), is_quick):
         pass

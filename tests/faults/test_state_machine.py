@@ -161,5 +161,5 @@ def chosen_settings():
     return settings(chosen, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def test_any_operations_in_any_order_leave_what_the_model_says(states):
+def test_any_sequence_of_operations_agrees_with_the_model(states):
     run_state_machine_as_test(states, settings=chosen_settings())

@@ -78,7 +78,7 @@ def test_leased_blob(blobs, ref, client, file):
     assert blobs.delete(ref, etag)
 
 
-def test_content_encoding_that_is_not_true(blobs, ref, client, tmp_path):
+def test_a_wrong_content_encoding_is_reported(blobs, ref, client, tmp_path):
     client.upload_blob(
         b"not gzip", overwrite=True, content_settings=ContentSettings(content_encoding="gzip")
     )
@@ -86,7 +86,7 @@ def test_content_encoding_that_is_not_true(blobs, ref, client, tmp_path):
 
 
 @pytest.mark.parametrize("with_etag", [False, True])
-def test_a_blob_goes_with_its_snapshots(blobs, ref, client, service, with_etag):
+def test_a_blob_is_deleted_with_its_snapshots(blobs, ref, client, service, with_etag):
     client.create_snapshot()
     assert blobs.delete(ref, blobs.properties(ref).etag if with_etag else None)
     with pytest.raises(BlobNotFound):

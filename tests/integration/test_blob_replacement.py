@@ -49,7 +49,7 @@ def test_the_version_that_was_named_is_replaced(blobs, ref, tmp_path):
     assert stored.content_type == "image/tiff" and stored.last_modified == second.last_modified
 
 
-def test_another_version_is_left_alone(blobs, ref, tmp_path):
+def test_another_version_is_kept(blobs, ref, tmp_path):
     path = write(tmp_path, b"one")
     with pytest.raises((BlobChanged, BlobNotFound)):
         replace(blobs, ref, path, "0x8DC0000000000000")
@@ -60,7 +60,7 @@ def test_another_version_is_left_alone(blobs, ref, tmp_path):
     assert blobs.properties(ref).etag == first.etag
 
 
-def test_of_many_writers_at_once_one_wins_with_its_own_bytes(blobs, ref, tmp_path):
+def test_one_of_many_concurrent_writers_succeeds(blobs, ref, tmp_path):
     """Files of several blocks: those of two writers would mix if their ids were alike."""
     paths = [write(tmp_path, bytes([number]) * (2 * BLOCK + 9)) for number in range(4)]
 

@@ -34,7 +34,7 @@ def run(function: str, report=lambda fraction, message: None, **limits: Any) -> 
     return child.run(load, order, Reply, report, **bounds)
 
 
-def test_result_and_progress_come_back():
+def test_the_parent_receives_result_and_progress():
     steps: list[tuple[float, str]] = []
     reply = run("echo", lambda *step: steps.append(step), text="Grüße")
     assert reply.text == "Grüße"
@@ -49,7 +49,7 @@ def test_every_task_has_a_process_of_its_own_at_the_same_time():
     assert len({reply.pid for reply in replies}) == 24
 
 
-def test_child_is_born_with_the_modules_of_both_its_works():
+def test_the_child_starts_with_preloaded_modules():
     wanted = "services.raster.cog services.raster.facts services.stac.describe"
     assert run("loaded", text=f"{wanted} json.tool").text == wanted
 
@@ -64,7 +64,7 @@ def test_child_has_no_credentials(monkeypatch):
 
 @pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 @pytest.mark.parametrize("write", [0, 1])
-def test_child_opens_its_own_folder_and_no_other(tmp_path, write):
+def test_the_child_can_open_only_its_own_folder(tmp_path, write):
     ours, others = tmp_path / "ours", tmp_path / "others"
     for folder in (ours, others):
         folder.mkdir()
@@ -123,18 +123,18 @@ def test_short_work_does_not_wait_for_long_work():
             each.result()
 
 
-def test_refusal_arrives_as_it_was_raised():
+def test_task_failed_reaches_the_parent_unchanged():
     with pytest.raises(TaskFailed, match="no CRS here") as refused:
         run("refuse", text="no CRS here")
     assert refused.value.code == "CRS_MISSING"
 
 
-def test_passing_fault_is_no_task_failure():
+def test_a_transient_error_is_not_a_task_failure():
     with pytest.raises(ConnectionError, match="storage is away"):
         run("stumble", text="storage is away")
 
 
-def test_other_errors_tell_what_happened():
+def test_other_errors_include_their_message():
     with pytest.raises(ChildError, match="ZeroDivisionError: oops") as broken:
         run("break_down", text="oops")
     assert "break_down" in broken.value.__notes__[0]
@@ -147,14 +147,14 @@ def test_other_errors_tell_what_happened():
         (signal.SIGABRT, "GDAL_CRASHED"),
     ],
 )
-def test_death_by_signal_is_a_clear_failure(number, code):
+def test_a_signal_is_reported_as_a_crash(number, code):
     with pytest.raises(TaskFailed) as dead:
         run("die", number=int(number))
     assert dead.value.code == code
     assert run("echo", text="the next one works").text == "the next one works"
 
 
-def test_a_child_that_was_killed_may_be_tried_again():
+def test_a_killed_child_is_a_transient_failure():
     """A neighbour's hunger is a passing fault; its own kills every attempt, with this code."""
     with pytest.raises(ChildKilled) as killed:
         run("die", number=int(signal.SIGKILL))
@@ -213,7 +213,7 @@ def test_lost_task_ends_its_child():
     assert not _alive(pids[0])
 
 
-def test_child_dies_with_the_server():
+def test_the_child_ends_with_the_server():
     pids: list[str] = []
 
     def report(fraction: float, message: str) -> None:

@@ -34,7 +34,7 @@ def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
 
 
 @pytest.mark.parametrize("raster", rasters(), ids=lambda raster: raster.name)
-def test_ends_as_expected(handlers: RasterHandlers, raster: Raster):
+def test_a_raster_of_the_corpus_has_the_expected_outcome(handlers: RasterHandlers, raster: Raster):
     if raster.expect == "reject":
         with pytest.raises(TaskFailed) as refused:
             handlers.make(raster.path)
@@ -84,5 +84,5 @@ def _pixel(cog) -> float:
     not (ELSEWHERE / "manifest.csv").exists(),
     reason=f"the full corpus is not in {ELSEWHERE}: set GEOLATHE_CORPUS to its folder",
 )
-def test_full_corpus_was_tried():
+def test_the_full_corpus_is_available():
     assert len(rasters()) >= 57

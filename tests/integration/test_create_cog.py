@@ -50,7 +50,7 @@ def test_south_up_is_turned_without_resampling(handlers):
         assert made.transform.e < 0
 
 
-def test_control_points_are_warped_by(handlers):
+def test_control_points_determine_the_warp(handlers):
     cog = handlers.make(raster("gcps_australia.tif"), target_crs="EPSG:3577")
     with rasterio.open(raster("gcps_australia.tif")) as source, handlers.opened(cog) as made:
         points, crs = source.gcps
@@ -64,7 +64,7 @@ def test_control_points_are_warped_by(handlers):
         assert made.crs.to_epsg() == 3577
 
 
-def test_near_infrared_tagged_alpha_is_no_transparency(handlers):
+def test_near_infrared_tagged_as_alpha_is_not_transparency(handlers):
     cog = handlers.make(raster("rgbnir_naip_utm16.tif"), target_crs="native")
     with rasterio.open(raster("rgbnir_naip_utm16.tif")) as source, handlers.opened(cog) as made:
         assert np.array_equal(made.read(), source.read())
@@ -81,7 +81,7 @@ def test_palette_of_signed_bytes_survives_a_warp(handlers):
         assert set(np.unique(made.read(1))) <= set(np.unique(source.read(1)))
 
 
-def test_notes_on_bands_survive(handlers, tmp_path):
+def test_band_metadata_is_kept(handlers, tmp_path):
     path = write(tmp_path / "bands.tif", hills(200, 2, "int16"), nodata=-32768)
     with rasterio.open(path, "r+") as dataset:
         dataset.descriptions = ("snow depth", "density")
@@ -124,7 +124,7 @@ def test_nodata_that_the_type_cannot_hold_is_left_out(handlers, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
-def test_no_collar(handlers, tmp_path, dtype):
+def test_a_warp_leaves_no_collar(handlers, tmp_path, dtype):
     path = write(tmp_path / "plain.tif", hills(400, 1, dtype, 250))
     cog = handlers.make(path, target_crs="EPSG:3035")
     with handlers.opened(cog) as made:
@@ -136,7 +136,7 @@ def test_no_collar(handlers, tmp_path, dtype):
         assert 0.8 < valid.mean() < 1
 
 
-def test_antimeridian_stays_narrow(handlers):
+def test_a_raster_across_the_antimeridian_stays_narrow(handlers):
     for target in ("EPSG:4326", "EPSG:3857"):
         cog = handlers.make(raster("antimeridian.tif"), target_crs=target)
         west, _, east, _ = cog.bounds_4326
@@ -162,7 +162,7 @@ def test_mask_survives(handlers):
         assert np.array_equal(made.dataset_mask(), source.dataset_mask())
 
 
-def test_local_grid_is_no_crs(handlers, tmp_path):
+def test_a_local_grid_is_not_a_crs(handlers, tmp_path):
     path = write(tmp_path / "local.tif", hills(), crs='LOCAL_CS["yard",UNIT["metre",1]]')
     with pytest.raises(TaskFailed) as refused:
         handlers.validate(handlers.put(path))
@@ -177,7 +177,7 @@ def test_other_planets_are_refused(handlers, tmp_path):
     assert refused.value.code == "CRS_NOT_EARTH"
 
 
-def test_heights_in_the_crs_do_not_matter(handlers, tmp_path):
+def test_a_vertical_crs_does_not_change_the_grid(handlers, tmp_path):
     grid = Affine(0.001, 0, 10, 0, -0.001, 50)
     for crs in ("EPSG:4979", "EPSG:9518"):
         path = write(tmp_path / f"{crs[5:]}.tif", hills(), crs=crs, transform=grid)
@@ -205,7 +205,7 @@ def test_every_cog_is_valid_and_described(handlers, tmp_path, bands):
 
 @pytest.mark.parametrize("bands", [1, 5])
 @pytest.mark.parametrize("shape", [(1100, 1024), (2500, 1024), (2600, 512), (515, 1025)])
-def test_tiles_never_look_like_strips(handlers, tmp_path, shape, bands):
+def test_tiles_are_never_as_wide_as_the_image(handlers, tmp_path, shape, bands):
     """A level as wide as one tile is "not tiled" to those who check a COG."""
     pixels = np.zeros((bands, *shape), "int16")
     cog = handlers.make(write(tmp_path / "tall.tif", pixels), target_crs="native")
@@ -213,7 +213,7 @@ def test_tiles_never_look_like_strips(handlers, tmp_path, shape, bands):
         assert cog_validate(made.name, strict=True, quiet=True) == (True, [], [])
 
 
-def test_a_ribbon_is_tiled_whatever_it_looks_like(handlers, tmp_path):
+def test_a_narrow_image_is_tiled(handlers, tmp_path):
     pixels = hills(9_000, 1, "int16")[:, :, :512]
     cog = handlers.make(write(tmp_path / "ribbon.tif", pixels), target_crs="native")
     with handlers.opened(cog) as made:
@@ -248,7 +248,7 @@ def test_same_input_gives_the_same_bytes(handlers, tmp_path):
         assert one.checksum == other.checksum
 
 
-def test_blob_says_what_it_is(handlers, tmp_path):
+def test_the_blob_has_content_type_and_metadata(handlers, tmp_path):
     path = write(tmp_path / "photo.tif", photo(), colorinterp=RGB)
     cog = handlers.make(path, tier="archive")
     stored = handlers.blobs.properties(cog.blob)
@@ -259,7 +259,7 @@ def test_blob_says_what_it_is(handlers, tmp_path):
 # ── every option ─────────────────────────────────────────────────────────────
 
 
-def test_tiers_differ_as_they_say(handlers, tmp_path):
+def test_each_tier_has_its_compression(handlers, tmp_path):
     path = write(tmp_path / "photo.tif", photo(600), colorinterp=RGB)
     made = {
         tier: handlers.make(path, tier=tier) for tier in ("visualization", "analysis", "archive")
@@ -275,7 +275,7 @@ def test_tiers_differ_as_they_say(handlers, tmp_path):
 
 
 @pytest.mark.parametrize("bands", [3, 4])
-def test_quality_changes_the_picture(handlers, tmp_path, bands):
+def test_jpeg_quality_changes_the_image(handlers, tmp_path, bands):
     pixels = photo(600, bands)
     colors = list(RGB)
     if bands == 4:
@@ -301,7 +301,7 @@ def test_transparency_survives_webp(handlers):
 
 @pytest.mark.parametrize("target", ["native", "EPSG:3035"])
 @pytest.mark.parametrize(("dtype", "faint"), [("uint8", 1), ("uint16", 255)])
-def test_alpha_that_does_not_use_its_type_is_stretched(handlers, tmp_path, dtype, faint, target):
+def test_alpha_below_the_maximum_of_its_type_is_stretched(handlers, tmp_path, dtype, faint, target):
     pixels = photo(300, 4).astype(dtype)
     pixels[3], pixels[3, :100] = faint, 0
     path = write(tmp_path / "faint.tif", pixels, colorinterp=[*RGB, ColorInterp.alpha])
@@ -312,7 +312,7 @@ def test_alpha_that_does_not_use_its_type_is_stretched(handlers, tmp_path, dtype
 
 
 @pytest.mark.parametrize("target", ["native", "EPSG:3035"])
-def test_complex_numbers_stay_complex(handlers, tmp_path, target):
+def test_complex_rasters_stay_complex(handlers, tmp_path, target):
     pixels = (hills(300, 1) + 1j * hills(300, 1)[:, ::-1]).astype("complex64")
     cog = handlers.make(write(tmp_path / "sar.tif", pixels), target_crs=target)
     with handlers.opened(cog) as made:
@@ -382,7 +382,7 @@ def test_contradicted_type_is_a_warning_or_an_error(handlers, tmp_path):
     assert refused.value.code == "RASTER_TYPE_MISMATCH"
 
 
-def test_input_crs_fills_in_but_never_wins(handlers, tmp_path):
+def test_input_crs_is_used_only_without_a_crs_in_the_file(handlers, tmp_path):
     bare = handlers.put(write(tmp_path / "bare.tif", hills(), crs=None))
     with pytest.raises(TaskFailed, match="input_crs") as refused:
         handlers.validate(bare)
@@ -414,7 +414,7 @@ def test_subdataset_is_chosen_by_name(handlers):
         assert np.array_equal(made.read(), expected, equal_nan=True)
 
 
-def test_memory_is_used_only_for_what_is_small(handlers, tmp_path):
+def test_only_small_rasters_are_processed_in_memory(handlers, tmp_path):
     path = write(tmp_path / "dem.tif", hills())
     assert handlers.make(path).in_memory
     assert not handlers.make(path, in_memory=False).in_memory
@@ -433,7 +433,7 @@ def test_imagine_file_finds_its_large_companion(handlers, tmp_path):
         assert np.array_equal(made.read(), pixels)
 
 
-def test_sidecar_georeferences_a_picture(handlers):
+def test_a_sidecar_georeferences_an_image(handlers):
     facts = handlers.validate(handlers.put(raster("png_georef_auxxml_utm13.png")))
     assert facts.source_crs == "EPSG:26913"
     assert [ref.name.rsplit("/")[-1] for ref in facts.sidecars] == [
@@ -442,7 +442,7 @@ def test_sidecar_georeferences_a_picture(handlers):
     ]
 
 
-def test_tier_that_cannot_hold_it_is_refused(handlers, tmp_path):
+def test_an_inapplicable_tier_is_rejected(handlers, tmp_path):
     ref = handlers.put(write(tmp_path / "dem.tif", hills()))
     with pytest.raises(TaskFailed, match="analysis") as refused:
         handlers.validate(ref, output_tier="visualization")
@@ -477,7 +477,7 @@ def test_lost_task_leaves_nothing(handlers, tmp_path):
     assert not list((handlers.folder / "scratch").iterdir())
 
 
-def test_progress_only_grows(handlers, tmp_path):
+def test_progress_never_decreases(handlers, tmp_path):
     steps = Steps()
     handlers.make(write(tmp_path / "photo.tif", photo(1_500)), steps)
     fractions = [fraction for fraction, _ in steps.reported]

@@ -69,11 +69,11 @@ def test_a_known_authority_is_accepted(server, certificate):
         assert conn.pgconn.ssl_in_use
 
 
-def test_the_address_may_decide_otherwise(server):
+def test_the_url_can_override_the_tls_mode(server):
     with connect(url(server, NAME, sslmode="require")) as conn:
         assert conn.pgconn.ssl_in_use
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", ""])
-def test_this_machine_needs_no_certificate(host):
+def test_loopback_connections_need_no_certificate(host):
     assert tls_options(f"postgresql://user:x@{host}/name") == {}

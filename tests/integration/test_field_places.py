@@ -85,7 +85,7 @@ def check_quadrants(made, west, angle):
 @pytest.mark.parametrize("write_source", [write_rotated, write_with_points])
 @pytest.mark.parametrize(("west", "angle"), [(178.8, 0), (178.8, 20), (200, 20), (-181.2, -10)])
 @pytest.mark.parametrize("target", ["EPSG:4326", "EPSG:3857", "EPSG:3832"])
-def test_the_whole_picture_is_kept(handlers, tmp_path, write_source, west, angle, target):
+def test_the_whole_image_is_kept(handlers, tmp_path, write_source, west, angle, target):
     path = write_source(tmp_path / "field.tif", west, angle)
     cog = handlers.make(path, target_crs=target, raster_type="categorical")
     assert -180 <= cog.bounds_4326[0] <= 180 and -180 <= cog.bounds_4326[2] <= 180
@@ -94,7 +94,7 @@ def test_the_whole_picture_is_kept(handlers, tmp_path, write_source, west, angle
         check_quadrants(made, west, angle)
 
 
-def test_a_transposed_world_is_placed_from_180_west(handlers, tmp_path):
+def test_a_transposed_global_raster_starts_at_180_west(handlers, tmp_path):
     """Longitudes from 0 to 360 along the rows, as of arrays in the order longitude, latitude."""
     pixels = np.repeat(np.arange(360, dtype="float32")[:, None], 180, axis=1)[None]
     path = write(

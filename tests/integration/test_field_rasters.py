@@ -64,7 +64,7 @@ def write_with_points(path, places):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_control_points_may_go_over_the_antimeridian(handlers, tmp_path):
+def test_control_points_can_cross_the_antimeridian(handlers, tmp_path):
     corners = [(0, 0, 179, 50), (0, 300, -178, 50), (300, 300, -178, 47), (300, 0, 179, 47)]
     cog = handlers.make(write_with_points(tmp_path / "orbit.tif", corners))
     assert cog.bounds_4326 == pytest.approx((179, 47, -178, 50), abs=0.02)
@@ -73,27 +73,27 @@ def test_control_points_may_go_over_the_antimeridian(handlers, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_a_control_point_may_come_twice(handlers, tmp_path):
+def test_duplicate_control_points_are_accepted(handlers, tmp_path):
     corners = [(0, 0, 10, 50), (0, 300, 12, 50.1), (300, 300, 12.1, 48), (300, 0, 10.1, 48.1)]
     cog = handlers.make(write_with_points(tmp_path / "twice.tif", corners + corners[:2]))
     assert cog.bounds_4326 == pytest.approx((10, 48, 12.1, 50.1), abs=0.02)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_control_points_on_a_line_are_refused(handlers, tmp_path):
+def test_collinear_control_points_are_rejected(handlers, tmp_path):
     line = [(0, 0, 10, 50), (100, 100, 11, 49), (200, 200, 12, 48)]
     for places in (line, line[:1]):
         refused = refusal(handlers, write_with_points(tmp_path / "line.tif", places))
         assert refused.code == "NOT_GEOREFERENCED" and "control points" in refused.message
 
 
-def test_a_geotransform_without_height_is_refused(handlers, tmp_path):
+def test_a_degenerate_geotransform_is_rejected(handlers, tmp_path):
     flat = Affine(10, 0, 500_000, 0, 0, 5_600_000)
     path = write(tmp_path / "flat.tif", hills(), transform=flat)
     assert refusal(handlers, path).code == "NOT_GEOREFERENCED"
 
 
-def test_a_crs_that_no_geotiff_holds_asks_for_another(handlers, tmp_path):
+def test_a_crs_that_geotiff_cannot_store_is_rejected_with_an_alternative(handlers, tmp_path):
     turned = (
         "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +R=6371229 "
         "+to_meter=0.0174532925199433"
@@ -108,14 +108,14 @@ def test_a_crs_that_no_geotiff_holds_asks_for_another(handlers, tmp_path):
 # ── NetCDF ───────────────────────────────────────────────────────────────────
 
 
-def test_degrees_without_a_datum_are_placed(handlers, tmp_path):
+def test_geographic_coordinates_without_a_datum_are_accepted(handlers, tmp_path):
     path = write_netcdf(tmp_path / "model.nc", DEGREES, {"tas": warmth()})
     with handlers.opened(handlers.make(path)) as made:
         assert np.array_equal(made.read(1), warmth()[0])
         assert made.bounds.left == -0.25 and made.bounds.top == 50.25
 
 
-def test_the_one_variable_that_lies_somewhere_is_taken(handlers, tmp_path):
+def test_the_only_georeferenced_variable_is_selected(handlers, tmp_path):
     axes = DEGREES | {"cell": (np.arange(4), "1")}
     flags = np.ones((4, 4), "int32"), ("cell", "cell"), {}
     path = write_netcdf(tmp_path / "flags.nc", axes, {"tas": warmth(), "flags": flags})
@@ -129,7 +129,7 @@ def test_the_one_variable_that_lies_somewhere_is_taken(handlers, tmp_path):
     assert handlers.make(several, subdataset="pr: 1h", input_crs="EPSG:4326").band_count == 1
 
 
-def test_times_of_one_variable_are_shown_one_at_a_time(handlers, tmp_path):
+def test_a_variable_with_several_times_is_rendered_one_time_at_a_time(handlers, tmp_path):
     axes = DEGREES | {"time": (np.arange(3), "hours since 2020-05-06 12:00")}
     path = write_netcdf(tmp_path / "series.nc", axes, {"tas": warmth(3)})
     facts = handlers.validate(handlers.put(path), input_crs="EPSG:4326")
@@ -137,7 +137,7 @@ def test_times_of_one_variable_are_shown_one_at_a_time(handlers, tmp_path):
     assert facts.acquired.isoformat() == "2020-05-06T12:00:00+00:00"
 
 
-def test_the_least_of_integers_may_be_the_nodata_value(handlers, tmp_path):
+def test_the_smallest_integer_can_be_the_nodata_value(handlers, tmp_path):
     values = np.arange(600).reshape(20, 30)
     values[:5] = -(2**63)
     counts = {"counts": (values, ("lat", "lon"), {"_FillValue": np.int64(-(2**63))})}
@@ -149,7 +149,7 @@ def test_the_least_of_integers_may_be_the_nodata_value(handlers, tmp_path):
         assert np.array_equal(made.dataset_mask() > 0, values >= 0)
 
 
-def test_many_variables_without_a_place_ask_for_no_choice(handlers, tmp_path):
+def test_variables_without_georeferencing_are_not_offered_as_a_choice(handlers, tmp_path):
     axes = {"cell": (np.arange(4), "1")}
     flags = np.ones((4, 4), "int32"), ("cell", "cell"), {}
     path = write_netcdf(tmp_path / "mesh.nc", axes, {"faces": flags, "edges": flags})
@@ -184,7 +184,7 @@ def test_coordinates_per_pixel_next_to_a_grid_are_accepted(handlers, tmp_path):
         assert np.array_equal(made.read(1), values)
 
 
-def test_a_swath_is_refused_for_what_it_is(handlers, tmp_path):
+def test_a_swath_is_rejected_with_the_reason(handlers, tmp_path):
     axes = {"y": (np.arange(20), ""), "x": (np.arange(30), "")}
     swath = {"tas": (warmth()[0], ("y", "x"), {"coordinates": "lat lon"})}
     variables = swath | latitudes_of_each_pixel()
@@ -208,7 +208,7 @@ def test_pages_of_a_tiff_are_chosen_by_number(handlers, tmp_path):
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "PNG"])
-def test_a_mask_goes_before_a_nodata_value(handlers, tmp_path, driver):
+def test_a_mask_takes_precedence_over_nodata(handlers, tmp_path, driver):
     mask = np.zeros((300, 300), "uint8")
     mask[:, 100:] = 255
     pixels = photo(bands=1)
@@ -225,7 +225,7 @@ def test_a_mask_goes_before_a_nodata_value(handlers, tmp_path, driver):
         assert np.array_equal(made.read(), pixels)
 
 
-def test_a_scale_that_is_no_number_is_none(handlers, tmp_path):
+def test_an_invalid_scale_is_ignored(handlers, tmp_path):
     path = write(tmp_path / "scaled.tif", hills(dtype="int16"))
     with rasterio.open(path, "r+") as dataset:
         dataset.scales, dataset.offsets = (float("nan"),), (float("inf"),)

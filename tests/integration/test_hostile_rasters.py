@@ -60,14 +60,14 @@ def refusal(handlers: RasterHandlers, path: Path, **params: str) -> TaskFailed:
         ("pointer.tif", "version https://git-lfs.github.com/spec/v1\noid {}"),
     ],
 )
-def test_other_formats_in_disguise(handlers, tmp_path, secret, name, content):
+def test_other_formats_with_a_raster_ending_are_rejected(handlers, tmp_path, secret, name, content):
     path = tmp_path / name
     path.write_text(content.format(secret))
     assert refusal(handlers, path).code == "FORMAT_NOT_ALLOWED"
 
 
 @pytest.mark.parametrize("content", [b"", b"hello"])
-def test_rubbish(handlers, tmp_path, content):
+def test_random_bytes_are_rejected(handlers, tmp_path, content):
     path = tmp_path / "rubbish.tif"
     path.write_bytes(content)
     assert refusal(handlers, path).code == "NOT_A_RASTER"
@@ -122,7 +122,7 @@ def pointer(request, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("pointer", [storage, link, mosaic], indirect=True)
-def test_netcdf_that_keeps_its_pixels_elsewhere(handlers, pointer):
+def test_netcdf_with_external_data_is_rejected(handlers, pointer):
     assert refusal(handlers, pointer, input_crs="EPSG:4326").code == "EXTERNAL_REFERENCE"
 
 
@@ -154,19 +154,19 @@ def test_deflate_bomb(handlers, tmp_path):
     assert refusal(handlers, path).code == "RASTER_TOO_LARGE"
 
 
-def test_one_block_that_fills_the_memory(handlers, tmp_path):
+def test_a_block_larger_than_the_memory_limit_is_rejected(handlers, tmp_path):
     path = tmp_path / "block.tif"
     path.write_bytes(tiff(60_000, 60_000, tile=zlib.compress(b"\0"), side=60_000))
     assert refusal(handlers, path).code in ("RASTER_OUT_OF_MEMORY", "NOT_A_RASTER")
 
 
-def test_many_bands_in_a_few_bytes(handlers, tmp_path):
+def test_many_bands_in_a_small_file_are_rejected(handlers, tmp_path):
     path = tmp_path / "bands.tif"
     path.write_bytes(tiff(64, 64, tile=b"\0", bands=65_535))
     assert refusal(handlers, path).code in ("NOT_A_RASTER", "RASTER_TOO_LARGE")
 
 
-def test_picture_larger_than_it_looks(handlers, tmp_path):
+def test_an_image_larger_than_its_header_is_rejected(handlers, tmp_path):
     header = struct.pack(">IIBBBBB", 120_000, 120_000, 8, 0, 0, 0, 0)
     chunk = b"IHDR" + header
     path = tmp_path / "bomb.png"
@@ -198,7 +198,7 @@ def test_netcdf_with_pixel_numbers_for_coordinates(handlers, tmp_path):
         "a\\b.tif",
     ],
 )
-def test_names_that_lead_elsewhere(name):
+def test_blob_names_with_path_traversal_are_rejected(name):
     with pytest.raises(ValidationError):
         BlobRef(container="bronze", name=name)
 
@@ -206,13 +206,13 @@ def test_names_that_lead_elsewhere(name):
 @pytest.mark.parametrize(
     "name", ["ünï cödé %20&?#.tif", "a'b\"c<d>.tif", "netcdf:x.tif", "x" * 400 + ".tif"]
 )
-def test_odd_names_are_just_names(handlers, tmp_path, name):
+def test_unusual_blob_names_are_accepted(handlers, tmp_path, name):
     path = write(tmp_path / "plain.tif", hills())
     ref = handlers.put(path, f"odd/{name}")
     assert handlers.validate(ref).source.name == f"odd/{name}"
 
 
-def test_png_of_one_window_whose_rows_end_early(handlers, tmp_path):
+def test_a_truncated_png_of_one_window_is_rejected(handlers, tmp_path):
     """GDAL fills the missing rows with noise when it reads a PNG as a whole."""
     header = struct.pack(">IIBBBBB", 300, 300, 8, 0, 0, 0, 0)
     rows = zlib.compress(b"".join(b"\0" + bytes([row]) * 300 for row in range(200)))
@@ -229,7 +229,7 @@ def test_png_of_one_window_whose_rows_end_early(handlers, tmp_path):
     assert refusal(handlers, path, input_crs="EPSG:32633").code == "PIXELS_UNREADABLE"
 
 
-def test_broken_tiles_are_found_by_the_warp_too(handlers, tmp_path):
+def test_the_warp_detects_broken_tiles(handlers, tmp_path):
     """The samples of validation may miss a broken tile: making the COG must not."""
     pixels = np.random.default_rng(3).integers(0, 255, (1, 6_000, 6_000), dtype="uint8")
     path = write(tmp_path / "broken.tif", pixels, tiled=True, blockxsize=256, blockysize=256,

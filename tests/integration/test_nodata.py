@@ -99,7 +99,7 @@ def test_values_near_nodata_are_valid(handlers, tmp_path, dtype, nodata, target)
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32"])
-def test_given_nodata_is_not_blended_into_the_edge(handlers, tmp_path, dtype):
+def test_nodata_from_the_parameter_is_not_blended_into_the_edge(handlers, tmp_path, dtype):
     pixels = in_disk(300 + hills(1200, top=60)[0], -9999).astype(dtype)
     path = write(tmp_path / "fill.tif", pixels)
     cog = handlers.make(path, nodata=-9999)
@@ -110,7 +110,7 @@ def test_given_nodata_is_not_blended_into_the_edge(handlers, tmp_path, dtype):
         assert made.nodata == -9999
 
 
-def test_given_nodata_wins_over_the_file(handlers, tmp_path):
+def test_the_nodata_parameter_overrides_the_file(handlers, tmp_path):
     pixels = in_disk(hills(1200)[0], -9999).astype("float32")
     path = write(tmp_path / "wrong.tif", pixels, nodata=0)
     with handlers.opened(handlers.make(path, nodata=-9999, target_crs="native")) as made:
@@ -118,7 +118,7 @@ def test_given_nodata_wins_over_the_file(handlers, tmp_path):
         assert np.array_equal(made.read_masks(1) > 0, ~OUTSIDE)
 
 
-def test_given_nodata_may_be_nan_or_differ_per_band(handlers, tmp_path):
+def test_nodata_can_be_nan_or_differ_per_band(handlers, tmp_path):
     pixels = hills(100, 2, "float32")
     pixels[0, :10], pixels[1, 20:30] = -1, -2
     path = write(tmp_path / "two.tif", pixels, nodata=5)
@@ -129,7 +129,7 @@ def test_given_nodata_may_be_nan_or_differ_per_band(handlers, tmp_path):
         assert np.isnan(made.nodata) and made.dataset_mask().all()
 
 
-def test_given_nodata_makes_the_mask_of_a_jpeg(handlers, tmp_path):
+def test_nodata_becomes_the_mask_of_a_jpeg(handlers, tmp_path):
     pixels = photo(1200)
     pixels[:, OUTSIDE] = 0
     path = write(tmp_path / "collar.tif", pixels, photometric="RGB")
@@ -147,7 +147,7 @@ def test_given_nodata_makes_the_mask_of_a_jpeg(handlers, tmp_path):
         ((1, 2), "NODATA_BAND_COUNT", ("2 values", "3 band")),
     ],
 )
-def test_given_nodata_that_cannot_apply_is_refused(handlers, tmp_path, nodata, code, words):
+def test_nodata_that_does_not_fit_is_rejected(handlers, tmp_path, nodata, code, words):
     path = write(tmp_path / "photo.tif", photo())
     with pytest.raises(TaskFailed) as refused:
         handlers.validate(handlers.put(path), nodata=nodata)
@@ -168,7 +168,7 @@ def test_given_nodata_that_cannot_apply_is_refused(handlers, tmp_path, nodata, c
         ("uint8", 0, 3),
     ],
 )
-def test_undeclared_fill_is_suspected_and_not_counted(handlers, tmp_path, dtype, fill, bands):
+def test_an_undeclared_fill_value_is_detected_and_excluded(handlers, tmp_path, dtype, fill, bands):
     pixels = 20 + hills(1200, bands, "float32", 200)
     pixels[:, OUTSIDE] = fill
     facts = handlers.validate(handlers.put(write(tmp_path / "fill.tif", pixels.astype(dtype))))
@@ -189,12 +189,12 @@ def test_undeclared_fill_is_suspected_and_not_counted(handlers, tmp_path, dtype,
         (np.full((1, 50, 50), 7, "uint8"), {}),
     ],
 )
-def test_a_declared_or_ordinary_border_is_not_suspected(handlers, tmp_path, pixels, profile):
+def test_a_declared_or_ordinary_border_is_not_a_fill_value(handlers, tmp_path, pixels, profile):
     facts = handlers.validate(handlers.put(write(tmp_path / "plain.tif", pixels, **profile)))
     assert "NODATA_SUSPECTED" not in codes(facts)
 
 
 @pytest.mark.parametrize("value", [np.nan, -9999])
-def test_a_raster_without_valid_pixels_is_a_warning(handlers, tmp_path, value):
+def test_a_raster_without_valid_pixels_gets_a_warning(handlers, tmp_path, value):
     path = write(tmp_path / "empty.tif", np.full((1, 50, 50), value, "float32"), nodata=-9999)
     assert "NO_VALID_PIXELS" in codes(handlers.validate(handlers.put(path)))

@@ -60,7 +60,7 @@ def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
         yield handlers
 
 
-def test_the_listener_hears_a_request():
+def test_the_listener_records_a_request():
     listener = Listener()
     with rasterio.Env(GDAL_HTTP_TIMEOUT=5), pytest.raises(rasterio.errors.CRSError):
         rasterio.crs.CRS.from_user_input(listener.address)

@@ -149,7 +149,7 @@ def test_an_upload_that_was_not_recorded_is_found_by_the_next_attempt(writer, po
     assert ports.outputs.live_at(task.blob).etag == blobs.properties(task.blob).etag
 
 
-def test_a_writer_that_comes_first_is_replaced(writer, ports, blobs, monkeypatch):
+def test_an_earlier_writer_is_replaced(writer, ports, blobs, monkeypatch):
     """The upload names the version that it replaces: here that changes under its hands."""
     first, second = writer(), writer()
     replace, calls = blobs.replace, []
@@ -168,7 +168,7 @@ def test_a_writer_that_comes_first_is_replaced(writer, ports, blobs, monkeypatch
     assert calls[0].etag != output.etag
 
 
-def test_a_task_that_was_cancelled_shows_nothing(writer, blobs):
+def test_a_cancelled_task_publishes_nothing(writer, blobs):
     task = writer()
     stored = task.store()
     task.state.cancel_job(task.job.job_id)
@@ -180,7 +180,7 @@ def test_a_task_that_was_cancelled_shows_nothing(writer, blobs):
     assert find_blob(blobs, task.blob) is None
 
 
-def test_only_the_tasks_of_a_job_are_discarded_and_nothing_that_an_item_shows(writer, blobs):
+def test_only_unpublished_outputs_of_the_job_are_discarded(writer, blobs):
     shown, hidden = writer(), writer()
     hidden.blob = hidden.blob.model_copy(update={"name": "folder/x_cog_analysis.tif"})
     shown.ports.outputs.publish([shown.write()], ITEM)
@@ -205,7 +205,7 @@ def test_an_upload_that_no_task_will_record_is_completed_from_its_mark(writer, p
     assert live.checksum == task.file.checksum
 
 
-def test_an_upload_that_came_to_nothing_is_dropped(writer, ports, blobs):
+def test_an_incomplete_upload_is_removed(writer, ports, blobs):
     task = writer()
     stored = task.store()
     blobs.delete(task.blob)
@@ -229,7 +229,7 @@ def test_a_superseded_output_is_removed_after_its_grace_period(writer, ports, bl
     assert remove_superseded(blobs, ports.outputs, NOW, 10) == 0
 
 
-def test_what_was_written_since_an_output_was_superseded_stays(writer, ports, blobs):
+def test_a_blob_written_after_its_output_was_superseded_is_kept(writer, ports, blobs):
     task = writer()
     assert ports.outputs.supersede(task.write(), is_gone=False)
     new = writer().write()

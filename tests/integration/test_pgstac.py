@@ -74,7 +74,7 @@ def stored_collection(pool: ConnectionPool, name: str = "many") -> dict[str, Any
     return content
 
 
-def test_many_writers_lose_nothing(database_url: str):
+def test_concurrent_writers_keep_every_item(database_url: str):
     with open_pool(database_url, max_size=WRITERS) as pool:
         catalog = PgstacCatalog(pool)
         with ThreadPoolExecutor(WRITERS) as writers:
@@ -109,7 +109,7 @@ def test_changed_item_is_updated_in_place(catalog: PgstacCatalog, pool: Connecti
         assert conn.execute("SELECT count(*) FROM pgstac.items").fetchone() == (1,)
 
 
-def test_item_comes_back_as_it_was_given(catalog: PgstacCatalog):
+def test_an_item_is_returned_unchanged(catalog: PgstacCatalog):
     numbers = {"small": 1e-7, "huge": -3.3999999521443642e38, "nested": [{"a": [1.5, 2]}, "x"]}
     given = item(3, **numbers)
     put(catalog, given)
@@ -119,7 +119,7 @@ def test_item_comes_back_as_it_was_given(catalog: PgstacCatalog):
     assert kept == given
 
 
-def test_nulls_do_not_make_an_item_new(catalog: PgstacCatalog):
+def test_nulls_do_not_change_an_item(catalog: PgstacCatalog):
     """pgSTAC drops nulls; proj:code is null where a CRS has no code."""
     assert put(catalog, item(1, **{"proj:code": None})) == "created"
     assert put(catalog, item(1, **{"proj:code": None})) == "unchanged"
@@ -135,7 +135,7 @@ def test_numbers_of_any_size_are_kept(catalog: PgstacCatalog, nodata: float):
     assert kept is not None and float(kept["properties"]["extreme"]) == nodata
 
 
-def test_item_of_another_owner_stays(catalog: PgstacCatalog, pool: ConnectionPool):
+def test_an_item_of_another_owner_is_kept(catalog: PgstacCatalog, pool: ConnectionPool):
     put(catalog, item(1))
     other = item(1, **{OWNER: "bronze/other.tif"})
     other["bbox"] = [-180, -90, 180, 90]
@@ -146,7 +146,7 @@ def test_item_of_another_owner_stays(catalog: PgstacCatalog, pool: ConnectionPoo
     assert stored_collection(pool)["extent"]["spatial"]["bbox"] == [item(1)["bbox"]]
 
 
-def test_two_owners_at_once_leave_one(database_url: str):
+def test_one_of_two_concurrent_owners_succeeds(database_url: str):
     rivals = [item(1, **{OWNER: f"bronze/{n}.tif"}) for n in range(8)]
 
     def claim(rival: dict[str, Any]) -> str:
@@ -162,7 +162,7 @@ def test_two_owners_at_once_leave_one(database_url: str):
     assert outcomes == ["ITEM_ID_TAKEN"] * 7 + ["created"]
 
 
-def test_words_of_people_stay_in_the_collection(catalog: PgstacCatalog, pool: ConnectionPool):
+def test_edited_texts_of_a_collection_are_kept(catalog: PgstacCatalog, pool: ConnectionPool):
     ours = collection(item(1)) | {"title": "Forests", "license": "CC-BY-4.0"}
     catalog.put_item(item(1), ours, OWNER)
     put(catalog, item(2, **{"proj:code": "EPSG:32633"}))
@@ -230,7 +230,7 @@ def test_migrating_again_changes_nothing(owner_url: str, catalog: PgstacCatalog)
     assert catalog.get_item("many", "item-1") is not None
 
 
-def test_missing_right_to_make_extensions_is_explained(cluster: Cluster):
+def test_a_missing_right_to_create_extensions_is_explained(cluster: Cluster):
     name, role = "poor", "poor_role"
     url = cluster.create_database(name)
     with psycopg.connect(url, autocommit=True) as conn:

@@ -33,7 +33,7 @@ def together(work, items):
         return list(itertools.chain.from_iterable(threads.map(share, range(WORKERS))))
 
 
-def test_of_many_tasks_completed_at_once_exactly_one_is_the_last(postgres_state):
+def test_exactly_one_of_many_concurrent_completions_is_the_last(postgres_state):
     state = postgres_state
     job, tasks = started_stage(state, 200)
 
@@ -48,7 +48,7 @@ def test_of_many_tasks_completed_at_once_exactly_one_is_the_last(postgres_state)
     assert kinds.count("stage_completed") == 1
 
 
-def test_a_task_claimed_by_many_is_got_by_one(postgres_state):
+def test_concurrent_claims_of_a_task_succeed_once(postgres_state):
     _, tasks = started_stage(postgres_state, 5)
     ids = [task.task_id for task in tasks for _ in range(WORKERS)]
     claims = together(lambda task_id: claim(postgres_state, task_id, MINUTE), ids)
@@ -57,13 +57,13 @@ def test_a_task_claimed_by_many_is_got_by_one(postgres_state):
     assert outcomes.count(ClaimOutcome.LEASED) == len(ids) - 5
 
 
-def test_a_job_submitted_by_many_is_stored_once(postgres_state):
+def test_concurrent_submissions_store_one_job(postgres_state):
     job = new_job()
     answers = together(postgres_state.submit_job, [job] * WORKERS)
     assert [is_new for is_new, _ in answers].count(True) == 1
 
 
-def test_a_failed_job_resubmitted_by_many_runs_anew_once(postgres_state):
+def test_concurrent_resubmissions_of_a_failed_job_start_one_run(postgres_state):
     job, _ = started_stage(postgres_state, 1)
     postgres_state.cancel_job(job.job_id)
     answers = together(postgres_state.submit_job, [job] * WORKERS)
@@ -71,7 +71,7 @@ def test_a_failed_job_resubmitted_by_many_runs_anew_once(postgres_state):
     assert {record.run for _, record in answers} == {2}
 
 
-def test_a_stage_started_by_many_is_stored_once(postgres_state):
+def test_concurrent_starts_of_a_stage_store_it_once(postgres_state):
     _, job = postgres_state.submit_job(new_job())
     tasks = new_tasks(job, 1, 10)
     answers = together(
@@ -81,7 +81,7 @@ def test_a_stage_started_by_many_is_stored_once(postgres_state):
     assert len(postgres_state.get_tasks(job.job_id, 1, 100)) == 10
 
 
-def test_cancel_heartbeats_and_completions_at_once_neither_deadlock_nor_drift(postgres_state):
+def test_concurrent_cancels_heartbeats_and_completions_stay_consistent(postgres_state):
     state = postgres_state
     job, tasks = started_stage(state, 80)
     held = [claimed(state, task.task_id) for task in tasks]
@@ -100,7 +100,7 @@ def test_cancel_heartbeats_and_completions_at_once_neither_deadlock_nor_drift(po
     assert state.get_job(job.job_id).status in (JobStatus.CANCELLED, JobStatus.PROCESSING)
 
 
-def test_failures_at_once_in_a_stage_where_all_must_succeed_close_it_once(postgres_state):
+def test_concurrent_failures_close_a_stage_once(postgres_state):
     state = postgres_state
     _, tasks = started_stage(state, 40)
     held = [claimed(state, task.task_id) for task in tasks]
@@ -114,7 +114,7 @@ TASK_STATUSES = [status.value for status in TaskStatus]
 
 
 @pytest.mark.parametrize(("entity", "statuses"), [("job", JOB_STATUSES), ("task", TASK_STATUSES)])
-def test_every_transition_outside_the_table_is_refused(pool, entity, statuses):
+def test_transitions_outside_the_table_are_rejected(pool, entity, statuses):
     with pool.connection() as conn:
         allowed = set(
             conn.execute(
@@ -209,7 +209,7 @@ def test_a_failed_migration_leaves_nothing(owner_url, tmp_path):
         assert not conn.execute("SELECT FROM app.migrations WHERE number = 99").fetchone()
 
 
-def test_the_state_outlives_cut_connections(postgres_state, pool, database_url):
+def test_the_state_survives_broken_connections(postgres_state, pool, database_url):
     job, _ = started_stage(postgres_state, 1)
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(
@@ -220,7 +220,7 @@ def test_the_state_outlives_cut_connections(postgres_state, pool, database_url):
     assert postgres_state.get_job(job.job_id).job_id == job.job_id
 
 
-def test_a_key_sent_by_many_at_once_starts_one_job(postgres_state):
+def test_concurrent_requests_with_one_key_start_one_job(postgres_state):
     jobs = [new_job() for _ in range(WORKERS)]
     key = RequestKey("at once", "request")
     answers = together(lambda job: postgres_state.submit_job(job, key), jobs)

@@ -36,7 +36,7 @@ def previous(pool):
     return execute
 
 
-def test_it_runs_tasks_that_this_release_stored(postgres_state, previous):
+def test_the_previous_release_runs_tasks_of_this_one(postgres_state, previous):
     job, [task] = started_stage(postgres_state, 1)
     assert previous(QUEUED, job.job_id, 1) == [{"task_id": task.task_id}]
     [claim] = previous(CLAIM, [task.task_id], MINUTE, uuid4())
@@ -46,7 +46,7 @@ def test_it_runs_tasks_that_this_release_stored(postgres_state, previous):
     assert done["applied"] and all(done[name] is not None for name in REQUIRED_OF_A_STAGE)
 
 
-def test_it_stores_tasks_that_this_release_runs(postgres_state, pool):
+def test_this_release_runs_tasks_of_the_previous_one(postgres_state, pool):
     _, job = postgres_state.submit_job(new_job())
     [task] = new_tasks(job, 1, 1)
     with pool.connection() as conn, conn.transaction(), conn.cursor() as cur:
@@ -57,14 +57,14 @@ def test_it_stores_tasks_that_this_release_runs(postgres_state, pool):
     assert postgres_state.complete_task(task.task_id, attempt, {}, None).stage.is_closed
 
 
-def test_it_knows_the_outcome_of_a_claim_by_its_old_name(postgres_state, previous):
+def test_the_previous_release_gets_the_old_name_of_a_claim_outcome(postgres_state, previous):
     _, [lost, queued] = started_stage(postgres_state, 2)
     claimed(postgres_state, lost.task_id, NOW)
     claims = previous(CLAIM, [lost.task_id, queued.task_id], timedelta(minutes=1), uuid4())
     assert [claim["outcome"] for claim in claims] == ["alone", "claimed"]
 
 
-def test_it_stores_dead_letters(postgres_state, previous):
+def test_the_previous_release_stores_dead_letters(postgres_state, previous):
     job, _ = started_stage(postgres_state, 1)
     previous(DEAD_LETTER, "jobs", "m1", "TTLExpired", None, "{}", job.job_id, None)
     assert postgres_state.health().dead_letters == 1

@@ -20,7 +20,7 @@ def blob(world, name):
     return world.storage.get_blob_client(world.silver, name)
 
 
-def test_what_agrees_is_left_alone(world):
+def test_consistent_items_are_not_changed(world):
     for name in ("in/a.tif", "b.tif"):
         world.run(**world.put_raster(name))
     blob(world, "in/notes.txt").upload_blob(b"a file of other people")

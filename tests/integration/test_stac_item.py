@@ -77,7 +77,7 @@ def test_item_of_every_type_is_valid_and_complete(name, publish, ctx):
     assert "sig=" not in str(item), "a signed address must not be stored"
 
 
-def test_footprint_leaves_out_what_holds_no_data(ctx, blobs, silver, tmp_path):
+def test_the_footprint_excludes_pixels_without_data(ctx, blobs, silver, tmp_path):
     path = write_cog(tmp_path / "collar.tif", "dem", collar=150)
     blob = BlobRef(container=silver, name="collar.tif")
     blobs.upload(blob, path, content_type="image/tiff")
@@ -150,7 +150,9 @@ def test_item_id_of_another_source_is_not_overwritten(publish, ctx):
         ({"acquired": datetime(2019, 5, 4)}, "2019-05-04T00:00:00Z", "source_metadata"),
     ],
 )
-def test_datetime_comes_from_the_best_source(publish, changes, expected, origin):
+def test_the_datetime_comes_from_the_source_with_the_highest_precedence(
+    publish, changes, expected, origin
+):
     source = BlobRef(container="bronze-rasters", name="in/rgb.tif")
     known = facts("rgb", **{"source": source, **changes})
     item = publish("rgb", facts=known).stac_item
@@ -168,7 +170,7 @@ def test_a_year_in_the_name_becomes_an_interval(publish):
     assert properties["geolathe:datetime_origin"] == "file_name"
 
 
-def test_given_datetime_goes_before_all(publish):
+def test_the_datetime_parameter_takes_precedence(publish):
     known = facts(
         "rgb",
         BlobRef(container="bronze-rasters", name="in/20200902.tif"),

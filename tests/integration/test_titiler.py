@@ -51,7 +51,7 @@ def tile_at(longitude: float, latitude: float, zoom: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", RASTERS)
-def test_every_link_answers(name: str, sample_items: SampleItems, client: httpx.Client):
+def test_every_link_works(name: str, sample_items: SampleItems, client: httpx.Client):
     found = sample_items(name)
     assert set(found.titiler_urls) == NINE | TWO
     assert found.share_url == found.titiler_urls["viewer_url"]
@@ -64,7 +64,7 @@ def test_every_link_answers(name: str, sample_items: SampleItems, client: httpx.
 
 
 @pytest.mark.parametrize("name", RASTERS)
-def test_links_of_the_item_answer(name: str, sample_items: SampleItems, client: httpx.Client):
+def test_the_links_of_the_item_work(name: str, sample_items: SampleItems, client: httpx.Client):
     item = sample_items(name).stac_item
     get(client, item["assets"]["thumbnail"]["href"])
     links = {link["rel"]: link for link in item["links"]}
@@ -82,7 +82,7 @@ QUARTER_COLORS = {
 
 
 @pytest.mark.parametrize("name", QUARTER_COLORS)
-def test_colors_are_in_their_places(name: str, sample_items: SampleItems, client: httpx.Client):
+def test_colors_are_at_the_right_places(name: str, sample_items: SampleItems, client: httpx.Client):
     found = sample_items(name)
     for key in ("tilejson_url", "item_tilejson_url"):
         tilejson = get(client, found.titiler_urls[key]).json()
@@ -132,7 +132,7 @@ def test_other_renders_are_offered(sample_items: SampleItems, client: httpx.Clie
     assert all(render["valid"] for render in renders.values())
 
 
-def test_asset_of_an_item_is_a_map_of_its_own(sample_items: SampleItems, client, titiler: str):
+def test_each_asset_of_an_item_has_a_map(sample_items: SampleItems, client, titiler: str):
     found = sample_items("rgb")
     base = f"{titiler}/collections/{found.collection_id}/items/{found.item_id}/assets"
     assert get(client, f"{base}/data/info").json()["count"] == 3
@@ -148,7 +148,7 @@ def test_cog_can_be_downloaded(sample_items: SampleItems, client: httpx.Client, 
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_plain_address_of_the_blob_is_taken(sample_items: SampleItems, client, titiler: str):
+def test_the_plain_url_of_a_blob_is_accepted(sample_items: SampleItems, client, titiler: str):
     href = sample_items("rgb").stac_item["assets"]["data"]["href"]
     assert get(client, f"{titiler}/cog/info?url={quote(href, safe='')}").json()["count"] == 3
 
@@ -177,7 +177,9 @@ def test_plain_address_of_the_blob_is_taken(sample_items: SampleItems, client, t
         "",
     ],
 )
-def test_nothing_outside_the_fence_is_opened(url, client, titiler, silver, hidden, sample_items):
+def test_only_urls_of_the_storage_account_are_opened(
+    url, client, titiler, silver, hidden, sample_items
+):
     account = sample_items.blobs.url(BlobRef(container=silver, name="x")).removesuffix(
         f"/{silver}/x"
     )
@@ -188,13 +190,13 @@ def test_nothing_outside_the_fence_is_opened(url, client, titiler, silver, hidde
         assert answer.headers["content-type"].startswith("application/problem+json")
 
 
-def test_other_containers_stay_closed(client, titiler, hidden, sample_items, azurite):
+def test_other_containers_are_rejected(client, titiler, hidden, sample_items, azurite):
     answer = client.get(f"{titiler}/cog/info", params={"url": f"/vsiaz/{hidden}/secret.tif"})
     assert answer.status_code == 403
     assert hidden in answer.json()["detail"]
 
 
-def test_description_of_other_files_is_not_followed(client, titiler, sample_items, tmp_path):
+def test_references_to_other_files_are_not_followed(client, titiler, sample_items, tmp_path):
     """A blob may claim to be a GeoTIFF and be a VRT that names a local file."""
     trick = tmp_path / "trick.tif"
     trick.write_text(
@@ -214,7 +216,7 @@ def test_missing_blob_is_not_found(client, titiler, silver):
     assert answer.status_code == 404
 
 
-def test_blob_is_shown_as_it_now_is(client, titiler, sample_items, tmp_path):
+def test_a_changed_blob_is_rendered_with_its_new_content(client, titiler, sample_items, tmp_path):
     """Made after somebody asked for it, then replaced: nothing of before is remembered."""
     ref = BlobRef(container=sample_items.silver, name="changing.tif")
 
@@ -229,7 +231,7 @@ def test_blob_is_shown_as_it_now_is(client, titiler, sample_items, tmp_path):
         assert bands() == count
 
 
-def test_missing_url_is_named(client, titiler):
+def test_a_missing_url_parameter_is_named(client, titiler):
     answer = client.get(f"{titiler}/cog/info")
     assert answer.status_code == 422
     assert "url" in answer.text

@@ -66,7 +66,7 @@ def calls(folder):
     return sorted(int(line) for line in (folder / "calls").read_text().split())
 
 
-def test_retry_runs_only_what_failed_and_keeps_the_rest(api, folder):
+def test_retry_runs_failed_tasks_and_keeps_other_results(api, folder):
     (folder / "fail-0").touch()
     job_id = submit(api, "squares", n=1)["job_id"]
     failed = ended(api, job_id)
@@ -87,7 +87,7 @@ def test_retry_runs_only_what_failed_and_keeps_the_rest(api, folder):
     ]
 
 
-def test_a_failed_job_that_is_submitted_again_runs_anew(api, folder):
+def test_a_resubmitted_failed_job_runs_again(api, folder):
     (folder / "fail-2").touch()
     first = submit(api, "squares", n=4)
     assert ended(api, first["job_id"])["status"] == "failed"
@@ -115,7 +115,7 @@ def test_cancel_ends_queued_tasks_at_once_and_running_ones_soon(api, folder):
     assert ended(api, job_id)["status"] == "completed"
 
 
-def test_best_effort_completes_with_errors_and_can_be_made_whole(api, folder):
+def test_a_best_effort_job_completes_with_errors_and_can_be_retried(api, folder):
     (folder / "fail-1").touch()
     job_id = submit(api, "lenient", n=3)["job_id"]
     half = ended(api, job_id)

@@ -34,7 +34,7 @@ def write_cog(world, source, **parameters):
         ("raster_type", ("rgb", "multispectral", "rgb"), {}),
     ],
 )
-def test_a_request_whose_output_was_written_over_runs_again(world, name, values, more):
+def test_a_request_runs_again_after_its_output_was_overwritten(world, name, values, more):
     source = world.put_raster()
     first, second, third = (world.run(**source, **more, **{name: value}) for value in values)
     assert len({first.job_id, second.job_id, third.job_id}) == 3
@@ -48,7 +48,7 @@ def test_a_request_whose_output_was_written_over_runs_again(world, name, values,
     world.check()
 
 
-def test_a_cog_that_a_person_deleted_is_made_again(world):
+def test_a_deleted_cog_is_recreated(world):
     source = world.put_raster()
     first = world.run(**source)
     world.storage.get_blob_client(world.silver, first.result["cog"]["cog_blob"]).delete_blob()
@@ -58,7 +58,7 @@ def test_a_cog_that_a_person_deleted_is_made_again(world):
     world.check()
 
 
-def test_a_cog_that_a_person_changed_is_made_again(world):
+def test_a_changed_cog_is_recreated(world):
     source = world.put_raster()
     first = world.run(**source)
     blob = world.storage.get_blob_client(world.silver, first.result["cog"]["cog_blob"])
@@ -67,7 +67,7 @@ def test_a_cog_that_a_person_changed_is_made_again(world):
     world.check()
 
 
-def test_two_resubmissions_of_a_superseded_job_at_once_are_one_job(world):
+def test_concurrent_resubmissions_of_a_superseded_job_are_one_job(world):
     source = world.put_raster()
     first = world.run(**source)
     world.storage.get_blob_client(world.silver, first.result["cog"]["cog_blob"]).delete_blob()
@@ -125,7 +125,7 @@ def test_a_changed_source_replaces_every_tier_made_from_the_old_one(world):
     world.check()
 
 
-def test_what_an_item_of_a_given_id_does_not_show_any_more_is_removed_after_a_grace_period(world):
+def test_outputs_that_an_item_no_longer_references_are_removed_after_a_grace_period(world):
     source = world.put_raster()
     first = world.run(**source, item_id="mine")
     second = world.run(**source, item_id="mine", output_folder="elsewhere")
@@ -145,7 +145,7 @@ def test_an_output_has_one_item(world):
     world.check()
 
 
-def test_a_name_belongs_to_the_source_that_had_it_first(world):
+def test_an_item_id_belongs_to_its_first_source(world):
     first = world.run(**world.put_raster("in/b.tif"))
     second = world.run(**world.put_raster("in/b.tiff"))
     third = world.run(**world.put_raster("in/c.tiff"))
@@ -293,7 +293,7 @@ def test_an_item_whose_cog_is_gone_is_removed_unless_it_is_made_again(world):
     world.check()
 
 
-def test_of_two_jobs_for_one_target_at_once_one_wins(world):
+def test_one_of_two_concurrent_jobs_for_a_target_succeeds(world):
     source = world.put_raster()
     for _ in range(3):
         jobs = [world.submit(**source, jpeg_quality=n, output_tier="visualization")

@@ -69,7 +69,7 @@ def world(azurite, pool, tmp_path):
         yield World(blobs, PgstacCatalog(pool), made_container(azurite, "silver"), tmp_path)
 
 
-def test_the_item_goes_with_its_cogs_and_its_empty_collection(world):
+def test_the_item_its_cogs_and_its_empty_collection_are_removed(world):
     cogs = [world.upload("a folder/ü_cog_analysis.tif"), world.upload("a_cog_archive.tif")]
     world.publish(*cogs)
     done = world.run(world.prepare(remove_empty_collection=True))
@@ -90,7 +90,7 @@ def test_the_collection_stays_unless_its_removal_is_requested_and_it_is_empty(wo
     assert not world.catalog.delete_collection_if_empty("many")
 
 
-def test_nothing_outside_the_silver_container_or_of_other_people_is_touched(world, azurite):
+def test_only_owned_blobs_in_the_silver_container_are_removed(world, azurite):
     bronze = made_container(azurite, "bronze")
     source = world.upload("a.tif", bronze)
     theirs = world.upload("theirs.tif", made_by_us=False)
@@ -101,7 +101,7 @@ def test_nothing_outside_the_silver_container_or_of_other_people_is_touched(worl
     assert world.has(source) and world.has(theirs)
 
 
-def test_an_attempt_goes_on_where_the_one_before_it_died(world):
+def test_an_attempt_continues_after_a_crashed_one(world):
     cog = world.upload("a.tif")
     world.publish(cog)
     submission = world.prepare(remove_empty_collection=True)
@@ -113,7 +113,7 @@ def test_an_attempt_goes_on_where_the_one_before_it_died(world):
     assert (again.item, again.removed_cogs) == (first.item, first.removed_cogs)
 
 
-def test_what_was_published_again_meanwhile_is_left_alone(world):
+def test_an_item_published_again_meanwhile_is_kept(world):
     cog = world.upload("a.tif")
     world.publish(cog)
     late = world.prepare()
@@ -124,7 +124,7 @@ def test_what_was_published_again_meanwhile_is_left_alone(world):
     assert world.has(cog) and world.catalog.get_item("many", "item-1") is not None
 
 
-def test_a_cog_written_again_before_its_item_is_left_alone(world):
+def test_a_cog_rewritten_before_its_item_is_kept(world):
     cog = world.upload("a.tif")
     world.publish(cog)
     late = world.prepare()
@@ -133,7 +133,7 @@ def test_a_cog_written_again_before_its_item_is_left_alone(world):
     assert world.has(cog)
 
 
-def test_a_request_is_the_same_job_only_while_the_world_is_the_same(world):
+def test_a_request_is_a_new_job_after_its_target_changed(world):
     def job():
         return UnpublishRaster.job_id(world.prepare())
 
@@ -147,7 +147,7 @@ def test_a_request_is_the_same_job_only_while_the_world_is_the_same(world):
     assert job() not in (absent, there)
 
 
-def test_a_collection_that_was_made_again_is_removed_by_another_job(world):
+def test_a_recreated_collection_is_removed_by_a_new_job(world):
     def job():
         return UnpublishRaster.job_id(world.prepare(remove_empty_collection=True))
 

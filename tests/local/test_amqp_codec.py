@@ -101,7 +101,7 @@ def shape(value: Any) -> Any:
 
 @settings(deadline=None)
 @given(VALUES, st.binary(max_size=5))
-def test_every_value_comes_back_with_its_type(value: Any, after: bytes) -> None:
+def test_every_value_keeps_its_type(value: Any, after: bytes) -> None:
     raw = encode(value)
 
     decoded, end = decode(raw + after)
@@ -225,7 +225,7 @@ def decode_or_refuse(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("element", [0x40, 0x41, 0x43, 0x44, 0x45])
-def test_elements_without_bytes_cannot_fill_the_memory(element: int) -> None:
+def test_arrays_of_empty_elements_are_limited(element: int) -> None:
     """Arrays of arrays of nothing: the worst a frame of 64 KiB can ask for."""
     inner = bytes((3, 16, element))
     count = 60_000 // len(inner)
@@ -239,5 +239,5 @@ def test_elements_without_bytes_cannot_fill_the_memory(element: int) -> None:
     assert peak < 1000 * len(raw)
 
 
-def test_a_float_keeps_its_infinity() -> None:
+def test_infinite_floats_are_kept() -> None:
     assert decode(encode(Float(-math.inf)))[0] == -math.inf

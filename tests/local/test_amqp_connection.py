@@ -122,7 +122,7 @@ class TestBadFrames:
             ),
         ],
     )
-    def test_a_frame_that_cannot_be(self, client: AmqpClient, raw: bytes) -> None:
+    def test_an_invalid_frame_closes_the_connection(self, client: AmqpClient, raw: bytes) -> None:
         client.open()
         client.write(raw)
         assert client.expect_close() == "amqp:connection:framing-error"
@@ -142,7 +142,7 @@ class TestBadFrames:
             pytest.param(encode(Described(Ulong(0x11), [None, -1, -2, -3])), id="negative numbers"),
         ],
     )
-    def test_a_body_that_cannot_be_read(self, client: AmqpClient, body: bytes) -> None:
+    def test_an_invalid_body_closes_the_connection(self, client: AmqpClient, body: bytes) -> None:
         client.open()
         client.write(raw_frame(body))
         assert client.expect_close() == "amqp:decode-error"
@@ -157,7 +157,7 @@ class TestBadFrames:
             (Transfer(Uint(0)), "amqp:not-allowed"),
         ],
     )
-    def test_what_is_not_due(
+    def test_an_unexpected_performative_closes_the_connection(
         self, client: AmqpClient, performative: Performative, condition: str
     ) -> None:
         client.open().send(performative)
@@ -174,13 +174,15 @@ class TestBadFrames:
         client.open().write(raw_frame(encode(Described(Ulong(0x11), [None, Uint(0)]))))
         assert client.expect_close() == "amqp:invalid-field"
 
-    def test_a_limit_below_the_least(self, client: AmqpClient) -> None:
+    def test_a_frame_size_below_the_minimum_is_rejected(self, client: AmqpClient) -> None:
         client.write(AMQP)
         client.take(8)
         client.send(Open("client", max_frame_size=Uint(100)))
         assert client.expect_close() == "amqp:invalid-field"
 
-    def test_the_others_go_on(self, running: RunningBroker, sender: AmqpClient) -> None:
+    def test_other_connections_are_not_affected(
+        self, running: RunningBroker, sender: AmqpClient
+    ) -> None:
         with AmqpClient(running.port) as bad:
             bad.open().write(b"\xff" * 100)
             bad.expect_close()
@@ -193,7 +195,7 @@ class TestSessionsAndLinks:
         client.open().begin().transfer(5, 0, BODY)
         assert client.expect_close() == "amqp:session:unattached-handle"
 
-    def test_a_handle_that_is_taken(self, sender: AmqpClient) -> None:
+    def test_a_handle_in_use_is_rejected(self, sender: AmqpClient) -> None:
         sender.send(Attach("again", Uint(0), False))
         assert sender.expect_close() == "amqp:session:handle-in-use"
 
@@ -201,23 +203,23 @@ class TestSessionsAndLinks:
         client.open().begin().send(Attach("high", Uint(70_000), False))
         assert client.expect_close() == "amqp:not-allowed"
 
-    def test_a_channel_that_is_taken(self, client: AmqpClient) -> None:
+    def test_a_channel_in_use_is_rejected(self, client: AmqpClient) -> None:
         client.open().begin().send(Begin(None, Uint(0), Uint(1), Uint(1)))
         assert client.expect_close() == "amqp:not-allowed"
 
-    def test_frames_under_way_when_a_link_closed_are_ignored(self, sender: AmqpClient) -> None:
+    def test_frames_for_a_closed_link_are_ignored(self, sender: AmqpClient) -> None:
         sender.send(Detach(Uint(0), True))
         sender.transfer(0, 0, BODY)
         sender.expect(Detach)
         sender.attach(0, "jobs")
 
-    def test_frames_under_way_when_a_session_ended_are_ignored(self, sender: AmqpClient) -> None:
+    def test_frames_for_an_ended_session_are_ignored(self, sender: AmqpClient) -> None:
         sender.send(End())
         sender.transfer(0, 0, BODY)
         sender.expect(End)
         sender.begin()
 
-    def test_a_transfer_against_the_direction(self, sender: AmqpClient) -> None:
+    def test_a_transfer_on_a_receiving_link_is_rejected(self, sender: AmqpClient) -> None:
         sender.attach(1, "jobs", receives=True)
         sender.transfer(1, 0, BODY)
         assert sender.expect_close() == "amqp:not-allowed"
@@ -226,7 +228,7 @@ class TestSessionsAndLinks:
         sender.send(Transfer(Uint(0)), BODY)
         assert sender.expect_close() == "amqp:invalid-field"
 
-    def test_more_sessions_than_channels_cannot_be(self, client: AmqpClient) -> None:
+    def test_more_sessions_than_channels_are_rejected(self, client: AmqpClient) -> None:
         client.open()
         for channel in range(256):
             client.begin(channel)
@@ -254,7 +256,7 @@ class TestSessionsAndLinks:
         assert detach.closed
         assert detach.error.value[0] == condition
 
-    def test_sessions_of_messages_are_refused(self, sender: AmqpClient) -> None:
+    def test_message_sessions_are_rejected(self, sender: AmqpClient) -> None:
         fields = [None] * 7
         source = composite(
             frames.SOURCE, "jobs", *fields[1:], {Symbol("com.microsoft:session-filter"): None}
@@ -263,7 +265,7 @@ class TestSessionsAndLinks:
         sender.expect(Attach)
         assert sender.expect(Detach).error.value[0] == "amqp:not-implemented"
 
-    def test_a_disposition_may_claim_billions(
+    def test_a_disposition_can_span_billions_of_deliveries(
         self, running: RunningBroker, sender: AmqpClient
     ) -> None:
         for number in range(3):
@@ -279,7 +281,7 @@ class TestSessionsAndLinks:
         assert running.active("jobs") == []
 
     @pytest.mark.parametrize("code", [0x34, 0x77])
-    def test_an_outcome_that_is_none(
+    def test_an_unknown_outcome_closes_the_connection(
         self, running: RunningBroker, sender: AmqpClient, code: int
     ) -> None:
         sender.transfer(0, 0, BODY)
@@ -292,7 +294,7 @@ class TestSessionsAndLinks:
 
 
 class TestSizes:
-    def test_frames_are_as_small_as_the_peer_wants(
+    def test_frames_respect_the_limit_of_the_peer(
         self, running: RunningBroker, client: AmqpClient
     ) -> None:
         client.open(max_frame_size=Uint(512)).begin()
@@ -314,7 +316,7 @@ class TestSizes:
         assert content.endswith(body)
         client.send(Disposition(True, Uint(1), None, True, composite(frames.ACCEPTED)))
 
-    def test_an_answer_too_long_for_the_peer_ends_only_its_connection(
+    def test_a_reply_above_the_limit_of_the_peer_closes_its_connection_only(
         self, client: AmqpClient
     ) -> None:
         client.open(max_frame_size=Uint(512)).begin()
@@ -339,7 +341,7 @@ class TestSizes:
         assert told.max_message_size == 100_000
         assert told.properties == {"com.microsoft:max-message-batch-size": 100_000}
 
-    def test_nothing_is_kept_of_a_message_too_large(
+    def test_a_message_above_the_limit_is_not_buffered(
         self, running: RunningBroker, sender: AmqpClient
     ) -> None:
         part = bytes(60_000)
@@ -354,7 +356,7 @@ class TestSizes:
         assert (link.size, len(link.content)) == (11 * 60_000, 60_000)
 
     @pytest.mark.parametrize("more", [False, True])
-    def test_an_aborted_message_is_forgotten(
+    def test_an_aborted_message_is_dropped(
         self, running: RunningBroker, sender: AmqpClient, more: bool
     ) -> None:
         before = len(running.active("jobs"))
@@ -380,7 +382,7 @@ class TestSizes:
             (message.section(0x75, "text"), message.BATCH),
         ],
     )
-    def test_a_message_that_is_none_is_rejected(
+    def test_an_invalid_message_is_rejected(
         self, running: RunningBroker, sender: AmqpClient, payload: bytes, code: int
     ) -> None:
         before = len(running.active("jobs"))
@@ -440,13 +442,13 @@ class TestFlow:
         answer = filled.expect(Flow)
         assert (answer.link_credit, answer.delivery_count, answer.drain) == (0, 20, True)
 
-    def test_credit_that_is_nonsense_is_harmless(self, filled: AmqpClient) -> None:
+    def test_invalid_credit_is_harmless(self, filled: AmqpClient) -> None:
         counts = [Uint(0xFFFFFFFF)] * 4
         filled.send(Flow(*counts, Uint(1), Uint(0xFFFFFFFF), Uint(0xFFFFFFFF)))
         filled.send(flow(1, 1, seen=1))
         filled.expect(Transfer)
 
-    def test_locks_outlive_their_link(self, filled: AmqpClient) -> None:
+    def test_locks_remain_after_their_link_closes(self, filled: AmqpClient) -> None:
         filled.send(flow(1, 5, seen=1))
         for _ in range(5):
             filled.expect(Transfer)
@@ -472,7 +474,7 @@ class TestFlow:
             for _ in range(500):  # once it reads, it gets them all
                 assert isinstance(client.until_last(), Transfer)
 
-    def test_credit_is_given_anew(self, filled: AmqpClient) -> None:
+    def test_credit_is_renewed(self, filled: AmqpClient) -> None:
         filled.attach(0, "jobs")
         assert filled.expect(Flow).link_credit == CREDIT
         for number in range(CREDIT // 2):
@@ -481,13 +483,13 @@ class TestFlow:
         again = filled.expect(Flow)
         assert (again.link_credit, again.delivery_count) == (CREDIT, CREDIT // 2)
 
-    def test_a_silent_peer_is_left(self, running: RunningBroker, monkeypatch: Any) -> None:
+    def test_a_silent_peer_is_disconnected(self, running: RunningBroker, monkeypatch: Any) -> None:
         monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
         with AmqpClient(running.port) as client:
             client.open()
             assert client.expect_close() == "amqp:resource-limit-exceeded"
 
-    def test_an_idle_peer_hears_a_heartbeat(self, running: RunningBroker) -> None:
+    def test_an_idle_peer_gets_a_heartbeat(self, running: RunningBroker) -> None:
         with AmqpClient(running.port) as client:
             client.open(idle_time_out=Uint(400))
             assert client.frame() == frames.HEARTBEAT
@@ -509,7 +511,7 @@ class TestTokens:
     ) -> None:
         assert client.open().begin().put_token(entity, expiry, name) == status
 
-    def test_a_claim_opens_one_entity(self, client: AmqpClient) -> None:
+    def test_a_token_is_valid_for_one_entity(self, client: AmqpClient) -> None:
         client.open().begin().put_token("jobs")
         assert client.attach(0, "jobs").target is not None
         client.expect(Flow)
@@ -517,7 +519,7 @@ class TestTokens:
         assert client.attach(2, "other").target is None
         assert client.expect(Detach).error.value[0] == "amqp:unauthorized-access"
 
-    def test_a_claim_is_for_one_connection(
+    def test_a_token_is_valid_for_one_connection(
         self, running: RunningBroker, sender: AmqpClient
     ) -> None:
         with AmqpClient(running.port) as second:
@@ -536,7 +538,7 @@ class TestTokens:
 
         assert sender.expect(Detach).error.value[0] == "amqp:unauthorized-access"
 
-    def test_a_request_without_a_way_back_is_rejected(self, client: AmqpClient) -> None:
+    def test_a_request_without_a_reply_link_is_rejected(self, client: AmqpClient) -> None:
         client.open().begin().attach(0, "$cbs")
         client.expect(Flow)
         client.transfer(0, 0, message.section(0x77, "token"))
@@ -606,7 +608,7 @@ TALK: list[tuple[Performative, bytes]] = [
 ]
 
 
-def test_the_conversation_is_understood() -> None:
+def test_the_recorded_conversation_is_accepted() -> None:
     """Before it is mutated: the fuzzing is to start from deep inside."""
     with start_broker({"jobs": {}}) as running, AmqpClient(running.port) as client:
         client.open().begin()

@@ -11,7 +11,7 @@ def no_uv_settings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_the_environment_wins_over_files_and_install_over_global():
+def test_the_environment_takes_precedence_over_files():
     listing = "\n".join(
         [
             ":env:.index-url='https://env/simple'",
@@ -28,13 +28,13 @@ def test_the_environment_wins_over_files_and_install_over_global():
     }
 
 
-def test_several_indexes_stand_on_one_line():
+def test_several_indexes_are_joined():
     listing = "global.extra-index-url='https://a/simple\\nhttps://b/simple'"
     settings = bootstrap.uv_settings(bootstrap.parse_pip_settings(listing))
     assert settings["UV_INDEX"] == "https://a/simple https://b/simple"
 
 
-def test_settings_get_uvs_names():
+def test_pip_settings_are_passed_to_uv():
     settings = bootstrap.uv_settings(
         {"index-url": "https://i", "find-links": "/a\n/b", "cert": "/c.pem", "timeout": "9"}
     )
@@ -48,7 +48,7 @@ def test_settings_get_uvs_names():
     }
 
 
-def test_what_is_set_for_uv_stays(monkeypatch):
+def test_uv_settings_take_precedence(monkeypatch):
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://mine")
     assert "UV_DEFAULT_INDEX" not in bootstrap.uv_settings({"index-url": "https://i"})
 
@@ -64,7 +64,7 @@ def test_pip_wheel_with_another_checksum_is_refused(tmp_path, monkeypatch):
         bootstrap.fetch_pip(tmp_path)
 
 
-def test_index_out_of_reach_is_named(tmp_path, monkeypatch):
+def test_an_unreachable_index_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     with pytest.raises(bootstrap.SetupError, match=r"127\.0\.0\.1:9/simple/pip/ is out of reach"):
         bootstrap.fetch_pip(tmp_path)

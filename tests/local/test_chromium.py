@@ -15,14 +15,14 @@ def bare_machine(monkeypatch, tmp_path):
     monkeypatch.setattr(install, "FOLDER", tmp_path / "chromium")
 
 
-def test_there_may_be_none(monkeypatch, tmp_path):
+def test_without_a_browser_none_is_used(monkeypatch, tmp_path):
     assert find_chromium() is None
     monkeypatch.setattr(install.platform, "machine", lambda: "aarch64")
     told = install_chromium(tmp_path / "log")
     assert told == "not available for aarch64: browser tests are skipped"
 
 
-def test_a_named_one_goes_before_all(monkeypatch, tmp_path):
+def test_a_configured_browser_takes_precedence(monkeypatch, tmp_path):
     on_path = tmp_path / "chromium"
     on_path.touch(mode=0o755)
     assert find_chromium().program == on_path

@@ -30,7 +30,7 @@ def test_ports_differ_from_each_other(tmp_path):
     assert len(set(noted.values())) == len(noted) == 7
 
 
-def test_noted_port_that_a_stranger_took_is_given_up(tmp_path, taken):
+def test_a_stored_port_taken_by_another_program_is_replaced(tmp_path, taken):
     prepare_environment(tmp_path, [])
     noted = json.loads((tmp_path / "ports.json").read_text())
     (tmp_path / "ports.json").write_text(json.dumps({**noted, "api": taken}))
@@ -39,42 +39,42 @@ def test_noted_port_that_a_stranger_took_is_given_up(tmp_path, taken):
     assert again.ports.stac == noted["stac"]
 
 
-def test_port_on_which_our_own_part_listens_is_kept(tmp_path, taken):
+def test_a_port_of_a_running_service_is_kept(tmp_path, taken):
     prepare_environment(tmp_path, [])
     noted = json.loads((tmp_path / "ports.json").read_text())
     (tmp_path / "ports.json").write_text(json.dumps({**noted, "api": taken}))
     assert prepare_environment(tmp_path, ["api"]).ports.api == taken
 
 
-def test_port_asked_for_is_used(tmp_path, monkeypatch):
+def test_a_requested_port_is_used(tmp_path, monkeypatch):
     port = ports.pick_free()
     monkeypatch.setenv("GEOLATHE_API_PORT", str(port))
     assert prepare_environment(tmp_path, []).api == f"http://127.0.0.1:{port}/api"
 
 
-def test_port_asked_for_that_is_taken_is_refused_by_name(tmp_path, monkeypatch, taken):
+def test_a_requested_port_in_use_is_an_error(tmp_path, monkeypatch, taken):
     monkeypatch.setenv("GEOLATHE_TITILER_PORT", str(taken))
     with pytest.raises(LocalError, match=rf"port {taken} \(GEOLATHE_TITILER_PORT\) is in use"):
         prepare_environment(tmp_path, [])
 
 
 @pytest.mark.parametrize("value", ["", "http", "0", "65536", "-1"])
-def test_port_asked_for_that_is_none_is_refused(tmp_path, monkeypatch, value):
+def test_an_invalid_port_is_an_error(tmp_path, monkeypatch, value):
     monkeypatch.setenv("GEOLATHE_STAC_PORT", value)
     with pytest.raises(LocalError, match=re.escape(f"GEOLATHE_STAC_PORT={value!r}")):
         prepare_environment(tmp_path, [])
 
 
-def test_nothing_is_known_before_the_first_start(tmp_path):
+def test_there_is_no_environment_before_the_first_start(tmp_path):
     assert read_environment(tmp_path) is None
 
 
-def test_keys_are_for_our_eyes_only(tmp_path):
+def test_the_file_of_keys_is_private(tmp_path):
     prepare_environment(tmp_path, [])
     assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
 
 
-def test_status_names_what_clients_need(tmp_path):
+def test_the_status_has_what_clients_need(tmp_path):
     told = prepare_environment(tmp_path, []).describe()
     assert set(told) == {
         "api",
@@ -90,7 +90,7 @@ def test_status_names_what_clients_need(tmp_path):
     assert "UseDevelopmentEmulator=true" in told["servicebus_connection_string"]
 
 
-def test_broker_config_and_connection_string_carry_the_same_key(tmp_path):
+def test_the_broker_and_the_connection_string_have_the_same_key(tmp_path):
     environment = prepare_environment(tmp_path, [])
     [key] = environment.broker_config()["keys"].values()
     assert f"SharedAccessKey={key};" in environment.servicebus_connection_string
@@ -103,11 +103,11 @@ def test_broker_config_and_connection_string_carry_the_same_key(tmp_path):
         *("https_proxy", "HTTP_PROXY", "all_proxy", "PYTHONPATH"),
     ],
 )
-def test_settings_of_the_caller_do_not_leak_in(monkeypatch, name):
+def test_the_services_do_not_inherit_settings(monkeypatch, name):
     monkeypatch.setenv(name, "elsewhere")
     assert inherited().get(name) is None
 
 
-def test_settings_of_the_product_do_reach_it(monkeypatch):
+def test_settings_of_the_product_are_passed_on(monkeypatch):
     monkeypatch.setenv("LEASE_SECONDS", "5")
     assert inherited()["LEASE_SECONDS"] == "5"

@@ -40,7 +40,7 @@ def test_match(template: str, path: str, expected: dict[str, object] | None) -> 
 @pytest.mark.parametrize(
     "template", ["jobs/{id:even}", "jobs/{id", "jobs/id}", "{a?}/b", "{*rest}/b", "jobs/{}"]
 )
-def test_what_is_not_understood_is_refused(template: str) -> None:
+def test_an_invalid_template_is_rejected(template: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_route(template)
 

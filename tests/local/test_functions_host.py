@@ -431,7 +431,9 @@ def test_a_stop_lets_calls_finish(broker: RunningBroker, tmp_path: Path) -> None
     assert not any("Traceback" in line for line in host.log)
 
 
-def test_a_stop_gives_back_what_outlasts_the_grace(broker: RunningBroker, tmp_path: Path) -> None:
+def test_a_stop_releases_messages_of_calls_that_outlast_the_grace_period(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
     env = environment(tmp_path, broker.connection_string)
     with start_host(SAMPLE_APP, env, "--grace", "0.2") as host:
         host.make_pipe("block-a")
@@ -450,7 +452,7 @@ def test_a_stop_gives_back_what_outlasts_the_grace(broker: RunningBroker, tmp_pa
     assert not any("Traceback" in line for line in host.log)
 
 
-def test_an_interrupt_ends_an_idle_host_without_a_word_of_trouble(
+def test_an_interrupt_ends_an_idle_host_without_errors(
     broker: RunningBroker, tmp_path: Path
 ) -> None:
     with start_host(SAMPLE_APP, environment(tmp_path, broker.connection_string)) as host:

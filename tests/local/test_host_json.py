@@ -92,7 +92,7 @@ def test_defaults_are_those_of_the_extension(write) -> None:
     assert bus.max_batch_wait_time == timedelta(seconds=30)
 
 
-def test_keys_that_nothing_reads_are_named(write) -> None:
+def test_unknown_keys_are_reported(write) -> None:
     old_style = {
         "version": "2.0",
         "maxConcurrentCalls": 1,
@@ -139,7 +139,7 @@ def test_time_spans(text: str, expected: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "24:00:00", "00:60:00", "00:00:61", "-00:01:00", "soon"])
-def test_what_is_not_a_time_span_is_refused(text: str) -> None:
+def test_an_invalid_time_span_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="not a time span"):
         parse_timespan(text)
 

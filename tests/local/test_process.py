@@ -38,7 +38,7 @@ def test_spawned_process_is_alive_until_stopped(log, tmp_path):
     assert process.identify(identity.pid) is None
 
 
-def test_same_pid_with_another_start_time_is_somebody_else(log, tmp_path):
+def test_a_pid_with_another_start_time_is_another_process(log, tmp_path):
     identity = spawn("import time; time.sleep(600)", log, tmp_path)
     impostor = replace(identity, started=identity.started + 1)
     assert not process.is_alive(impostor)
@@ -47,13 +47,13 @@ def test_same_pid_with_another_start_time_is_somebody_else(log, tmp_path):
     process.stop(identity)
 
 
-def test_same_pid_from_before_a_reboot_is_somebody_else(log, tmp_path):
+def test_a_pid_from_before_a_reboot_is_another_process(log, tmp_path):
     identity = spawn("import time; time.sleep(600)", log, tmp_path)
     assert not process.is_alive(replace(identity, boot="an earlier one"))
     process.stop(identity)
 
 
-def test_stop_kills_what_ignores_it_and_its_children(log, tmp_path):
+def test_stop_kills_a_process_that_ignores_signals_and_its_children(log, tmp_path):
     code = (
         "import signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -95,7 +95,7 @@ def test_a_zombie_is_not_alive(tmp_path):
     child.wait()
 
 
-def test_waiting_for_a_process_that_is_long_gone_returns_at_once(log, tmp_path):
+def test_waiting_for_an_ended_process_returns_at_once(log, tmp_path):
     identity = spawn("import time; time.sleep(600)", log, tmp_path)
     process.stop(identity)
     assert process.wait_for_exit(identity, 0)
@@ -136,7 +136,7 @@ def test_not_ready_process_that_ends_is_reported_at_once_with_its_log(log, tmp_p
     assert caught.value.log == log
 
 
-def test_failing_command_names_itself_its_exit_code_and_its_log(log):
+def test_the_error_of_a_command_has_its_name_exit_code_and_log(log):
     with pytest.raises(LocalError, match="failed with exit code 3") as caught:
         process.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"], log, hint="do so")
     assert caught.value.hint == "do so"

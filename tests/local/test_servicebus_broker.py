@@ -145,7 +145,7 @@ class TestEntrance:
 
 
 class TestMessages:
-    def test_everything_arrives(self, sdk: Sdk, queue: str) -> None:
+    def test_a_message_arrives_with_all_its_properties(self, sdk: Sdk, queue: str) -> None:
         sdk.sender(queue).send_messages(
             ServiceBusMessage(
                 json.dumps({"a": 1}),
@@ -315,7 +315,7 @@ class TestSettlement:
 
 
 class TestLocks:
-    def test_a_lock_that_runs_out(self, sdk: Sdk) -> None:
+    def test_a_message_is_redelivered_after_its_lock_expires(self, sdk: Sdk) -> None:
         """The message comes again, and the late receiver is told by the broker itself."""
         queue = sdk.queue("short")
         sdk.sender(queue).send_messages(ServiceBusMessage("x"))
@@ -621,7 +621,7 @@ class TestProcess:
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
     @pytest.mark.filterwarnings("ignore::ResourceWarning")
-    def test_a_client_lives_through_a_restart(
+    def test_a_client_survives_a_restart(
         self, process: Process, number: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Sender and receiver stay the same. The SDK leaves the broken sockets to the collector."""

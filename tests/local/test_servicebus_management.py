@@ -68,7 +68,9 @@ def ask(queue: Queue, operation: Any, body: Any) -> tuple[int, Any]:
         ),
     ],
 )
-def test_what_cannot_be_done_is_said(queue: Queue, operation: Any, body: Any, status: int) -> None:
+def test_invalid_requests_get_an_error(
+    queue: Queue, operation: Any, body: Any, status: int
+) -> None:
     assert ask(queue, operation, body) == (status, None)
     assert len(queue.messages) == 3
 
@@ -104,7 +106,7 @@ def test_settle(queue: Queue, how: str, left: list[int], as_text: bool) -> None:
     assert len(queue.dead_letters.messages) == (how == "suspended")
 
 
-def test_deferred_messages_come_all_or_none(queue: Queue) -> None:
+def test_deferred_messages_are_received_all_or_none(queue: Queue) -> None:
     for _ in range(2):
         queue.defer(queue.lock(queue.take()).token)
     operation = PREFIX + "receive-by-sequence-number"
@@ -118,7 +120,7 @@ def test_deferred_messages_come_all_or_none(queue: Queue) -> None:
     assert sorted(queue.messages) == [1, 3]
 
 
-def test_a_deferred_message_can_be_taken_for_good(queue: Queue) -> None:
+def test_a_deferred_message_can_be_received_and_deleted(queue: Queue) -> None:
     queue.defer(queue.lock(queue.take()).token)
     body = {"sequence-numbers": [1], "receiver-settle-mode": Uint(0)}
 
@@ -128,7 +130,7 @@ def test_a_deferred_message_can_be_taken_for_good(queue: Queue) -> None:
     assert sorted(queue.messages) == [2, 3]
 
 
-def test_a_peek_is_no_larger_than_a_client_can_take(queue: Queue) -> None:
+def test_a_peek_fits_into_one_message(queue: Queue) -> None:
     for _ in range(30):
         queue.put(Message(message.section(message.DATA, bytes(100_000))))
 

@@ -68,7 +68,7 @@ def test_a_returned_message_goes_back_to_its_place(clock: Clock) -> None:
     assert message.delivery_count == 0
 
 
-def test_abandoned_too_often_is_dead_lettered(clock: Clock) -> None:
+def test_a_message_is_dead_lettered_after_too_many_deliveries(clock: Clock) -> None:
     queue = make_queue(clock)
     put(queue, "a")
     for count in range(3):
@@ -85,7 +85,7 @@ def test_abandoned_too_often_is_dead_lettered(clock: Clock) -> None:
     )
 
 
-def test_a_dead_letter_never_dies_again(clock: Clock) -> None:
+def test_a_dead_letter_is_not_dead_lettered_again(clock: Clock) -> None:
     queue = make_queue(clock)
     put(queue, "a", time_to_live=1000)
     queue.dead_letter(queue.lock(queue.take()).token, "Bad", "")
@@ -100,7 +100,7 @@ def test_a_dead_letter_never_dies_again(clock: Clock) -> None:
     assert dead.take().content == b"a Bad"
 
 
-def test_a_lock_that_runs_out_gives_the_message_back(clock: Clock) -> None:
+def test_a_message_is_available_after_its_lock_expires(clock: Clock) -> None:
     queue = make_queue(clock)
     put(queue, "a")
     lock = queue.lock(queue.take())
@@ -117,7 +117,7 @@ def test_a_lock_that_runs_out_gives_the_message_back(clock: Clock) -> None:
         queue.complete(lock.token)
 
 
-def test_a_renewed_lock_holds(clock: Clock) -> None:
+def test_a_renewed_lock_is_valid(clock: Clock) -> None:
     queue = make_queue(clock)
     put(queue, "a", "b")
     first, second = queue.lock(queue.take()), queue.lock(queue.take())
@@ -172,7 +172,7 @@ def test_only_scheduled_messages_can_be_cancelled(clock: Clock) -> None:
         queue.cancel(sequence)
 
 
-def test_a_deferred_message_waits_for_its_number(clock: Clock) -> None:
+def test_a_deferred_message_is_received_by_its_number(clock: Clock) -> None:
     queue = make_queue(clock)
     [sequence] = put(queue, "a")
     queue.defer(queue.lock(queue.take()).token)
@@ -202,7 +202,7 @@ def test_a_message_expires(clock: Clock, dead_letter: bool) -> None:
     assert take(queue.dead_letters) == expected
 
 
-def test_a_held_message_expires_only_when_it_is_given_back(clock: Clock) -> None:
+def test_a_locked_message_expires_when_it_is_returned(clock: Clock) -> None:
     queue = make_queue(clock)
     put(queue, "kept", "lost", time_to_live=5000)
     kept, lost = queue.lock(queue.take()), queue.lock(queue.take())
@@ -244,7 +244,7 @@ def test_a_duplicate_within_the_window_is_dropped(clock: Clock) -> None:
     assert take(queue) == b"anew"
 
 
-def test_a_duplicate_of_a_completed_message_is_still_one(clock: Clock) -> None:
+def test_a_duplicate_of_a_completed_message_is_dropped(clock: Clock) -> None:
     queue = make_queue(clock, duplicate_detection_window=60)
     put(queue, "a", message_id="m1")
     queue.complete(queue.lock(queue.take()).token)
@@ -262,7 +262,7 @@ def test_without_a_window_nothing_is_a_duplicate(clock: Clock) -> None:
     assert not queue.seen
 
 
-def test_a_message_that_could_not_be_stored_is_no_duplicate_of_its_retry(clock: Clock) -> None:
+def test_a_retry_after_a_store_error_is_not_a_duplicate(clock: Clock) -> None:
     queue = make_queue(clock, duplicate_detection_window=60)
     journal, queue.journal = queue.journal, FullDisk()
     with pytest.raises(OSError, match="full"):

@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "folder" / "messages"
 
 
-def test_a_message_comes_back_as_it_was(path: Path) -> None:
+def test_a_message_is_restored_unchanged(path: Path) -> None:
     life = Life(path)
     message = Message(
         CONTENT,
@@ -85,7 +85,7 @@ def test_every_state_survives(path: Path) -> None:
     assert queue.put(Message(CONTENT)) > cancelled
 
 
-def test_a_message_held_at_every_death_ends_as_a_dead_letter(path: Path) -> None:
+def test_a_message_locked_at_every_crash_is_dead_lettered(path: Path) -> None:
     life = Life(path)
     life.queue.put(Message(CONTENT))
     for _ in range(3):
@@ -106,7 +106,7 @@ def test_a_released_message_counts_no_delivery(path: Path) -> None:
     assert Life(path).queue.take().delivery_count == 0
 
 
-def test_duplicates_are_known_in_the_next_life(path: Path) -> None:
+def test_duplicates_are_detected_after_a_restart(path: Path) -> None:
     for _ in range(3):
         life = Life(path, duplicate_detection_window=600)
         life.queue.put(Message(CONTENT, message_id="once"))
@@ -117,7 +117,7 @@ def test_duplicates_are_known_in_the_next_life(path: Path) -> None:
     assert Life(path, duplicate_detection_window=600).queue.messages == {}
 
 
-def test_numbers_never_come_twice(path: Path) -> None:
+def test_sequence_numbers_are_never_reused(path: Path) -> None:
     numbers = []
     for _ in range(3):
         life = Life(path)
@@ -128,7 +128,7 @@ def test_numbers_never_come_twice(path: Path) -> None:
     assert numbers == [1, 2, 3]
 
 
-def test_a_torn_last_record_is_dropped(path: Path) -> None:
+def test_an_incomplete_last_record_is_dropped(path: Path) -> None:
     """Wherever it was torn."""
     life = Life(path)
     for _ in range(3):
@@ -160,7 +160,7 @@ def test_zeros_after_the_last_record_are_dropped(path: Path) -> None:
     assert len(Life(path).queue.messages) == 2
 
 
-def test_damage_inside_is_not_passed_over(path: Path) -> None:
+def test_damage_inside_the_file_is_an_error(path: Path) -> None:
     life = Life(path)
     for _ in range(3):
         life.queue.put(Message(CONTENT))
@@ -173,7 +173,7 @@ def test_damage_inside_is_not_passed_over(path: Path) -> None:
         Life(path)
 
 
-def test_a_file_of_something_else_is_left_alone(path: Path) -> None:
+def test_another_file_is_not_overwritten(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("dear diary")
 
@@ -200,7 +200,7 @@ def test_the_file_does_not_grow_with_the_traffic(path: Path, monkeypatch) -> Non
     assert queue.messages[stays.message.sequence].delivery_count == 1
 
 
-def test_compaction_loses_nothing_at_any_moment(path: Path, monkeypatch) -> None:
+def test_compaction_survives_a_crash_at_any_step(path: Path, monkeypatch) -> None:
     """Every record triggers one, also those of changes that are half made."""
     monkeypatch.setattr(module, "SLACK", -(1 << 40))
     life = Life(path)
@@ -218,7 +218,7 @@ def test_compaction_loses_nothing_at_any_moment(path: Path, monkeypatch) -> None
     assert list(queue.dead_letters.messages) == [1]
 
 
-def test_a_full_disk_leaves_no_half_record(path: Path, monkeypatch) -> None:
+def test_a_full_disk_leaves_no_incomplete_record(path: Path, monkeypatch) -> None:
     life = Life(path)
     life.queue.put(Message(CONTENT))
 
@@ -246,7 +246,7 @@ def test_two_brokers_cannot_share_a_file(path: Path) -> None:
     Life(path)
 
 
-def test_messages_of_a_queue_that_is_gone_are_dropped_aloud(path: Path, caplog) -> None:
+def test_messages_of_a_removed_queue_are_dropped_with_a_warning(path: Path, caplog) -> None:
     life = Life(path)
     life.queue.put(Message(CONTENT))
     life.kill()

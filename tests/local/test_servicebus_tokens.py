@@ -52,7 +52,7 @@ def test_a_bad_token_is_refused_with_the_reason(bad: str, why: str) -> None:
         verify(bad, "sb://host/jobs", KEYS, now=1500.0)
 
 
-def test_a_right_covers_what_lies_below() -> None:
+def test_a_right_includes_paths_below() -> None:
     assert covers("jobs", "jobs/$deadletterqueue")
     assert not covers("jobs", "jobs-of-others")
     assert entity_path("amqps://host:1/Jobs/$Management") == "jobs/$management"

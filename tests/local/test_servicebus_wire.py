@@ -58,7 +58,7 @@ def test_receivers_take_turns(running: RunningBroker) -> None:
         assert [body_of(two), body_of(two)] == [b"2", b"4"]
 
 
-def test_a_released_message_goes_to_who_waits(running: RunningBroker) -> None:
+def test_a_released_message_goes_to_a_waiting_receiver(running: RunningBroker) -> None:
     with receiver(running, credit=1) as one, receiver(running, credit=0) as two:
         put(running, b"x")
         assert body_of(one) == b"x"
@@ -70,7 +70,7 @@ def test_a_released_message_goes_to_who_waits(running: RunningBroker) -> None:
         assert body_of(two) == b"x"
 
 
-def test_a_rejected_message_goes_to_who_waits_for_dead_letters(running: RunningBroker) -> None:
+def test_a_rejected_message_goes_to_a_receiver_of_dead_letters(running: RunningBroker) -> None:
     with receiver(running) as living, receiver(running, DEAD) as dead:
         put(running, b"x")
         assert body_of(living) == b"x"
@@ -81,7 +81,7 @@ def test_a_rejected_message_goes_to_who_waits_for_dead_letters(running: RunningB
         assert living.expect(Disposition).state == REJECTED
 
 
-def test_a_message_abandoned_by_request_comes_again(running: RunningBroker) -> None:
+def test_a_message_abandoned_by_request_is_redelivered(running: RunningBroker) -> None:
     with receiver(running) as client:
         put(running, b"x")
         got, _ = client.performative()
@@ -102,7 +102,7 @@ def test_a_message_abandoned_by_request_comes_again(running: RunningBroker) -> N
         assert body_of(client) == b"x"
 
 
-def test_nothing_is_sent_to_who_is_gone(running: RunningBroker) -> None:
+def test_nothing_is_sent_to_a_closed_connection(running: RunningBroker) -> None:
     with receiver(running):
         pass
     while running.broker.connections:
@@ -125,7 +125,7 @@ def test_nothing_is_sent_on_a_link_that_is_detached(running: RunningBroker) -> N
         assert not left.is_locked
 
 
-def test_what_is_due_comes_by_itself_and_in_time_order(running: RunningBroker) -> None:
+def test_due_messages_are_delivered_in_time_order(running: RunningBroker) -> None:
     now = time.time()
     with receiver(running) as client:
         put(running, b"never here", at=now + 3600)
@@ -136,7 +136,7 @@ def test_what_is_due_comes_by_itself_and_in_time_order(running: RunningBroker) -
         assert time.time() >= now + 0.3
 
 
-def test_a_lapsed_lock_gives_the_message_to_who_waits() -> None:
+def test_after_a_lock_expires_a_waiting_receiver_gets_the_message() -> None:
     with start_broker({"jobs": {"lock_duration": 0.2}}) as running, receiver(running) as client:
         put(running, b"x")
 
@@ -146,7 +146,7 @@ def test_a_lapsed_lock_gives_the_message_to_who_waits() -> None:
         assert lost.value[0].value[0] == "com.microsoft:message-lock-lost"
 
 
-def test_a_schedule_may_be_out_of_this_world(running: RunningBroker) -> None:
+def test_extreme_scheduled_times_are_harmless(running: RunningBroker) -> None:
     with receiver(running) as client:
         client.attach(0, "jobs")
         client.expect(Flow)

@@ -68,7 +68,7 @@ def test_killed_server_keeps_its_commits(own_cluster):
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
 
 
-def test_cluster_whose_folder_was_deleted_while_it_ran_starts_anew(service_folder):
+def test_a_cluster_whose_folder_was_deleted_is_recreated(service_folder):
     doomed = Cluster(service_folder / f"pg{uuid.uuid4().hex}")
     doomed.start()
     doomed.create_database("kept")
@@ -80,7 +80,7 @@ def test_cluster_whose_folder_was_deleted_while_it_ran_starts_anew(service_folde
     doomed.destroy()
 
 
-def test_data_of_another_version_is_refused_by_name(own_cluster):
+def test_data_of_another_version_is_an_error(own_cluster):
     own_cluster.stop()
     version = own_cluster.data / "PG_VERSION"
     there = version.read_text()
@@ -106,7 +106,7 @@ def test_fixed_port_that_is_taken_is_refused(own_cluster, service_folder):
     second.destroy()
 
 
-def test_pid_file_of_a_dead_server_that_names_a_living_stranger(own_cluster):
+def test_a_stale_pid_file_with_the_pid_of_another_process(own_cluster):
     """After a reboot of a container the same low pids come again."""
     own_cluster.stop()
     stranger = process.identify(1)
@@ -153,12 +153,12 @@ def test_free_port_is_free_and_outside_the_range_of_outgoing_connections():
     assert ports.LOWEST <= port <= ports.HIGHEST < 32_768
 
 
-def test_port_in_use_is_seen(azurite):
+def test_a_port_in_use_is_detected(azurite):
     assert not ports.is_free(azurite.port)
     assert ports.is_listening(azurite.port)
 
 
-def test_a_port_that_is_let_go_soon_is_waited_for():
+def test_a_port_that_becomes_free_is_waited_for():
     """A killed process holds its sockets until its last thread has ended."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", ports.pick_free()))

@@ -20,7 +20,7 @@ def report(told):
     return Report(Console(file=told, width=200))
 
 
-def test_step_waits_for_what_it_needs(report):
+def test_a_step_waits_for_its_dependencies(report):
     order = []
     run_steps(
         [
@@ -33,7 +33,7 @@ def test_step_waits_for_what_it_needs(report):
     assert order == ["a", "b", "c"]
 
 
-def test_steps_that_need_nothing_run_side_by_side(report):
+def test_independent_steps_run_concurrently(report):
     meeting = threading.Barrier(3, timeout=30)
 
     def meet():
@@ -50,7 +50,7 @@ def test_each_step_reports_what_it_did(report, told):
     assert all(line.endswith(" s") for line in lines)
 
 
-def test_failure_names_the_step_and_skips_what_needs_it(report):
+def test_a_failure_names_the_step_and_skips_dependent_steps(report):
     ran = []
 
     def fail():

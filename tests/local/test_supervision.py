@@ -44,7 +44,7 @@ def web(source):
     )
 
 
-def test_started_service_answers_and_stays(services, web):
+def test_a_started_service_keeps_running(services, web):
     assert services.ensure(web) == "started"
     assert web.is_ready()
     before = services.read("web")
@@ -74,7 +74,7 @@ def test_changed_source_starts_it_again(services, web, source):
     assert services.ensure(web) == "restarted after a change"
 
 
-def test_source_may_be_one_file(web, source):
+def test_a_source_can_be_a_single_file(web, source):
     one = replace(web, sources=(str(source),))
     before = one.make_up()
     (source.parent / "more.py").write_text("y = 2\n")
@@ -83,13 +83,13 @@ def test_source_may_be_one_file(web, source):
     assert one.make_up() != before
 
 
-def test_compiled_files_are_no_sources(web, source):
+def test_compiled_files_are_not_sources(web, source):
     before = web.make_up()
     (source.parent / "app.pyc").write_bytes(b"")
     assert web.make_up() == before
 
 
-def test_stopped_service_is_forgotten(services, web):
+def test_a_stopped_service_has_no_record(services, web):
     services.ensure(web)
     identity = services.read("web").identity
     assert services.stop("web", grace=5)
@@ -98,21 +98,21 @@ def test_stopped_service_is_forgotten(services, web):
     assert not services.stop("web", grace=5)
 
 
-def test_service_that_dies_at_start_shows_its_log(services, web):
+def test_a_failed_start_shows_the_log(services, web):
     dying = replace(web, name="other", command=("-c", "raise SystemExit('no such database')"))
     with pytest.raises(LocalError, match="other exited") as caught:
         services.ensure(dying)
     assert "no such database" in caught.value.log.read_text()
 
 
-def test_services_run_on_the_python_that_runs_us(services, web):
+def test_services_use_the_same_python(services, web):
     services.ensure(web)
     pid = services.read("web").identity.pid
     command = Path(f"/proc/{pid}/cmdline").read_bytes()
     assert command.split(b"\0")[0].decode() == sys.executable
 
 
-def test_two_keepers_may_clear_the_same_folder_at_once(tmp_path):
+def test_two_keepers_can_clear_one_folder_concurrently(tmp_path):
     for number in range(20):
         folder = tmp_path / str(number)
         for name in range(100):

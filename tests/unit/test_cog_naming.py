@@ -23,7 +23,7 @@ from services.storage.naming import (
         ("in/c.tif", {"target_crs": "native"}, "in/c_native"),
     ],
 )
-def test_the_plainest_location_is_proposed_first(name, options, expected):
+def test_the_simplest_location_is_proposed_first(name, options, expected):
     known = {"folder": None, "subdataset": None, "target_crs": "EPSG:4326"} | options
     source = BlobRef(container="bronze", name=name)
     proposed = propose_locations(source, **known)
@@ -36,7 +36,7 @@ def test_a_cog_is_named_by_its_location_and_tier():
     assert locate_cog(name, "analysis") == "cogs/my_test/dctest"
 
 
-def test_locations_that_look_alike_have_items_of_their_own():
+def test_similar_locations_have_different_items():
     names = ["a/b", "a-b", "a_b", "A/b"]
     ids = {make_item_id(container, name) for container in ("silver", "gold") for name in names}
     assert len(ids) == 8
@@ -44,7 +44,7 @@ def test_locations_that_look_alike_have_items_of_their_own():
     assert make_item_id("silver", "雪").startswith("raster-")
 
 
-def test_what_differs_in_any_part_is_another_owner():
+def test_a_difference_in_any_part_is_another_owner():
     source = BlobRef(container="bronze", name="a.nc")
     owners = {
         describe_owner(source, subdataset, crs)

@@ -25,7 +25,7 @@ def extent(box: list[float], start: str | None, end: str | None) -> dict[str, An
     return {"spatial": {"bbox": [box]}, "temporal": {"interval": [[start, end]]}}
 
 
-def test_nothing_new_changes_nothing():
+def test_an_item_within_the_extent_changes_nothing():
     assert merge_collections(collection(), collection()) == collection()
     grown = merge_collections(collection(), collection(extent=extent([5, 5, 6, 6], None, None)))
     assert merge_collections(grown, collection()) == grown
@@ -62,7 +62,7 @@ def test_height_of_a_box_is_left_out():
     assert merge_collections(stored, collection())["extent"]["spatial"]["bbox"] == [[0, 0, 1, 1]]
 
 
-def test_words_of_people_stay():
+def test_edited_texts_are_kept():
     stored = collection(title="Forests", item_assets={"data": {"title": "Theirs"}})
     offered = collection(item_assets={"data": {"title": "COG"}, "archive": {"title": "COG"}})
     grown = merge_collections(stored, offered)

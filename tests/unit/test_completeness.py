@@ -89,7 +89,7 @@ def test_a_whole_file_is_accepted(folder, name):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(share=st.floats(0.001, 0.99), few=st.none() | st.integers(1, 40))
-def test_a_truncated_file_is_refused_or_has_lost_nothing(folder, tmp_path, name, share, few):
+def test_a_truncated_file_is_rejected_or_complete(folder, tmp_path, name, share, few):
     """`share` of the bytes are cut off, or a `few` bytes."""
     driver, _ = FORMATS[name]
     whole = (folder / name).read_bytes()
@@ -197,7 +197,7 @@ def test_records_of_classic_netcdf(tmp_path, variables):
         check(path, "netCDF")
 
 
-def test_a_user_block_counts(tmp_path):
+def test_a_user_block_is_part_of_the_size(tmp_path):
     path = tmp_path / "block.nc"
     with h5py.File(path, "w", userblock_size=1024) as file:
         file["z"] = hills(50)[0]

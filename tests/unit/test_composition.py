@@ -23,7 +23,7 @@ def environment(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def test_settings_are_read_by_their_names_in_upper_case(monkeypatch):
+def test_settings_are_environment_variables_in_upper_case(monkeypatch):
     monkeypatch.setenv("QUICK_TASKS_QUEUE", "fast")
     monkeypatch.setenv("LEASE_SECONDS", "12.5")
     settings = read_settings()
@@ -41,7 +41,7 @@ def test_the_directory_of_datum_grids_must_exist(monkeypatch, tmp_path):
         read_settings()
 
 
-def test_service_bus_may_be_a_host_for_the_managed_identity(monkeypatch):
+def test_service_bus_can_be_a_host_name_with_a_managed_identity(monkeypatch):
     monkeypatch.delenv("SERVICEBUS_CONNECTION")
     monkeypatch.setenv("SERVICEBUS_CONNECTION__fullyQualifiedNamespace", "bus.example.org")
     assert read_settings().service_bus == "bus.example.org"
@@ -88,7 +88,7 @@ def test_an_identity_must_be_known_to_the_triggers_and_the_sdks(monkeypatch, set
         ("SERVICEBUS_CONNECTION", None, "SERVICEBUS_CONNECTION"),
     ],
 )
-def test_a_setting_that_is_wrong_is_named_and_no_value_is_shown(monkeypatch, name, value, told):
+def test_an_invalid_setting_is_named_without_its_value(monkeypatch, name, value, told):
     monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match=told) as raised:
         read_settings()
@@ -116,7 +116,7 @@ def test_an_adapter_is_created_once_by_the_first_caller():
     assert answers == [42] * 8 and len(made) == 1
 
 
-def test_an_adapter_that_cannot_be_made_says_why_each_time():
+def test_an_adapter_that_cannot_be_created_raises_each_time():
     def make() -> str:
         raise ValueError("the connection string has no key")
 

@@ -82,7 +82,7 @@ def test_self_contained_definitions_are_accepted(text):
         "",
     ],
 )
-def test_whatever_needs_a_request_or_a_file_is_refused(text):
+def test_definitions_that_need_a_request_or_a_file_are_rejected(text):
     with pytest.raises(ValueError, match=r".+"):
         check_crs_text(text)
 
@@ -95,6 +95,6 @@ def test_the_request_is_refused_naming_the_field(field):
     assert error["loc"] == (field,) and "EPSG" in error["msg"]
 
 
-def test_the_judge_reads_what_the_grammar_accepts():
+def test_pyproj_reads_what_the_grammar_accepts():
     text = check_crs_text(json.dumps(pyproj.CRS(32633).to_json_dict()))
     assert pyproj.CRS(text) == pyproj.CRS(32633)

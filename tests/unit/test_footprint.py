@@ -90,7 +90,7 @@ def test_scattered_pixels_have_few_vertices():
     assert area.area > 0.9 * 5.12**2
 
 
-def test_one_pixel_is_not_lost():
+def test_a_single_pixel_has_a_footprint():
     valid = np.zeros((512, 512), dtype=bool)
     valid[100, 200] = True
     area, _ = outline(valid, Affine(0.01, 0, 0, 0, -0.01, 10), "EPSG:4326")
@@ -98,7 +98,7 @@ def test_one_pixel_is_not_lost():
     assert area.area < 0.01
 
 
-def test_nothing_valid_gives_the_whole_raster():
+def test_without_valid_pixels_the_footprint_is_the_whole_raster():
     _, bbox = outline(~EVERYWHERE, Affine(0.1, 0, 10, 0, -0.1, 50), "EPSG:4326")
     assert bbox == [10, 40, 30, 50]
 

@@ -138,7 +138,7 @@ def _visited(stored, monkeypatch):
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
-def test_damaged_structures_end_in_a_refusal(tmp_path, version):
+def test_damaged_structures_are_rejected(tmp_path, version):
     """Whatever byte is changed: accepted, refused, never another exception and never endless."""
     path = tmp_path / "plain.nc"
     with h5py.File(path, "w", libver=version, track_order=True) as file:
@@ -155,7 +155,7 @@ def test_damaged_structures_end_in_a_refusal(tmp_path, version):
             check_hdf5_references(stored)
 
 
-def test_a_file_shorter_than_its_superblock_says(tmp_path):
+def test_a_truncated_file_is_rejected(tmp_path):
     path = tmp_path / "cut.nc"
     with h5py.File(path, "w") as file:
         fill(file, 3)

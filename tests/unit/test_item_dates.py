@@ -56,7 +56,7 @@ def test_conventions_of_missions(path: str, expected: str):
         ("AST_L1T_00305032000040446_20150409135350_78838.tif", "2000-05-03"),
     ],
 )
-def test_the_production_date_is_not_taken(path: str, day: str):
+def test_the_production_date_is_ignored(path: str, day: str):
     assert iso(date_in_path(path, UPLOADED).at).startswith(day)
 
 
@@ -95,7 +95,7 @@ def test_numbers_that_are_not_years(path: str):
         ("2020-09-02/ortho_2020.tif", "2020-09-02"),
     ],
 )
-def test_folders_count(path: str, day: str):
+def test_dates_in_folder_names_are_found(path: str, day: str):
     found = date_in_path(path, UPLOADED)
     assert found.origin == "folder_name" and iso(found.at).startswith(day)
 

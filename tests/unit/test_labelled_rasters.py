@@ -22,13 +22,13 @@ def test_the_set_is_large(findings):
     assert min(Counter(found.label for found in findings).values()) >= 10
 
 
-def test_no_type_of_high_confidence_is_wrong(findings):
+def test_types_of_high_confidence_are_right(findings):
     sure = [found for found in findings if found.confidence in ("HIGH", "VERY_HIGH")]
     assert len(sure) > 40
     assert [found for found in sure if found.kind != found.label] == []
 
 
-def test_classes_are_never_taken_for_surfaces(findings):
+def test_classes_are_never_detected_as_surfaces(findings):
     assert [f.name for f in findings if f.label == "categorical" and f.kind != f.label] == []
 
 

@@ -41,13 +41,13 @@ def test_nine_links_have_the_paths_of_the_seed():
 
 
 @pytest.mark.parametrize("key", build_cog_links(BASE, ODD, Rendering()))
-def test_odd_names_survive(key: str):
+def test_unusual_names_are_quoted(key: str):
     url = build_cog_links(BASE, ODD, Rendering())[key]
     assert dict(query(url))["url"] == f"/vsiaz/{ODD}"
     assert " " not in url
 
 
-def test_rendering_is_carried_by_what_draws_and_by_nothing_else():
+def test_only_links_that_draw_have_rendering_parameters():
     look = Rendering(bidx=(3, 2, 1), rescale=((0, 2000), (1.5, 3000)), colormap_name="viridis")
     links = build_cog_links(BASE, BLOB, look)
     wanted = [
@@ -70,7 +70,7 @@ def test_item_links_write_bands_as_titiler_pgstac_3_reads_them():
     assert "asset_bidx" not in links["item_tilejson_url"]
 
 
-def test_classes_have_their_colors_wherever_the_file_does_not_tell():
+def test_classes_without_a_colour_table_have_their_colors_in_the_link():
     colors = {7: (255, 0, 0, 255), -1: (0, 0, 255, 128)}
     expected = ("colormap", '{"-1":"#0000ff80","7":"#ff0000"}')
     bare, table = Rendering(colormap=colors), Rendering(palette=colors)
@@ -80,18 +80,18 @@ def test_classes_have_their_colors_wherever_the_file_does_not_tell():
     assert expected in query(build_item_links(BASE, "c", "i", "data", table)["item_viewer_url"])
 
 
-def test_algorithm_comes_with_the_pixels_around_a_tile():
+def test_algorithm_links_request_a_buffer():
     links = build_cog_links(BASE, BLOB, Rendering(algorithm="hillshade"))
     assert query(links["tilejson_url"])[1:] == [("algorithm", "hillshade"), ("buffer", "3")]
 
 
-def test_all_eleven_come_together():
+def test_every_link_is_present():
     urls = build_titiler_urls(BASE, BLOB, "c", "i", "data", Rendering())
     assert len(urls) == 11
     assert all(url.startswith("https://tiles.example.org/titiler/") for url in urls.values())
 
 
-def test_wmts_opens_the_same_picture():
+def test_wmts_has_the_same_rendering():
     url = build_wmts_url(BASE, BLOB, Rendering(bidx=(1,)))
     assert unquote(url).endswith(f"/cog/WMTSCapabilities.xml?url=/vsiaz/{BLOB}&bidx=1")
 

@@ -56,7 +56,7 @@ def test_a_thread_that_retries_does_not_block_the_others():
     assert len(sender.sent) == SENDERS
 
 
-def test_a_broker_that_stays_away_makes_the_send_unavailable(monkeypatch):
+def test_a_persistent_outage_raises_unavailable(monkeypatch):
     monkeypatch.setattr(retrying, "RETRY_FOR_SECONDS", 0.1)
 
     def connect():

@@ -67,7 +67,7 @@ def test_a_missing_codec_has_its_own_code(tmp_path, compression):
     assert failed.value.code == "CODEC_MISSING"
 
 
-def test_a_missing_filter_of_netcdf_is_a_missing_codec():
+def test_a_missing_netcdf_filter_is_a_missing_codec():
     message = "NetCDF: Filter error: undefined filter encountered"
     assert failure("PIXELS_UNREADABLE", message).code == "CODEC_MISSING"
 

@@ -33,14 +33,14 @@ def test_bounds_over_the_antimeridian_have_west_above_east():
 
 
 @pytest.mark.parametrize(("epsg", "pole"), [(3413, 90), (3031, -90)])
-def test_a_pole_inside_spans_all_longitudes(epsg, pole):
+def test_a_raster_with_a_pole_spans_all_longitudes(epsg, pole):
     globe = geographic_extent(at(epsg, -1_000_000, 1_000_000, 20_000))
     assert globe.poles == (pole,)
     assert globe.bounds[0] == -180 and globe.bounds[2] == 180
     assert pole in (globe.bounds[1], globe.bounds[3])
 
 
-def test_the_whole_world_is_the_whole_world():
+def test_a_global_raster_spans_the_globe():
     globe = geographic_extent(at(4326, -180, 90, 1, 360, 180))
     assert globe.bounds == (-180, -90, 180, 90) and not globe.crosses
 
@@ -66,7 +66,7 @@ def test_bounds_on_the_globe_count_from_greenwich(west, width, bounds):
         (10, 60, 10, 0),
     ],
 )
-def test_longitudes_are_moved_to_where_maps_look(west, width, expected, rolled):
+def test_longitudes_are_normalized_to_180(west, width, expected, rolled):
     moved, columns = normalize_longitudes(at(4326, west, 45, 1, width, 30))
     assert moved.transform.c == expected
     assert columns % width == rolled % width
@@ -137,13 +137,13 @@ def test_unknown_crs_names_the_field(text):
     assert refused.value.code == "CRS_INVALID"
 
 
-def test_only_the_earth_is_the_earth():
+def test_crs_of_other_bodies_are_rejected():
     assert all(is_earth(CRS.from_epsg(code)) for code in (4326, 3857, 27700, 2056, 4267))
     assert not is_earth(CRS.from_user_input("IAU_2015:49900"))
     assert not is_earth(CRS.from_proj4("+proj=longlat +R=1737400"))
 
 
-def test_messages_of_gdal_have_no_addresses_and_folders():
+def test_gdal_messages_contain_no_urls_or_folders():
     address = "/vsicurl/https://account.blob.example/c/a.tif?se=2026&sig=SECRET%3D"
     error = ValueError(f"'{address}' not recognized; /tmp/scratch/task-1/source.tif: broken")
     said = gdal.describe_error(error)
@@ -162,7 +162,7 @@ def test_messages_of_gdal_have_no_addresses_and_folders():
         ("HTTP response code: 404", TaskFailed),
     ],
 )
-def test_network_and_disk_are_not_the_rasters_fault(message, kind):
+def test_network_and_disk_errors_are_transient(message, kind):
     with pytest.raises(kind) as raised, gdal.failing_as("PIXELS_UNREADABLE", "x.tif"):
         raise ValueError(message)
     assert type(raised.value) is kind
@@ -183,7 +183,7 @@ def test_far_from_the_poles_pixels_are_square():
     assert grid.transform.a == pytest.approx(-grid.transform.e)
 
 
-def test_a_full_disk_is_seen_to_its_edge():
+def test_a_full_disk_view_is_kept_to_its_edge():
     seen = CRS.from_proj4("+proj=geos +lon_0=-75 +h=35786023 +ellps=GRS80 +sweep=x")
     disk = Georeference(seen, 271, 271, Affine(40_000, 0, -5_420_000, 0, -40_000, 5_420_000))
     west, south, east, north = geographic_extent(disk).bounds

@@ -41,7 +41,7 @@ def detected(pixels, colors=("gray",), *, palette=False, alpha=None, valid=None,
         (np.zeros((1, 50, 50), "float32"), ("gray",), "continuous", "LOW"),
     ],
 )
-def test_type_follows_the_pixels(pixels, colors, kind, confidence):
+def test_the_type_is_detected_from_the_pixels(pixels, colors, kind, confidence):
     found = detected(pixels, colors)
     assert (found.kind, found.confidence) == (kind, confidence)
     assert found.evidence
@@ -96,14 +96,14 @@ def test_alpha_must_look_like_transparency():
     ("dtype", "most", "opaque"),
     [("uint8", 255, None), ("uint8", 1, 1), ("uint16", 65_535, None), ("uint16", 255, 255)],
 )
-def test_alpha_may_use_less_than_its_type_holds(dtype: str, most: int, opaque: int | None):
+def test_alpha_can_have_a_lower_maximum_than_its_type(dtype: str, most: int, opaque: int | None):
     pixels = photo(bands=4).astype(dtype)
     pixels[3] = np.where(pixels[3] > 90, most, 0)
     found = detected(pixels, (*RGB, "alpha"), alpha=4)
     assert (found.kind, found.alpha_band, found.opaque) == ("rgba", 4, opaque)
 
 
-def test_pixels_that_are_not_valid_do_not_count():
+def test_invalid_pixels_are_ignored():
     pixels = hills()
     pixels[:, :150] = -9999
     valid = pixels > -9000
@@ -114,7 +114,7 @@ def test_pixels_that_are_not_valid_do_not_count():
 @pytest.mark.parametrize("kind", RasterType)
 @pytest.mark.parametrize("tier", Tier)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64", "complex64"])
-def test_every_type_has_settings_in_every_tier_that_takes_it(kind, tier, dtype):
+def test_every_type_has_settings_for_its_tiers(kind, tier, dtype):
     reason = profiles.why_not(tier, kind, dtype)
     picture = kind in ("rgb", "rgba") and dtype == "uint8"
     assert (reason is None) == (tier != "visualization" or picture)
@@ -133,7 +133,7 @@ def test_every_type_has_settings_in_every_tier_that_takes_it(kind, tier, dtype):
         assert settings.predictor is None
 
 
-def test_many_bands_are_stored_one_after_the_other():
+def test_many_bands_are_band_interleaved():
     interleaves = [
         profiles.settings(Tier.ANALYSIS, RasterType.MULTISPECTRAL, "uint16", bands).interleave
         for bands in (3, 4, 5, 12)
@@ -172,7 +172,7 @@ def test_bit_depth_advice(values, dtype, advice):
         (-3.4e38, "float32", True),
     ],
 )
-def test_nodata_has_to_fit(value, dtype, fits):
+def test_nodata_must_fit_the_data_type(value, dtype, fits):
     assert nodata.fits(value, dtype) == fits
 
 
@@ -203,7 +203,7 @@ def test_names_of_classes_confirm_coarse_steps(name):
     ("name", "kind"),
     [("srtm_dem", "dem"), ("aspect", "continuous"), ("seaice_conc", "continuous")],
 )
-def test_names_of_surfaces_decide(name, kind):
+def test_names_of_surfaces_determine_the_type(name, kind):
     assert detected(hills(), name=name).kind == kind
 
 

@@ -35,18 +35,18 @@ def colored(*names: str, **changes: Any) -> list[BandScan]:
     return [band(i, color=name, **changes) for i, name in enumerate(names, start=1)]
 
 
-def test_bytes_of_a_picture_are_not_stretched():
+def test_eight_bit_images_are_not_stretched():
     look = render_default(RasterType.RGB, scan(*colored("red", "green", "blue", data_type="uint8")))
     assert (look.bidx, look.rescale) == ((1, 2, 3), ())
 
 
-def test_bytes_of_few_bits_are_stretched_or_they_would_be_black():
+def test_images_that_use_few_bits_are_stretched():
     found = BandStatistics(minimum=0, maximum=15, mean=7, stddev=1, valid_percent=100, p2=1, p98=14)
     bands = colored("red", "green", "blue", data_type="uint8", statistics=found)
     assert render_default(RasterType.RGB, scan(*bands)).rescale == ((1, 14),) * 3
 
 
-def test_color_tags_in_another_order_are_followed():
+def test_color_tags_determine_the_band_order():
     look = render_default(RasterType.RGBA, scan(*colored("blue", "green", "red", "alpha")))
     assert look.bidx == (3, 2, 1)
     assert look.rescale == ((20.5, 980),) * 3
@@ -94,31 +94,31 @@ def test_classes_without_a_table_get_different_colors():
     assert len(set(look.colormap.values())) == 45
 
 
-def test_too_many_classes_become_a_ramp():
+def test_too_many_classes_get_a_color_ramp():
     assert render_default(RasterType.CATEGORICAL, scan(band(1))).colormap_name == "viridis"
 
 
-def test_one_value_everywhere_is_still_a_range():
+def test_a_constant_raster_has_a_range():
     flat = BandStatistics(minimum=5, maximum=5, mean=5, stddev=0, valid_percent=100, p2=5, p98=5)
     assert render_default(RasterType.DEM, scan(band(1, statistics=flat))).rescale == ((4, 6),)
 
 
-def test_nearly_one_value_uses_the_extremes():
+def test_a_nearly_constant_raster_uses_its_extremes():
     spiky = BandStatistics(minimum=0, maximum=1, mean=0, stddev=0, valid_percent=100, p2=0, p98=0)
     assert render_default(RasterType.UNKNOWN, scan(band(1, statistics=spiky))).rescale == ((0, 1),)
 
 
-def test_nothing_valid_still_gives_a_link():
+def test_a_raster_without_valid_pixels_has_a_link():
     empty = scan(band(1, statistics=None, data_type="uint8"))
     assert render_default(RasterType.UNKNOWN, empty).rescale == ((0, 1),)
 
 
-def test_two_bands_show_the_first():
+def test_of_two_bands_the_first_is_rendered():
     assert render_default(RasterType.MULTISPECTRAL, scan(band(1), band(2))).bidx == (1,)
 
 
 @pytest.mark.parametrize(("maximum", "ignored"), [(255, True), (65_535, False)])
-def test_faint_alpha_is_not_taken_for_transparency(maximum: float, ignored: bool):
+def test_faint_alpha_is_not_transparency(maximum: float, ignored: bool):
     colors = colored("red", "green", "blue")
     seen = colors[0].statistics
     assert seen is not None
@@ -127,14 +127,14 @@ def test_faint_alpha_is_not_taken_for_transparency(maximum: float, ignored: bool
     assert (("nodata", "0") in look.query()) == ignored
 
 
-def test_names_of_the_source_decide_over_the_order():
+def test_band_names_take_precedence_over_the_band_order():
     names = (None, "blue", "green", "red", "nir")
     cog = scan(*[band(at, common_name=name) for at, name in enumerate(names, 1)])
     look = render_default(RasterType.MULTISPECTRAL, cog)
     assert (look.title, look.bidx) == ("Natural colour", (4, 3, 2))
 
 
-def test_infrared_without_blue_is_called_so():
+def test_an_image_without_blue_is_called_false_color():
     cog = scan(*[band(at, common_name=name) for at, name in enumerate(("green", "red", "nir"), 1)])
     look = render_default(RasterType.RGB, cog)
     assert (look.title, look.bidx) == ("Colour infrared", (3, 2, 1))
@@ -154,7 +154,7 @@ def test_256_classes_have_distinct_colors_in_a_short_url(count: int):
 
 
 @pytest.mark.parametrize("value", [3, 128, 255])
-def test_constant_pictures_are_drawn_as_they_are(value: int):
+def test_constant_images_are_not_stretched(value: int):
     flat = BandStatistics(
         minimum=value, maximum=value, mean=value, stddev=0, valid_percent=100, p2=value, p98=value
     )

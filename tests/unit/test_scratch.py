@@ -13,7 +13,7 @@ from core.errors import ScratchFull, TaskFailed
 from infrastructure.scratch import LocalScratch
 
 
-def test_a_folder_is_gone_with_its_task_and_its_files(tmp_path):
+def test_a_folder_is_removed_with_its_task(tmp_path):
     scratch = LocalScratch(tmp_path)
     with pytest.raises(KeyError), scratch.folder("task", 10) as folder:
         (folder / "work.tif").write_bytes(b"x")
@@ -43,7 +43,7 @@ def test_a_full_disk_is_temporary_and_a_small_one_is_not(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_worker_left_is_removed_and_what_lives_stays(tmp_path):
+def test_folders_of_killed_workers_are_removed(tmp_path):
     code = """
 import sys, time
 from pathlib import Path
@@ -70,7 +70,7 @@ with LocalScratch(Path(sys.argv[1])).folder("dead", 1) as folder:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_many_at_once_never_take_each_other_for_dead(tmp_path):
+def test_concurrent_workers_keep_each_others_folders(tmp_path):
     scratch = LocalScratch(tmp_path)
 
     def work(number):

@@ -28,14 +28,14 @@ def test_an_undeclared_collar_does_not_affect_the_colours(collar):
     assert 40.3 <= low < 40.4 and 40.9 < high <= 41
 
 
-def test_percentiles_of_what_has_no_collar_are_plain():
+def test_percentiles_without_a_collar_cover_every_pixel():
     values = np.linspace(40, 41, 1_000)
     assert find_percentiles(values) == pytest.approx((40.02, 40.98))
     assert find_percentiles(np.full(9, 7.0)) == (7, 7)
     assert find_percentiles(np.repeat([0.0, 1.0], 500)) == (0, 1)
 
 
-def test_complex_numbers_are_called_as_stac_calls_them_and_measured_by_amplitude(tmp_path):
+def test_complex_rasters_have_the_stac_data_type_and_amplitude_statistics(tmp_path):
     path = write(tmp_path / "slc.tif", (hills(50) * (0.6 + 0.8j)).astype("complex64"))
     with rasterio.open(path) as cog:
         bands, _, anywhere = measure_bands(cog)

@@ -11,7 +11,7 @@ COLLAR = 50
 
 
 @pytest.mark.parametrize("kind", ["nodata", "mask"])
-def test_amplitudes_leave_out_what_holds_no_data(tmp_path, kind):
+def test_amplitudes_exclude_pixels_without_data(tmp_path, kind):
     pixels = np.full_like(hills(300), 3 - 4j, dtype="complex64")
     pixels[..., :COLLAR] = 0
     path = write(tmp_path / "slc.tif", pixels, **({"nodata": 0} if kind == "nodata" else {}))

@@ -42,7 +42,7 @@ def test_a_short_task_runs_while_long_ones_hold_all_processors(processors):
 
 
 @pytest.mark.parametrize("processors", [1, 2, 4])
-def test_short_tasks_cannot_keep_long_ones_out(processors):
+def test_short_tasks_do_not_starve_long_ones(processors):
     turns = Turns(processors)
     with ExitStack() as stack:
         take(turns, stack, *["short"] * processors)
@@ -51,7 +51,7 @@ def test_short_tasks_cannot_keep_long_ones_out(processors):
         assert is_refused(turns, "long")
 
 
-def test_who_waits_gets_the_turn_that_becomes_free():
+def test_a_waiting_task_gets_the_next_free_turn():
     turns, waits, entered = Turns(1), Queue(), threading.Event()
 
     def work():
@@ -67,7 +67,7 @@ def test_who_waits_gets_the_turn_that_becomes_free():
     thread.join()
 
 
-def test_a_turn_is_given_back_after_an_error():
+def test_a_turn_is_released_after_an_error():
     turns = Turns(1)
     with pytest.raises(ZeroDivisionError), turns.take("long", 0, stop):
         raise ZeroDivisionError
