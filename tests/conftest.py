@@ -1,4 +1,4 @@
-"""Fixtures over the real parts. A database of one's own is a copy of a migrated template."""
+"""Fixtures with the real parts. Each test's database is a copy of a migrated template."""
 
 import uuid
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ TEMPLATE = "template_geolathe"
 
 @pytest.fixture(scope="session")
 def template(cluster: Cluster, service_folder) -> str:
-    """A migrated database, made once for all workers."""
+    """A migrated database, created once for all workers."""
     with locked(service_folder / "template.lock"):
         if not cluster.has_database(TEMPLATE):
             building = f"{TEMPLATE}_building"
@@ -41,7 +41,7 @@ def template(cluster: Cluster, service_folder) -> str:
 
 @pytest.fixture
 def superuser_url(cluster: Cluster, template: str) -> Iterator[str]:
-    """A migrated database of the test's own, for its superuser."""
+    """A new migrated database, for its superuser."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     url = cluster.create_database(name, template=template)
     with psycopg.connect(url, autocommit=True) as conn:

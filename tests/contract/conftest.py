@@ -1,4 +1,4 @@
-"""One behavioural suite for both adapters of the state, with and without PgBouncer."""
+"""The contract tests run with both adapters of the state, with and without PgBouncer."""
 
 import pytest
 

@@ -5,38 +5,38 @@ from datetime import timedelta
 from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.models import JobStatus
 from tests.fixtures.records import NOW
-from tests.fixtures.toys import Bench, Square, Squared
+from tests.fixtures.squares import Bench, Square, Squared
 
 AT_ONCE = RetryPolicy(attempts=3, base=timedelta(0), cap=timedelta(0))
 
 
-class Died(BaseException):
-    """The process died. Nothing may catch this."""
+class Crash(BaseException):
+    """Simulates the end of the process; no handler of exceptions catches it."""
 
 
 @quick
 @retry(AT_ONCE)
 def deadly(params: Square, ctx: TaskContext) -> Squared:
-    """The third square kills its process, as a handler that runs out of memory does."""
+    """A handler whose third task ends its process, as running out of memory does."""
     if params.number == 2:
-        raise Died
+        raise Crash
     return Squared(value=params.number**2)
 
 
 def drain_with_redelivery(bench):
-    """Deliver a batch again whenever its worker died. Returns the number of deaths."""
-    deaths = []
+    """Redeliver a batch after each crash. Returns the number of crashes."""
+    crashes = []
 
     def deliver(batch):
         try:
             bench.machine.process_tasks(batch)
-        except Died:
-            deaths.append(batch)
-            assert len(deaths) < 20
+        except Crash:
+            crashes.append(batch)
+            assert len(crashes) < 20
             bench.bus.messages.extend(batch)
 
     bench.bus.drain(bench.machine.process_job_message, deliver)
-    return len(deaths)
+    return len(crashes)
 
 
 def test_a_task_that_kills_its_worker_fails_alone(state):

@@ -10,7 +10,7 @@ from core.errors import TaskFailed
 from core.handler import RetryPolicy, TaskContext
 from core.job import stage
 from core.models import JobMessage, JobStatus
-from tests.fixtures.toys import (
+from tests.fixtures.squares import (
     Bench,
     Parameters,
     Result,
@@ -41,7 +41,7 @@ class Longer(Squares):
 
 
 class Shorter(Squares):
-    """A release with one stage less."""
+    """A release with one stage fewer."""
 
     @stage(square)
     def squares(self, params: Parameters) -> list[Square]:
@@ -53,12 +53,12 @@ class Shorter(Squares):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Retry at once: draining a real database delivers scheduled messages immediately."""
+    """A job whose retries have no delay, because `drain` delivers scheduled messages at once."""
     monkeypatch.setattr(execution, "UNKNOWN_HANDLER_RETRY", RetryPolicy(base=timedelta(0)))
 
 
 def deliver(bench, messages):
-    """Deliver this many messages."""
+    """Deliver the next `count` messages."""
     for _ in range(messages):
         waiting = [*bench.bus.messages, *(message for _, message in bench.bus.scheduled)]
         bench.bus.messages.clear()

@@ -10,7 +10,7 @@ from core.errors import TaskFailed, TaskLost
 from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.job import stage
 from core.models import JobStatus, Record
-from tests.fixtures.toys import Bench, Parameters, Square, Squared, Squares, square
+from tests.fixtures.squares import Bench, Parameters, Square, Squared, Squares, square
 
 AT_ONCE = RetryPolicy(attempts=2, base=timedelta(0), cap=timedelta(0))
 UNSTORABLE = ["a\0b", "half \ud800 a pair", {"deep": ["\\", "\0"]}]
@@ -108,7 +108,7 @@ def test_progress_that_cannot_be_stored_does_not_stop_the_heartbeat(hostile, sta
 
 
 class Planless(Squares):
-    """Its second stage returns `made`."""
+    """A job whose second stage returns `made`."""
 
     job_type = "planless"
     made: Any = None
@@ -127,7 +127,7 @@ class Planless(Squares):
 
 
 class Endless(Squares):
-    """`finalize` returns `made`."""
+    """A job whose `finalize` returns `made`."""
 
     job_type = "endless"
     made: Any = None
@@ -170,7 +170,7 @@ def test_a_job_result_that_cannot_be_stored_fails_the_job(state, made):
 
 
 class LosesItself(Squares):
-    """Raises TaskLost, which only a task may raise."""
+    """A job whose stage method raises TaskLost, which only a task may raise."""
 
     job_type = "loses_itself"
 

@@ -1,4 +1,4 @@
-"""One behavioural suite for both adapters of the registry of outputs."""
+"""The contract of the registry of outputs."""
 
 from datetime import timedelta
 

@@ -536,13 +536,13 @@ def test_tasks_are_listed_by_status_and_with_their_results_on_request(state):
 
 def test_a_dead_letter_is_stored_once_and_added_to_its_jobs_timeline(state):
     job, [task] = started_stage(state, 1)
-    letter = DeadLetter(
+    dead_letter = DeadLetter(
         queue="tasks", message_id="m1", reason="MaxDeliveryCountExceeded", description=None,
         body="{}", task_id=task.task_id,
     )  # fmt: skip
-    assert state.record_dead_letter(letter) == state.record_dead_letter(letter) == 1
-    assert state.record_dead_letter(letter.model_copy(update={"message_id": "m3"})) == 2
-    invalid = letter.model_copy(update={"message_id": "m2", "task_id": None, "body": "\x01?"})
+    assert state.record_dead_letter(dead_letter) == state.record_dead_letter(dead_letter) == 1
+    assert state.record_dead_letter(dead_letter.model_copy(update={"message_id": "m3"})) == 2
+    invalid = dead_letter.model_copy(update={"message_id": "m2", "task_id": None, "body": "\x01?"})
     state.record_dead_letter(invalid)
     assert kinds(state, job).count("dead_lettered") == 2
     assert state.health().dead_letters == 3
@@ -681,7 +681,7 @@ def test_a_retried_job_keeps_the_errors_of_its_earlier_attempts(state):
 
 def test_the_oldest_queued_task_is_found_wherever_it_is_in_its_stage(state):
     _, tasks = started_stage(state, 3)
-    time.sleep(0.05)  # so that the tasks differ in age
+    time.sleep(0.05)  # gives the tasks different ages
     for task in (tasks[0], tasks[2]):
         attempt = claimed(state, task.task_id).attempt
         assert state.retry_task_later(task.task_id, attempt, TRANSIENT, NOW)

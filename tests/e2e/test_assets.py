@@ -81,7 +81,7 @@ def test_files_that_the_product_did_not_write_are_not_signed(product, item, stac
     collection = stac["stac"]["collection_id"]
     with product.storage as storage:
         foreign = storage.get_blob_client("silver-cogs", "assets/foreign.tif")
-        foreign.upload_blob(b"from somebody else", overwrite=True)
+        foreign.upload_blob(b"from another writer", overwrite=True)
     elsewhere = foreign.url.replace("silver-cogs", "bronze-rasters")
     assets = {"near": {"href": foreign.url}, "far": {"href": elsewhere}}
     with psycopg.connect(product.environment.database_url) as conn:

@@ -26,7 +26,7 @@ def client(product):
 
 @pytest.fixture
 def geolathe(product):
-    """Run the command in a process of its own."""
+    """Run the command as a process."""
     settings = {
         "GEOLATHE_URL": product.environment.api,
         "GEOLATHE_KEY": product.environment.keys.function_key,
@@ -289,21 +289,21 @@ def test_a_pipe_gets_one_line_per_job(geolathe):
 
 
 @pytest.fixture(scope="module")
-def published(product):
+def all_tiers(product):
     """The result of a job with a COG for each tier."""
     source = product.upload(SAMPLE, "client/get.tif")
     job = product.run("process_raster", **source, output_tier="all", collection_id="client-get")
     return job["result_data"]
 
 
-def test_every_tier_of_an_item_is_downloaded_and_verified(client, product, published, tmp_path):
-    item = published["stac"]["item_id"]
-    assert {cog["cog_tier"] for cog in published["cogs"]} == {
+def test_every_tier_of_an_item_is_downloaded_and_verified(client, product, all_tiers, tmp_path):
+    item = all_tiers["stac"]["item_id"]
+    assert {cog["cog_tier"] for cog in all_tiers["cogs"]} == {
         "visualization",
         "analysis",
         "archive",
     }
-    for cog in published["cogs"]:
+    for cog in all_tiers["cogs"]:
         seen = []
         file = client.get(item, cog["cog_tier"], collection="client-get", target=tmp_path)
         with product.storage as storage:
@@ -316,13 +316,13 @@ def test_every_tier_of_an_item_is_downloaded_and_verified(client, product, publi
         progress=lambda received, total: seen.append(received / total),
     )  # fmt: skip
     assert seen == sorted(seen) and seen[-1] == 1
-    name = Path(published["cog"]["cog_blob"]).name
+    name = Path(all_tiers["cog"]["cog_blob"]).name
     assert shown.read_bytes() == (tmp_path / name).read_bytes()
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_get_prints_the_file(geolathe, published, tmp_path):
-    item = published["stac"]["item_id"]
+def test_get_prints_the_file(geolathe, all_tiers, tmp_path):
+    item = all_tiers["stac"]["item_id"]
     words = ["get", item, "--collection", "client-get", "--tier", "archive"]
     done = geolathe(*words, "--output", tmp_path)
     [file] = tmp_path.iterdir()
@@ -346,8 +346,8 @@ def test_get_prints_the_file(geolathe, published, tmp_path):
         ),
     ],
 )
-def test_get_explains_what_is_missing(geolathe, published, words, code, message):
-    words = [published["stac"]["item_id"] if word == "ITEM" else word for word in words]
+def test_get_explains_what_is_missing(geolathe, all_tiers, words, code, message):
+    words = [all_tiers["stac"]["item_id"] if word == "ITEM" else word for word in words]
     done = geolathe("get", *words)
     assert (done.returncode, done.stdout) == (code, "") and message in done.stderr
 

@@ -160,7 +160,7 @@ def test_a_repeated_submission_is_reported_and_going_back_keeps_the_values(signe
     page, message = signed_in, uuid.uuid4().hex
     for known in (0, 1):
         page.goto(f"{ui}#/new?type=hello_world")
-        # Until the new form is drawn, the page may still show the one before.
+        # The page shows the previous form until the new one is rendered.
         expect(page.get_by_label("Message")).to_have_value("Hello")
         page.get_by_label("Message").fill(message)
         page.get_by_role("button", name="Submit").click()
@@ -269,7 +269,7 @@ def test_a_running_job_is_cancelled_and_a_failed_one_retried(signed_in, ui, prod
 
 
 def test_ten_thousand_jobs_are_paged(signed_in, ui, product):
-    """Of a state that no other test's job ends in: a new one would move all others down."""
+    """Uses a status in which no other test's job ends: a new job would change the pages."""
     page = signed_in
 
     def job_id(n: int) -> str:

@@ -72,7 +72,7 @@ def test_an_unchanged_status_is_not_sent_again(product):
 
 
 def test_a_wait_with_an_etag_misses_no_change(product):
-    """A change before the request counts too: an ended job never changes again."""
+    """A change before the request counts, because an ended job does not change again."""
     submitted = product.submit("hello_world", n=300, message="long poll")
     job_id, tag, seen = submitted["job_id"], '"nothing yet"', []
     with product.api as api:

@@ -101,7 +101,7 @@ def test_an_execution_links_to_its_job(api, product):
 
 
 def test_results_have_the_form_that_their_execution_requested(api):
-    """Executions that differ only in that form share a job."""
+    """Executions that differ only in the form share a job."""
     inputs = {"n": 2, "message": uuid.uuid4().hex}
     names = [
         execute(api, "hello_world", inputs, **form).json()["jobID"]
@@ -184,13 +184,13 @@ def test_the_results_of_a_failed_job_are_its_error(api, product, tmp_path):
     links = {link["rel"]: link["href"] for link in status["links"]}
     assert f"{REL}/exceptions" in links and f"{REL}/results" not in links
     answer = api.get(links[f"{REL}/exceptions"].removeprefix("/api"))
-    said = answer.json()
-    assert answer.status_code == said["status"] == 422
+    body = answer.json()
+    assert answer.status_code == body["status"] == 422
     assert answer.headers["content-type"].startswith("application/problem+json")
     code = api.get(f"/jobs/status/{status['jobID']}").json()["error"]["code"]
-    assert said["code"] == code
-    assert said["type"] == f"urn:geolathe:error:{code.lower().replace('_', '-')}"
-    assert said["detail"] == status["message"]
+    assert body["code"] == code
+    assert body["type"] == f"urn:geolathe:error:{code.lower().replace('_', '-')}"
+    assert body["detail"] == status["message"]
 
 
 def test_missing_resources_have_the_problem_types_of_the_standard(api):
@@ -219,7 +219,7 @@ def test_processes_are_paged(api):
 
 
 def test_pages_of_jobs_keep_the_filters(api, product):
-    """Other tests may submit jobs of the same type meanwhile, so the pages are followed."""
+    """The pages are followed because other tests submit jobs of the same type meanwhile."""
     mine = [hello(api)["jobID"] for _ in range(3)]
     path = "/ogc/jobs?processID=hello_world&status=successful&limit=2"
     first = api.get(f"{path}&code={product.environment.keys.function_key}").json()

@@ -32,7 +32,7 @@ CHECKS = [
 
 
 def can_be_invalid(operation):
-    """Every header is a valid correlation id, so a request needs another part to be invalid."""
+    """Whether an operation can get an invalid request; any header is a valid correlation id."""
     names = [each["name"] for each in operation["parameters"]]
     return names != ["x-correlation-id"] or "requestBody" in operation
 
@@ -56,7 +56,7 @@ def described(product):
 
 @pytest.fixture(scope="module")
 def known_jobs(product):
-    """Ids of jobs in several states: random ids match no job."""
+    """Ids of jobs in several states: random ids would match no job."""
     done = product.run("hello_world", n=2, message="described")["job_id"]
     cancelled = product.submit("hello_world", n=1, message="cancelled")["job_id"]
     with product.api as api:
@@ -96,7 +96,7 @@ def test_every_response_conforms_to_the_document(
 
 
 def limit_work(case):
-    """Keep valid requests from waiting long or creating a hundred thousand tasks."""
+    """Prevent valid requests from waiting long or creating a hundred thousand tasks."""
     query, body = case.query or {}, case.body
     if isinstance(body, dict) and isinstance(body.get("inputs"), dict):
         body = body["inputs"]

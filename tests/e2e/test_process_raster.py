@@ -1,4 +1,4 @@
-"""A raster becomes a map, through every part of the product, and the map shows it."""
+"""process_raster through every part of the product, from the upload to the tiles."""
 
 import io
 import shutil
@@ -17,7 +17,7 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "bahamas_landsat7.tif"
 
 @pytest.fixture(scope="module")
 def done(product):
-    """The sample raster's finished job."""
+    """The completed job of the sample raster."""
     source = product.upload(SAMPLE, "e2e/bahamas.tif")
     job = product.run("process_raster", **source, output_folder="e2e/out")
     assert job["status"] == "completed", job
@@ -52,7 +52,7 @@ def test_every_link_works(done):
 
 
 def test_a_tile_shows_the_source_at_the_right_place(done):
-    """Pixels of a tile against the source, by way of pyproj alone."""
+    """Compare pixels of a tile with the source, using pyproj."""
     template = done["result_data"]["titiler_urls"]["tiles_url_template"]
     z, x, y = tile_at(-77.75, 24.2, 9)
     answer = httpx.get(template.format(z=z, x=x, y=y), timeout=60)
@@ -137,14 +137,14 @@ def test_a_failed_job_is_resubmitted_with_the_missing_parameter(product, tmp_pat
 
 
 def tile_at(lon, lat, z):
-    """The XYZ tile that holds a place: https://wiki.openstreetmap.org/wiki/Slippy_map_tilenames."""
+    """The XYZ tile that contains a place: https://wiki.openstreetmap.org/wiki/Slippy_map_tilenames."""
     n = 2**z
     y = (1 - np.arcsinh(np.tan(np.radians(lat))) / np.pi) / 2 * n
     return z, int((lon + 180) / 360 * n), int(y)
 
 
 def source_in_tile(z, x, y, size):
-    """The source's own pixels at the centre of every pixel of a tile; black outside."""
+    """The source's pixels at the centres of the pixels of a tile; black outside."""
     edge = 20037508.342789244
     step = 2 * edge / 2**z / size
     xs = -edge + (x * size + np.arange(size) + 0.5) * step

@@ -1,4 +1,4 @@
-"""The commands and programs of README and documentation run as written."""
+"""The commands and programs in README and documentation run as written."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def run_shell(product, command, **more):
 
 @pytest.fixture
 def alone(service_folder):
-    """Serializes the tests: the README's commands all write the same blob."""
+    """Run these tests one at a time, because the commands of the README write the same blob."""
     with locked(service_folder / "readme.lock"):
         yield
 

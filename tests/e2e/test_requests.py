@@ -75,9 +75,9 @@ INVALID += [
 def test_an_invalid_submission_gets_a_problem(product, job_type, body, status, code, words):
     with product.api as api:
         answer = api.post(f"/jobs/submit/{job_type}", json=body)
-    said = problem(answer)
-    assert (answer.status_code, said["code"]) == (status, code)
-    assert words in said["detail"]
+    found = problem(answer)
+    assert (answer.status_code, found["code"]) == (status, code)
+    assert words in found["detail"]
 
 
 def test_a_body_that_is_not_json_is_refused(product):

@@ -1,6 +1,6 @@
-"""What a client of the original process_raster API reads, field by field, from our responses.
+"""The fields that clients of the original process_raster API read are in the responses.
 
-Section numbers are those of its reference. docs/http-differences.md lists what differs on purpose.
+The section numbers are those of its reference. docs/http-differences.md lists the differences.
 """
 
 import re

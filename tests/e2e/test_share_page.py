@@ -1,4 +1,4 @@
-"""The share page in a real browser: every type of raster, in its place, without another host."""
+"""The share page in a real browser: every type of raster, without requests to other hosts."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def page(chromium, titiler: str, request) -> Iterator:
         page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
         page.on(
             "requestfailed",
-            # A download leaves the page where it is, which the browser calls an abort.
+            # The browser reports a navigation that becomes a download as aborted.
             lambda asked: (
                 None if "/cog/download?" in asked.url else wrong.append(f"failed: {asked.url}")
             ),
@@ -47,7 +47,7 @@ def page(chromium, titiler: str, request) -> Iterator:
 
 
 def opened(page, url: str) -> None:
-    """Go there and wait until all tiles of the raster are drawn."""
+    """Open the page and wait until all tiles of the raster are drawn."""
     page.goto(url)
     page.wait_for_selector(".leaflet-tile-loaded")
     page.wait_for_load_state("networkidle")
@@ -73,7 +73,7 @@ def hide(page) -> None:
 
 
 def on_screen(page, column: int, row: int) -> tuple[int, int]:
-    """Where the page shows that pixel of the raster."""
+    """The position of a pixel of the raster on the page."""
     [x], [y] = reproject(UTM33, "EPSG:4326", [500_000 + 30 * column], [5_500_000 - 30 * row])
     point = page.evaluate("([x, y]) => theMap.latLngToContainerPoint([y, x])", [x, y])
     return round(point["x"]), round(point["y"])

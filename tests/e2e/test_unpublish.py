@@ -1,4 +1,4 @@
-"""A raster leaves the map and comes back, as its owner asks. Its source never moves."""
+"""Publishing, unpublishing and publishing a raster again; its source is kept."""
 
 from pathlib import Path
 

@@ -52,7 +52,7 @@ def test_a_file_that_is_already_there_needs_no_upload(product):
 
 
 def test_a_browser_can_upload_from_the_dashboard(product):
-    """Storage is another origin than the dashboard, so the browser sends a CORS preflight."""
+    """Storage has another origin than the dashboard, so the browser sends a CORS preflight."""
     url = granted(product, name="uploads/browser.tif").json()["upload_url"]
     asks = {
         "Origin": product.environment.api.removesuffix("/api"),

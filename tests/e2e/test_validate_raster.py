@@ -1,4 +1,4 @@
-"""The dry run: what process_raster would find and make, without writing anything."""
+"""The dry run: the facts and estimates of process_raster, without any output."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`./dev faults` asks for more examples than `./dev test`, and for new ones each time."""
+"""`./dev faults` runs more hypothesis examples than `./dev test`, and new ones each time."""
 
 from hypothesis import settings
 

@@ -1,8 +1,8 @@
 """The fault suite: `./dev faults --minutes N [--seed S]`.
 
-A system of its own is hurt in every way a plan holds while users keep submitting jobs. Then the
-faults stop, the system gets time to settle, what failed is retried, and every invariant is asked.
-The seed of a run is its plan: the same jobs, the same faults, at the same moments.
+The suite starts a separate system, submits jobs and injects the faults of a plan meanwhile. Then it
+waits until all jobs have ended, retries the failed ones and checks every invariant. The seed of a
+run determines its plan: the jobs, the faults and their times.
 """
 
 import argparse
@@ -51,7 +51,7 @@ PROGRESS = """
 
 @dataclass
 class Outcome:
-    """What a run of the suite found."""
+    """The result of a run of the suite."""
 
     plan: Plan
     violations: list[Violation]
@@ -62,7 +62,7 @@ class Outcome:
 
 
 def run(plan: Plan, folder: Path) -> Outcome:
-    """Play a plan in a system of its own."""
+    """Run a plan in a separate system."""
     system = System(folder, plan.seed, plan.hosts)
     try:
         system.start()
@@ -95,7 +95,7 @@ def _play(plan: Plan, system: System) -> Outcome:
 
 
 def _make_without_faults(system: System) -> dict[str, str]:
-    """Upload the sources; the checksum of each one's COG before anything is broken."""
+    """Upload the sources and process them without faults. Returns the checksum of each COG."""
     users, checksums = Users(system), {}
     for number, name in enumerate(RASTERS):
         with system.storage as storage:
@@ -112,7 +112,7 @@ def _make_without_faults(system: System) -> dict[str, str]:
 
 
 def _inject(plan: Plan, system: System, users: Users) -> list[Injury]:
-    """Keep the plan's pauses: some faults take their time."""
+    """Inject the faults of the plan, with the same pauses even if a fault takes long."""
     began, before, injuries = time.monotonic(), 0.0, []
     for fault in plan.faults:
         time.sleep(fault.at - before)
@@ -129,7 +129,7 @@ def _inject(plan: Plan, system: System, users: Users) -> list[Injury]:
 
 
 def _settle(system: System, users: Users) -> int:
-    """Wait for every job's end, and retry those that failed. Returns how many retries that took."""
+    """Wait for the end of every job and retry failed ones. Returns the number of retries."""
     retried = 0
     for _ in range(RETRIES):
         _wait_until_still(system)
@@ -145,7 +145,7 @@ def _settle(system: System, users: Users) -> int:
 
 
 def _wait_until_still(system: System) -> None:
-    """Until no job is open, or nothing has moved for so long that what is open is stuck."""
+    """Wait until no job is open, or until the open ones make no progress."""
     moved, since = -1, time.monotonic()
     with system.database() as connection:
         while time.monotonic() < since + STILL:
@@ -158,7 +158,7 @@ def _wait_until_still(system: System) -> None:
 
 
 def _probe(system: System, users: Users, plan: Plan) -> None:
-    """A last job that nothing disturbs: whoever uses scratch next clears what the dead left."""
+    """Run a last job without faults; it also removes scratch folders of killed workers."""
     last = Submission(0, 10**6, "process_raster", 0, RASTERS[0], "nothing", 0)
     users.submit(last, plan.seed)
     _settle(system, users)
@@ -168,7 +168,7 @@ def _figures(system: System, users: Users, outcome: Outcome, retried: int) -> di
     kinds = Counter(violation.kind for violation in outcome.violations)
     counts = system.message_faults.counts
     with system.database() as connection:
-        [told] = rows(
+        [found] = rows(
             connection,
             """SELECT (SELECT count(*) FROM app.tasks) AS tasks,
                       count(*) FILTER (WHERE kind = 'late_write_refused') AS late,
@@ -179,13 +179,13 @@ def _figures(system: System, users: Users, outcome: Outcome, retried: int) -> di
     times = [wait for waits in outcome.recovery.values() for wait in waits]
     return {
         "jobs accepted": str(len(users.accepted)),
-        "tasks": str(told["tasks"]),
+        "tasks": str(found["tasks"]),
         "messages sent": str(counts["messages"]),
         "redeliveries": str(counts["redeliveries"]),
-        "workers lost": str(told["lost"]),
-        "late writes refused": str(told["late"]),
-        "repairs by the sweep": str(told["repaired"]),
-        "dead letters": str(told["dead"]),
+        "workers lost": str(found["lost"]),
+        "late writes refused": str(found["late"]),
+        "repairs by the sweep": str(found["repaired"]),
+        "dead letters": str(found["dead"]),
         "deadlocks": str(_deadlocks(system)),
         "failed by faults, retried": str(retried),
         "recovery p50 / p95": f"{percentile(times, 50):.1f} s / {percentile(times, 95):.1f} s",
@@ -204,7 +204,7 @@ def _deadlocks(system: System) -> int:
 
 
 def report(outcome: Outcome, console: Console) -> None:
-    """The figures, then what does not hold, then how to see it again."""
+    """The figures, the violations, and the command that repeats the run."""
     faults = Table("fault", "times", "recovery p50", "p95", box=None)
     for kind, count in sorted(outcome.faults.items()):
         waits = outcome.recovery.get(kind, [])
@@ -223,7 +223,7 @@ def report(outcome: Outcome, console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the long suite. Exit code 1 when an invariant does not hold."""
+    """Run the long suite. Exit code 1 if an invariant does not hold."""
     parser = argparse.ArgumentParser(prog="./dev faults", description=SUMMARY)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=None, help="the plan; drawn when absent")
@@ -245,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_model(seed: int) -> bool:
-    """The SQL functions against the model, with many new examples."""
+    """Compare the SQL functions with the model on many new examples."""
     test = Path(__file__).with_name("test_state_machine.py")
     options = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=faults"]
     command = [sys.executable, "-m", "pytest", *options, f"--hypothesis-seed={seed}", str(test)]
@@ -253,7 +253,7 @@ def _check_model(seed: int) -> bool:
 
 
 def _keep_logs(folder: Path, seed: int) -> Path:
-    """The logs of a run that failed; its folder goes with this process."""
+    """Copy the logs of a failed run, because its folder is deleted."""
     kept = ROOT / ".local" / "faults" / f"seed-{seed}"
     kept.mkdir(parents=True, exist_ok=True)
     for log in folder.rglob("*.log"):

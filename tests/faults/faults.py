@@ -1,4 +1,4 @@
-"""The injectors: each breaks one thing of a system, for as long as the fault lasts."""
+"""The injectors: each breaks one part of a system for the duration of its fault."""
 
 import signal
 import threading
@@ -21,13 +21,13 @@ RATES = {
 SIGNALS = {
     "host killed": signal.SIGKILL,
     "host frozen": signal.SIGSTOP,
-    "host told to stop": signal.SIGTERM,
+    "host stopped": signal.SIGTERM,
 }
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 def inject(system: System, users: Users, fault: Fault) -> None:
-    """Break what the fault names; what lasts is mended later by a timer."""
+    """Inject a fault; a timer ends one with a duration."""
     host = system.hosts[fault.host % len(system.hosts)]
     if fault.kind.startswith("job cancelled under"):
         _cancel_under_a_frozen_worker(system, users, fault)
@@ -42,11 +42,11 @@ def inject(system: System, users: Users, fault: Fault) -> None:
 
 
 def _disturb_messages(system: System, users: Users, fault: Fault) -> None:
-    """It lasts from when it has struck; a job is submitted for it to strike."""
+    """Disturb messages, for a time that starts when the first one was affected."""
     rates = RATES[fault.kind]
     system.message_faults.change(rates)
     users.submit(_extra(fault, "hello_world"), system.message_faults.seed)
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT
     while time.monotonic() < until and not system.message_faults.has_struck:
         time.sleep(0.01)
     _later(fault.lasts, lambda: _stop_disturbing(system, rates))
@@ -58,18 +58,18 @@ def _stop_disturbing(system: System, rates: FaultRates) -> None:
 
 
 def _extra(fault: Fault, job_type: str) -> Submission:
-    """A job beside those of the plan."""
+    """A job that is not in the plan."""
     number = 10**5 + int(fault.at * 10)
     return Submission(fault.at, number, job_type, 1, RASTERS[0], "nothing", 0)
 
 
 def _cancel_under_a_frozen_worker(system: System, users: Users, fault: Fault) -> None:
-    """The worker stands still just before it shows its work, and goes on long after the cancel."""
+    """Freeze the worker just before it publishes, and resume it long after the cancel."""
     assert fault.arm is not None
     for host in system.hosts:
         host.arm(fault.arm)
     job = users.submit(_extra(fault, "process_raster"), system.message_faults.seed)
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT
     while time.monotonic() < until and all(host.point_file.exists() for host in system.hosts):
         time.sleep(0.01)
     for host in system.hosts:
@@ -78,7 +78,7 @@ def _cancel_under_a_frozen_worker(system: System, users: Users, fault: Fault) ->
 
 
 def _cut_connections(system: System, fault: Fault) -> None:
-    """Again and again, those in the middle of something."""
+    """Repeatedly cut connections that are in use."""
     until = time.monotonic() + fault.lasts
     with system.database() as connection:
         while time.monotonic() < until:
@@ -90,7 +90,7 @@ def _cut_connections(system: System, fault: Fault) -> None:
 
 
 def _cancel_statements(system: System, fault: Fault) -> None:
-    """As a statement_timeout does, again and again."""
+    """Repeatedly cancel statements, as statement_timeout does."""
     until = time.monotonic() + fault.lasts
     with system.database() as connection:
         while time.monotonic() < until:
@@ -102,7 +102,7 @@ def _cancel_statements(system: System, fault: Fault) -> None:
 
 
 def _forbid_writes(system: System, fault: Fault) -> None:
-    """As in a failover, or when the database's disk is full."""
+    """Make the database read-only, as in a failover or with a full disk."""
     system.forbid_writes(True)
     _later(fault.lasts, lambda: system.forbid_writes(False))
 

@@ -1,4 +1,4 @@
-"""What must hold once a system has settled, asked of its tables, blobs, catalogue and disk."""
+"""Invariants of a system without open jobs, checked on tables, blobs, catalogue and disk."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -14,24 +14,24 @@ from tests.faults.workload import Accepted, Users
 
 Rows = list[dict[str, Any]]
 
-# Each run of a job ends before the next begins: these events part them.
+# Each run of a job ends before the next begins; these events separate them.
 RUNS = """
-    WITH told AS (
+    WITH logged AS (
         SELECT *, count(*) FILTER (WHERE kind IN ('job_resubmitted', 'job_retried'))
                   OVER (PARTITION BY job_id ORDER BY event_id) AS run FROM app.events)
 """
 DOUBLED = {
     "a stage was started twice in one run": f"""{RUNS}
-        SELECT job_id, run, detail->>'stage' AS stage, count(*) FROM told
+        SELECT job_id, run, detail->>'stage' AS stage, count(*) FROM logged
          WHERE kind = 'stage_started' GROUP BY 1, 2, 3 HAVING count(*) > 1""",
     "a stage was closed twice in one run": f"""{RUNS}
-        SELECT job_id, run, detail->>'stage' AS stage, count(*) FROM told
+        SELECT job_id, run, detail->>'stage' AS stage, count(*) FROM logged
          WHERE kind IN ('stage_completed', 'stage_completed_with_errors', 'stage_failed')
          GROUP BY 1, 2, 3 HAVING count(*) > 1""",
     "a run did not end exactly once": f"""{RUNS}
         SELECT job_id, run, count(*) FILTER (WHERE kind IN (
                    'job_completed', 'job_completed_with_errors', 'job_failed', 'job_cancelled'))
-          FROM told GROUP BY 1, 2 HAVING count(*) FILTER (WHERE kind IN (
+          FROM logged GROUP BY 1, 2 HAVING count(*) FILTER (WHERE kind IN (
                    'job_completed', 'job_completed_with_errors', 'job_failed', 'job_cancelled'))
                <> 1""",
     "a task was stored twice": """
@@ -102,7 +102,7 @@ class Violation:
 
 @dataclass
 class Evidence:
-    """What is looked at, read once."""
+    """The data that the checks use, read once."""
 
     system: System
     users: Users
@@ -117,7 +117,7 @@ class Evidence:
 
 
 def check(system: System, users: Users, checksums: dict[str, str]) -> list[Violation]:
-    """Everything that does not hold."""
+    """Check every invariant. Returns the violations."""
     with system.database() as connection:
         found = [
             *_asked(connection, "doubled", DOUBLED),
@@ -186,14 +186,14 @@ def _wrong_results(evidence: Evidence) -> Iterator[str]:
 
 
 def greetings(count: int, result: dict[str, Any]) -> dict[str, Any]:
-    """What hello_world must answer, in the words of the greeting it was given."""
+    """The expected result of hello_world for a greeting."""
     word = str(result["first"]).partition(",")[0]
     outer = (f"{word}, number 0", f"{word}, number {count - 1}") if count else (None, None)
     return {"greetings": count, "first": outer[0], "last": outer[1]}
 
 
 def _blobs(evidence: Evidence) -> Iterator[str]:
-    """A blob belongs to an item, or to a failed job that may be retried."""
+    """Each blob belongs to an item, or to a failed job that can be retried."""
     shown = "".join(str(assets) for assets in evidence.items.values())
     failed = {_folder(job) for job in _with_status(evidence, "failed")}
     for name, content in evidence.blobs.items():
@@ -205,9 +205,9 @@ def _blobs(evidence: Evidence) -> Iterator[str]:
 
 
 def _orphans(evidence: Evidence) -> Iterator[str]:
-    """Storage and the live rows of the registry are the same, and each has its item.
+    """Each live output of the registry is in storage, and the reverse, and has an item.
 
-    The outputs of a failed job have none: it may be retried.
+    Outputs of a failed job, which can be retried, have no item.
     """
     for name in evidence.blobs.keys() - evidence.outputs.keys():
         yield f"blob {name} has no live row in the registry"

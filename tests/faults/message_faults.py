@@ -11,7 +11,7 @@ from local.emulators.servicebus.broker import Broker
 from local.emulators.servicebus.queue import Lock, Message, Queue
 from local.emulators.servicebus.session import Link
 
-# Each has the length of what it replaces: the AMQP message around it states its length.
+# Each has the length of the text that it replaces, because the AMQP message contains the length.
 _GARBLED = (
     (re.compile(rb'_id":".{6}'), rb'_id":"\\u0000'),
     (re.compile(rb'_id":"'), rb'_jd":"'),
@@ -37,7 +37,7 @@ NO_FAULTS = FaultRates()
 
 @dataclass
 class MessageFaults:
-    """The rates in force and what they did so far. Outlives a restart of the broker."""
+    """The present rates and their effects so far; kept over a restart of the broker."""
 
     seed: int
     now: FaultRates = NO_FAULTS
@@ -50,7 +50,7 @@ class MessageFaults:
         self.has_struck = False
 
     def change(self, rates: FaultRates) -> None:
-        """Set the rates. The first message that a fault can strike is always struck."""
+        """Set the rates. The first message that a fault can affect is always affected."""
         self.now, self.has_struck = rates, False
 
     def strikes(self, likelihood: float) -> bool:
@@ -77,7 +77,7 @@ class MessageFaults:
 
 
 def faulty_broker(faults: MessageFaults) -> type[Broker]:
-    """A broker class that applies the faults where messages come in and go out."""
+    """A broker class that applies the faults to incoming and outgoing messages."""
 
     class FaultyBroker(Broker):
         """Loses, duplicates, delays, reorders and garbles messages."""

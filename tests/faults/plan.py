@@ -1,6 +1,6 @@
-"""What a seed means: which jobs are submitted when, and which faults strike them when.
+"""The plan of a seed: which jobs are submitted and which faults are injected, and when.
 
-Nothing else in the suite is drawn by lot, so the same seed is the same plan.
+Nothing else in the suite is random, so that equal seeds give equal plans.
 """
 
 import random
@@ -12,8 +12,8 @@ from tests.faults.points import Action, Arm, When
 
 Then = Literal["nothing", "twin", "cancel", "cancel and resubmit"]
 
-# What a host passes on its way, and how it may be hurt there. Statements go by the function
-# that they call.
+# The operations of a host, and the faults that can occur there. Statements are named by the
+# function that they call.
 STATEMENTS = (
     "accept_job", "start_stage", "copy", "commit", "claim_attempts", "renew_leases",
     "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "create_item",
@@ -26,7 +26,7 @@ RASTERS = ("rgb", "dem")
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that somebody asks for."""
+    """A submission of a job."""
 
     at: float
     number: int
@@ -40,7 +40,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that breaks. `lasts` is how long, where it lasts."""
+    """A fault; `lasts` is its duration in seconds if it has one."""
 
     at: float
     kind: str
@@ -65,7 +65,7 @@ class Plan:
 
 
 def long_plan(seed: int, seconds: float) -> Plan:
-    """Jobs and faults at random for as long as it takes."""
+    """Random jobs and faults for a number of seconds."""
     chance = random.Random(seed)
     submissions = tuple(_submissions(chance, seconds))
     faults = tuple(_faults(chance, seconds))
@@ -73,7 +73,7 @@ def long_plan(seed: int, seconds: float) -> Plan:
 
 
 def short_plan(seed: int) -> Plan:
-    """A few jobs, and every kind of fault once, as close together as they may come."""
+    """A few jobs and every kind of fault once, with the shortest pauses."""
     chance = random.Random(seed)
     faults, at = [], 1.0
     for kind in KINDS:
@@ -151,7 +151,7 @@ KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
     "host killed": _sudden,
     "host killed at a point": _at_point("exit", (*STATEMENTS, *EFFECTS)),
     "host frozen": _sudden,
-    "host told to stop": _sudden,
+    "host stopped": _sudden,
     "host frozen at a point": _at_point("freeze", (*STATEMENTS, *EFFECTS)),
     "job cancelled under a frozen upload": _under_a_frozen("replace"),
     "job cancelled under a frozen cataloguing": _under_a_frozen("create_item"),
@@ -181,7 +181,7 @@ WEIGHTS = {"host killed at a point": 4, "connection cut at a point": 3, "host fr
 
 
 def parameters(submission: Submission, seed: int) -> dict[str, Any]:
-    """The body of a submission. Its job is its own: no other submission has the same id."""
+    """The body of a submission; no other submission has the same job id."""
     name = f"{seed}-{submission.number}"
     if submission.job_type == "hello_world":
         return {"n": submission.size, "message": f"Hello {name}"}

@@ -1,9 +1,9 @@
-"""Fail points: where a host of the fault suite dies, freezes or loses a connection.
+"""Fail points: where a host of the fault suite is killed, frozen or loses a connection.
 
-The product knows nothing of them. tests/faults/app wraps the doors through which every effect
-leaves the process (SQL statements, COPY, the end of a transaction, messages, blobs), and each
-passage asks here whether it is armed. The driver arms by writing a file, so that the n-th
-passage of a named operation can be hit in a host that runs.
+The product does not contain them. tests/faults/app wraps every call with an effect outside of the
+process (SQL statements, COPY, the end of a transaction, messages, blobs), and each call checks here
+whether a fault is armed. The driver arms a fault by writing a file, so that it can hit the n-th
+call of an operation in a running host.
 """
 
 import errno
@@ -26,7 +26,7 @@ Action = Literal["exit", "freeze", "cut", "no_space"]
 
 @dataclass(frozen=True)
 class Arm:
-    """What happens at the `count`-th passage of an operation."""
+    """A fault at the `count`-th call of an operation."""
 
     operation: str
     count: int
@@ -43,7 +43,7 @@ class Arm:
 
 
 class Points:
-    """The passages of one process, counted from the moment they were armed."""
+    """The calls of one process, counted since a fault was armed."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -53,7 +53,7 @@ class Points:
 
     @contextmanager
     def passage(self, operation: str, cut: Callable[[When], None]) -> Iterator[None]:
-        """One effect: `cut` breaks the connection it goes through."""
+        """Wrap one call; `cut` breaks its connection."""
         self._pass(operation, "before", cut)
         yield
         self._pass(operation, "after", cut)
@@ -65,7 +65,7 @@ class Points:
             self._act(arm, cut)
 
     def _due(self, operation: str, when: When) -> Arm | None:
-        """The arm, if this very passage is the one: its file is gone from then on."""
+        """The armed fault, if this is its call; its file is removed."""
         try:
             text = self._file.read_text(encoding="utf-8")
         except FileNotFoundError:

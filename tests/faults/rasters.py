@@ -1,4 +1,4 @@
-"""Small rasters whose COGs are made in a second."""
+"""Small rasters that are processed quickly."""
 
 import numpy as np
 from rasterio.crs import CRS
@@ -9,7 +9,7 @@ SIDE = 192
 
 
 def make_raster(name: str) -> bytes:
-    """An image or an elevation model, the same bytes for the same name."""
+    """An image or an elevation model, determined by its name."""
     bands, dtype = (3, "uint8") if name == "rgb" else (1, "float32")
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
     hills = np.sin(rows / 17) * np.cos(columns / 23) * 100 + 128

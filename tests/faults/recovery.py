@@ -1,9 +1,8 @@
-"""How long it took until everybody a fault concerned moved on.
+"""The recovery time of each fault.
 
-The recovery of a fault is the time from its beginning until the last of the jobs it concerns has
-achieved something: a task that ended, a stage that started or closed, its own end. A fault
-concerns every job that was open when it struck; a message that got lost concerns what it named:
-a task until it has ended, or a job.
+It is the time from the start of the fault until the last affected job has made progress: a task
+ended, a stage started or closed, or the job ended. A fault affects every job that was open at its
+start; a lost message affects the task or job that it names.
 """
 
 import bisect
@@ -30,7 +29,7 @@ ACHIEVED = """
 
 @dataclass(frozen=True)
 class Injury:
-    """A fault that struck: all, or the job or task of this id."""
+    """A fault that occurred, and the id of the affected job or task if it is only one."""
 
     kind: str
     at: float
@@ -40,7 +39,7 @@ class Injury:
 def recoveries(
     connection: psycopg.Connection[Any], injuries: list[Injury]
 ) -> dict[str, list[float]]:
-    """The recovery of every fault that concerned a job, in seconds, by the kind of fault."""
+    """Recovery times in seconds by kind of fault, of the faults that affected a job."""
     achieved: dict[str, list[tuple[float, bool]]] = {}
     for job_id, at, is_end in connection.execute(ACHIEVED.encode()):
         achieved.setdefault(job_id, []).append((at, is_end))
@@ -55,7 +54,7 @@ def recoveries(
 
 
 def _waits(injury: Injury, achieved: dict[str, list[tuple[float, bool]]]) -> Iterator[float]:
-    """Of each one concerned that was open: it had begun, and had not ended."""
+    """The waiting time of each affected job that was open."""
     everybody = [whom for whom in achieved if len(whom) == JOB_ID_LENGTH]
     for whom in [injury.whom] if injury.whom else everybody:
         times = achieved.get(whom, [])
@@ -65,7 +64,7 @@ def _waits(injury: Injury, achieved: dict[str, list[tuple[float, bool]]]) -> Ite
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """By nearest rank; 0 of nothing."""
+    """The percentile by nearest rank; 0 without values."""
     if not values:
         return 0.0
     values = sorted(values)

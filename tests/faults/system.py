@@ -45,7 +45,7 @@ APP = Path(__file__).parent / "app" / "faulty_app.py"
 
 
 class Host:
-    """One functions host: started again when it dies, thawed when it has been frozen too long."""
+    """One functions host; restarted after a crash, and resumed if it is frozen for too long."""
 
     def __init__(self, name: str, folder: Path, settings: dict[str, str]) -> None:
         self.name = name
@@ -97,7 +97,7 @@ class Host:
             os.kill(self.identity.pid, number)
 
     def arm(self, arm: Arm) -> None:
-        """What was armed before and never reached is forgotten."""
+        """Arm a fault; an earlier one that was not reached is dropped."""
         self.armed = None
         arm.write(self.point_file)
         self.armed = arm
@@ -111,7 +111,7 @@ class Host:
             self.disarm()
 
     def struck(self) -> Arm | None:
-        """The point, once it has been reached."""
+        """The fault that has occurred, if any."""
         arm = self.armed
         if arm is None or self.point_file.exists():
             return None
@@ -125,7 +125,7 @@ class Host:
 
 
 class System:
-    """Everything that a job needs, on free ports, in one folder."""
+    """Everything that a job needs, on free ports and in one folder."""
 
     def __init__(self, folder: Path, seed: int, hosts: int) -> None:
         self.folder = folder
@@ -143,7 +143,7 @@ class System:
         self.hosts: list[Host] = []
 
     def start(self) -> None:
-        self.folder.chmod(0o711)  # the account that runs PostgreSQL must get through
+        self.folder.chmod(0o711)  # the account of PostgreSQL must be able to enter
         keeper.keep(os.getpid(), self.folder)
         with ThreadPoolExecutor(2) as pool:
             for made in (pool.submit(self._start_database), pool.submit(self._start_storage)):
@@ -175,7 +175,7 @@ class System:
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection of the suite's own."""
+        """A connection for the suite itself."""
         with psycopg.connect(
             self.cluster.dsn(DATABASE), autocommit=True, application_name="faults"
         ) as connection:
@@ -186,14 +186,14 @@ class System:
         return BlobServiceClient.from_connection_string(self.azurite.connection_string)
 
     def restart_broker_empty(self) -> None:
-        """The same address, and no message left."""
+        """Restart the broker at the same address, without its messages."""
         assert self._broker is not None
         port = self._broker.port
         self._broker.stop()
         self._broker = self._open_broker(port)
 
     def kill_database(self) -> None:
-        """SIGKILL to the postmaster and all its children, then crash recovery."""
+        """Kill the postmaster and its children, and restart it with crash recovery."""
         identity = self.cluster.identity
         if identity is not None:
             os.kill(identity.pid, signal.SIGKILL)
@@ -201,7 +201,7 @@ class System:
         self.cluster.start()
 
     def forbid_writes(self, forbidden: bool) -> None:
-        """The database is read-only, for everybody, or not any more. Insists while it is away."""
+        """Make the database read-only for all roles, or writable again; retry while it is down."""
         change = f"ALTER SYSTEM SET default_transaction_read_only = {'on' if forbidden else 'off'}"
 
         def make() -> None:
@@ -212,12 +212,12 @@ class System:
         retry_transient("PostgreSQL", make, (psycopg.OperationalError,))
 
     def lose_locks(self) -> None:
-        """The broker forgets who works on which message."""
+        """Make the broker drop all locks."""
         if self._broker is not None:
             self._broker.call(lose_locks, self._broker.broker)
 
     def repair(self) -> None:
-        """Resume every host. Each other fault is repaired by the function that injected it."""
+        """Resume every host. Other faults are ended by the function that injected them."""
         for host in self.hosts:
             host.disarm()
             host.send(signal.SIGCONT)

@@ -1,7 +1,7 @@
-"""A worker that dies between any two effects: the message that comes again brings the job home.
+"""Crashes of a worker between any two effects.
 
-Without the sweep and without a second chance for a message that was settled: redelivery alone
-must do. And the other way round: every message lost, the sweep alone must do.
+Redelivery of unsettled messages alone must complete the job, without the sweep. When every message
+is lost, the sweep alone must complete it.
 """
 
 from collections import deque
@@ -17,19 +17,19 @@ from core.models import JobMessage, JobStatus, TaskMessage
 from infrastructure.postgres import PostgresState
 from testing.bus import MemoryBus
 from tests.faults.invariants import DOUBLED, DRIFTED, STUCK, rows
-from tests.fixtures.toys import Bench, Square, Squared, square
+from tests.fixtures.squares import Bench, Square, Squared, square
 
 N = 3
 NOW = timedelta(0)
 NEVER = 10**6
 
 
-class Died(BaseException):
-    """The worker is gone: nothing may catch this."""
+class Crash(BaseException):
+    """Simulates the end of the process; no handler of exceptions catches it."""
 
 
-class Life:
-    """Counts the effects of a worker, which ends before the one at `ends_at`."""
+class Worker:
+    """Counts the effects of a worker, and crashes it before the one at `ends_at`."""
 
     def __init__(self):
         self.effects, self.ends_at = 0, NEVER
@@ -37,14 +37,14 @@ class Life:
     def effect(self):
         self.effects += 1
         if self.effects == self.ends_at:
-            raise Died
+            raise Crash
 
 
-LIFE = Life()
+LIFE = Worker()
 
 
-class MortalCursor(psycopg.Cursor):
-    """Statements are effects."""
+class CrashingCursor(psycopg.Cursor):
+    """A cursor whose statements are effects."""
 
     def execute(self, *args, **kwargs):
         LIFE.effect()
@@ -55,8 +55,8 @@ class MortalCursor(psycopg.Cursor):
         return super().copy(*args, **kwargs)
 
 
-class MortalBus(MemoryBus):
-    """Sends are effects. Loses the message at `loses_at`."""
+class CrashingBus(MemoryBus):
+    """A bus whose sends are effects. Loses the message at `loses_at`."""
 
     def __init__(self):
         super().__init__()
@@ -77,8 +77,8 @@ class MortalBus(MemoryBus):
                 self.messages.append(message)
 
 
-class HastyBus(MemoryBus):
-    """The worst of brokers: a message is handled before its sender learns that it was sent."""
+class ImmediateBus(MemoryBus):
+    """A bus that handles a message before `send` returns."""
 
     machine = None
 
@@ -93,13 +93,13 @@ class HastyBus(MemoryBus):
 
 
 @pytest.fixture
-def pool_of_mortals(database_url):
-    """Connections of workers that can die anywhere."""
+def crashing_pool(database_url):
+    """A connection pool whose statements are effects."""
 
     class Connection(psycopg.Connection):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            self.cursor_factory = MortalCursor
+            self.cursor_factory = CrashingCursor
 
     LIFE.effects, LIFE.ends_at = 0, NEVER
     with ConnectionPool(
@@ -119,10 +119,10 @@ def bench_over(pool, bus, handler=square):
 
 
 def insist(call):
-    """What a user does, or a broker: once more, until it works."""
+    """Repeat a call until it succeeds, as a user or broker does."""
     try:
         return call()
-    except Died:
+    except Crash:
         return call()
 
 
@@ -134,7 +134,7 @@ def deliver(bench, message, *others):
 
 
 def next_of(messages):
-    """The next message, with those that a host would take beside it."""
+    """The next message, and the ones that a host would receive with it."""
     batch = [messages.popleft()]
     while _is_quick(batch[0]) and messages and _is_quick(messages[0]):
         batch.append(messages.popleft())
@@ -146,13 +146,13 @@ def _is_quick(message):
 
 
 def deliver_all(bench, again_first):
-    """Messages whose worker dies come again: before all others, or after them."""
+    """Deliver all messages; after a crash, deliver the message again, first or last."""
     messages = bench.bus.messages
     while messages:
         batch = next_of(messages)
         try:
             deliver(bench, *batch)
-        except Died:
+        except Crash:
             if again_first:
                 messages.extendleft(reversed(batch))
             else:
@@ -169,9 +169,9 @@ def assert_done_once(pool, bench, job_id):
             assert rows(connection, query) == [], text
 
 
-def outlives_a_death(pool, ends_at, again_first, handler):
-    """Whether the worker died, and the job ended well all the same."""
-    bench = bench_over(pool, MortalBus(), handler)
+def survives_a_crash(pool, ends_at, again_first, handler):
+    """Run a job with a crash, and check its result. Returns whether the crash occurred."""
+    bench = bench_over(pool, CrashingBus(), handler)
     LIFE.effects, LIFE.ends_at = 0, ends_at
     job = insist(lambda: bench.machine.submit("squares", {"n": N, "fail_at": -ends_at})).job
     deliver_all(bench, again_first)
@@ -182,16 +182,16 @@ def outlives_a_death(pool, ends_at, again_first, handler):
 
 @pytest.mark.parametrize("again_first", [True, False])
 @pytest.mark.parametrize("handler", [square, quick_square], ids=["alone", "in a batch"])
-def test_a_job_survives_a_crash_before_any_write_or_send(pool_of_mortals, again_first, handler):
+def test_a_job_survives_a_crash_before_any_write_or_send(crashing_pool, again_first, handler):
     deaths = count(1)
-    while outlives_a_death(pool_of_mortals, next(deaths), again_first, handler):
+    while survives_a_crash(crashing_pool, next(deaths), again_first, handler):
         pass
     assert next(deaths) > 15
 
 
-def test_a_job_survives_the_loss_of_any_message(pool_of_mortals):
+def test_a_job_survives_the_loss_of_any_message(crashing_pool):
     for loses_at in count(1):
-        bench = bench_over(pool_of_mortals, MortalBus())
+        bench = bench_over(crashing_pool, CrashingBus())
         bench.bus.loses_at = loses_at
         job = bench.machine.submit("squares", {"n": N, "fail_at": -loses_at}).job
         deliver_all(bench, again_first=True)
@@ -200,14 +200,14 @@ def test_a_job_survives_the_loss_of_any_message(pool_of_mortals):
             assert not bench.state.get_job(job.job_id).status.is_final
             bench.machine.sweep(100, NOW)
             deliver_all(bench, again_first=True)
-        assert_done_once(pool_of_mortals, bench, job.job_id)
+        assert_done_once(crashing_pool, bench, job.job_id)
         if not lost:
             break
     assert loses_at > 5
 
 
 def test_a_message_can_be_handled_before_its_sender_continues(pool):
-    bus = HastyBus()
+    bus = ImmediateBus()
     bench = bench_over(pool, bus)
     bus.machine = bench.machine
     job = bench.machine.submit("squares", {"n": N}).job

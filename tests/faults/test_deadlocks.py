@@ -1,7 +1,7 @@
-"""Those who end a job and those who end its tasks take their locks in an order that cannot lock up.
+"""Operations on a job and on its tasks take their locks in one order, without deadlocks.
 
-PostgreSQL would break a deadlock after a second, and the loser would try again: a second lost in
-every race of a cancel with a completion.
+PostgreSQL resolves a deadlock after a second, which every race of a cancel with a completion would
+lose.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ def run(database_url, query, *parameters):
 
 
 def wait_for_a_waiter(connection):
-    """Until somebody waits for a lock."""
+    """Wait until a connection waits for a lock."""
     waits = """SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
     while connection.execute(waits).fetchone() == (0,):
@@ -33,7 +33,7 @@ def wait_for_a_waiter(connection):
 
 
 def made_ready(state, how):
-    """A job with a claimed task, in the state in which `how` touches its stages."""
+    """A job with a claimed task, in a state in which `how` changes its stages."""
     job, tasks = started_stage(state, 12)
     attempt = claimed(state, tasks[1].task_id).attempt
     if how == "submit_job":
@@ -47,7 +47,7 @@ def made_ready(state, how):
 
 
 def call(how, job):
-    """The statement, and what it is given."""
+    """The statement and its parameters."""
     more = {"submit_job": ("test", 1, "{}", 2), "retry_job": (uuid4(),)}
     arguments = (job.job_id, *more.get(how, ()))
     marks = ", ".join(["%s"] * len(arguments))
@@ -56,7 +56,7 @@ def call(how, job):
 
 @pytest.mark.parametrize("how", ["submit_job", "retry_job"])
 def test_a_job_restarts_while_late_task_messages_are_claimed(postgres_state, database_url, how):
-    """Claims lock by id, and the eleventh comes before the third."""
+    """Claims lock in the order of ids, in which 10 comes before 2."""
     job, tasks = started_stage(postgres_state, 12)
     postgres_state.complete_task(
         tasks[0].task_id, claimed(postgres_state, tasks[0].task_id).attempt, None, BROKEN
@@ -88,7 +88,7 @@ def test_completing_a_task_does_not_wait_for_the_end_of_its_job(
 
 
 def test_a_failing_task_and_a_heartbeat_lock_tasks_in_the_same_order(postgres_state, database_url):
-    """The heartbeat of the others, and of the task that has just failed."""
+    """The heartbeat includes the task that has just failed."""
     _, tasks = started_stage(postgres_state, 3)
     attempts = [claimed(postgres_state, task.task_id).attempt for task in tasks]
     with psycopg.connect(database_url) as heartbeat, ThreadPoolExecutor(1) as worker:
@@ -110,7 +110,7 @@ def test_an_event_does_not_wait_for_the_sweep(postgres_state, database_url):
         late = "SET lock_timeout = '5s'"
         with psycopg.connect(database_url, autocommit=True) as worker:
             worker.execute(late)
-            worker.execute("SELECT app.record_event(%s, 'told')", [job.job_id])
+            worker.execute("SELECT app.record_event(%s, 'noted')", [job.job_id])
 
 
 def test_a_job_purged_during_its_resubmission_is_stored_again(postgres_state, database_url):

@@ -1,4 +1,4 @@
-"""A short run of the fault suite: every kind of fault once, in a system of its own."""
+"""A short run of the fault suite: every kind of fault once, in a separate system."""
 
 from tests.faults.driver import run
 from tests.faults.plan import KINDS, short_plan

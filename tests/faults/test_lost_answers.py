@@ -1,7 +1,7 @@
-"""The database commits, and the connection is cut before its answer: any statement, once.
+"""The connection is cut after a commit, before the response: for any one statement.
 
-The statement is repeated, and must find what it did the first time: no attempt is spent, nothing
-is told to be late or lost, and no caller hears that there was nothing to do.
+The statement is repeated and must return the same as the first time: no attempt is used up, and no
+write is reported as late or without effect.
 """
 
 from datetime import timedelta
@@ -18,14 +18,14 @@ from infrastructure import retrying
 from infrastructure.postgres import PostgresState
 from tests.faults.invariants import ALWAYS, rows
 from tests.fixtures.records import MINUTE
-from tests.fixtures.toys import Bench, Square, Squared
+from tests.fixtures.squares import Bench, Square, Squared
 
 NEVER = 10**6
-LIES = {"attempt_lost", "late_write_refused"}
+UNEXPECTED = {"attempt_lost", "late_write_refused"}
 
 
 class Wire:
-    """Counts statements, and loses the answer of the one at `loses_at`."""
+    """Counts statements, and loses the response to the one at `loses_at`."""
 
     statements, loses_at = 0, NEVER
 
@@ -40,8 +40,8 @@ class ForgetfulCursor(psycopg.Cursor):
 
 
 @pytest.fixture
-def forgetful(database_url, monkeypatch):
-    """A state whose answers get lost."""
+def lossy_state(database_url, monkeypatch):
+    """A state over connections that lose a response."""
 
     class Connection(psycopg.Connection):
         def __init__(self, *args, **kwargs):
@@ -57,8 +57,8 @@ def forgetful(database_url, monkeypatch):
     Wire.statements, Wire.loses_at = 0, NEVER
 
 
-class Whimsical:
-    """A handler that blinks once, and cannot do one square before it is told to."""
+class Unreliable:
+    """A handler with one transient error, and one task that fails until the retry."""
 
     def __init__(self):
         self.blinks, self.refuses, self.calls = True, True, []
@@ -74,7 +74,7 @@ class Whimsical:
 
 
 def whimsical_bench(state, is_quick):
-    whims = Whimsical()
+    whims = Unreliable()
 
     @retry(RetryPolicy(attempts=2, base=timedelta(0), cap=timedelta(0)))
     def square(params: Square, ctx: TaskContext) -> Squared:
@@ -89,9 +89,9 @@ def whimsical_bench(state, is_quick):
     return bench, whims
 
 
-def tells_no_lie(forgetful, loses_at, is_quick):
-    """A whole life with one lost answer. False when it needed fewer statements than that."""
-    bench, whims = whimsical_bench(forgetful, is_quick)
+def survives_a_lost_response(lossy_state, loses_at, is_quick):
+    """Run a job with one lost response. False if it needed fewer statements."""
+    bench, whims = whimsical_bench(lossy_state, is_quick)
     Wire.statements, Wire.loses_at = 0, loses_at
     failed = bench.run("lenient", n=4, fail_at=-loses_at - NEVER * is_quick)
     assert failed.status is JobStatus.COMPLETED_WITH_ERRORS
@@ -99,20 +99,20 @@ def tells_no_lie(forgetful, loses_at, is_quick):
     bench.machine.retry(failed.job_id)
     bench.drain()
     has_lost, Wire.loses_at = Wire.statements >= loses_at, NEVER
-    job = forgetful.get_job(failed.job_id)
+    job = lossy_state.get_job(failed.job_id)
     assert (job.status, job.run, job.result) == (JobStatus.COMPLETED, 2, {"total": 14})
     assert sorted(whims.calls) == [0, 1, 1, 2, 2, 3]
-    kinds = [event.kind for event in forgetful.events(job.job_id, 0, 1000)]
-    assert not LIES & set(kinds) and kinds.count("job_retried") == 1
+    kinds = [event.kind for event in lossy_state.events(job.job_id, 0, 1000)]
+    assert not UNEXPECTED & set(kinds) and kinds.count("job_retried") == 1
     return has_lost
 
 
 @pytest.mark.parametrize("is_quick", [False, True], ids=["alone", "in a batch"])
-def test_a_job_survives_the_loss_of_the_response_to_any_statement(forgetful, is_quick):
-    lives = count(1)
-    while tells_no_lie(forgetful, next(lives), is_quick):
+def test_a_job_survives_the_loss_of_the_response_to_any_statement(lossy_state, is_quick):
+    positions = count(1)
+    while survives_a_lost_response(lossy_state, next(positions), is_quick):
         pass
-    assert next(lives) > 20
-    with forgetful.pool.connection() as connection:
+    assert next(positions) > 20
+    with lossy_state.pool.connection() as connection:
         for text, query in ALWAYS.items():
             assert rows(connection, query) == [], text

@@ -1,7 +1,7 @@
-"""The SQL functions against a small model: any operations, in any order, also at the same time.
+"""The SQL functions against a small model: any operations, in any order, also concurrently.
 
-After every step the tables must say what the model says. Operations that run at once, each over a
-connection of its own, must come out as they would in some order, one after the other.
+After every step the tables must equal the model. Concurrent operations, each with its own
+connection, must have the same outcome as in some sequential order.
 """
 
 import dataclasses
@@ -67,13 +67,13 @@ def copy_of(model):
 
 
 def outcomes_in_order(model, acts, order):
-    """What each act answers when they run one after the other, and the rows that are left."""
+    """What each operation returns when they run sequentially, and the resulting rows."""
     answers = {position: acts[position](model) for position in order}
     return [answers[position] for position in range(len(acts))], do.snapshot(model)
 
 
 class States(RuleBasedStateMachine):
-    """The tables and the model, side by side."""
+    """Applies each operation to the tables and to the model."""
 
     database_url = ""
     pool = None
@@ -88,7 +88,7 @@ class States(RuleBasedStateMachine):
 
     @initialize(first=start, claims=st.integers(0, 2))
     def under_way(self, first, claims):
-        """A job whose first stage runs, on which all else happens."""
+        """Start with a job whose first stage is running."""
         begin = do.Submit(first.job), dataclasses.replace(first, late=False, again=False)
         for drawn in (*begin, *(do.Claim(first.job, task, MINUTE) for task in range(claims))):
             self.one(drawn)
@@ -100,14 +100,14 @@ class States(RuleBasedStateMachine):
 
     @rule(drawn=operation, repeats=st.integers(1, AT_ONCE))
     def again(self, drawn, repeats):
-        """Once, or more often: a message may always come again."""
+        """Apply an operation once or several times, as redelivered messages do."""
         act = drawn.bind(self.model)
         for _ in range(repeats if act else 0):
             assert act(self.state) == act(self.model)
 
     @rule(job=jobs, fails=st.booleans(), ends=st.booleans())
     def forward(self, job, fails, ends):
-        """The current stage to its close, and perhaps the job to its end."""
+        """Close the current stage, and possibly end the job."""
         for task in range(3):
             self.one(do.Claim(job, task, MINUTE))
             self.one(do.Complete(job, task, late=False, fails=fails))
@@ -138,7 +138,7 @@ class States(RuleBasedStateMachine):
         assert do.snapshot(self.state) == do.snapshot(self.model)
 
     def teardown(self):
-        """Nothing was doubled, and no counter drifted."""
+        """Check that nothing was stored twice and that the counters are right."""
         with self.pool.connection() as connection:
             for text, query in ALWAYS.items():
                 assert rows(connection, query) == [], text
@@ -146,7 +146,7 @@ class States(RuleBasedStateMachine):
 
 @pytest.fixture
 def states(superuser_url):
-    """The state machine, over connections of its own. It empties the tables, as the app may not."""
+    """The state machine with a superuser's connections, because it empties the tables."""
     plain = {"autocommit": True}
     with (
         ConnectionPool(superuser_url, min_size=AT_ONCE, kwargs=plain) as pool,

@@ -1,4 +1,4 @@
-"""Users: they submit over HTTP, insist until somebody answers, and keep what they were promised."""
+"""Users: they submit over HTTP, retry until a host responds, and record accepted jobs."""
 
 import threading
 import time
@@ -11,12 +11,12 @@ import httpx
 from tests.faults.plan import Plan, Submission, parameters
 from tests.faults.system import FUNCTION_KEY, System
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 @dataclass
 class Accepted:
-    """A job that the service has promised to do."""
+    """A job that the service has accepted."""
 
     submission: Submission
     job_id: str
@@ -27,7 +27,7 @@ class Accepted:
 
 @dataclass
 class Users:
-    """Everything that was submitted to a system, and what was answered."""
+    """Submits jobs to a system and records the responses."""
 
     system: System
     accepted: dict[str, Accepted] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Users:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def follow(self, plan: Plan) -> None:
-        """Do what the plan says, at its times."""
+        """Follow the plan."""
         began = time.monotonic()
         with ThreadPoolExecutor(16, thread_name_prefix="user") as pool:
             waiting = []
@@ -46,7 +46,7 @@ class Users:
                 each.result()
 
     def submit(self, submission: Submission, seed: int) -> Accepted:
-        """Submit until it is taken."""
+        """Submit until the service accepts the job."""
         path = f"/jobs/submit/{submission.job_type}"
         answer = self._insist("POST", path, parameters(submission, seed))
         if answer.status_code not in (200, 202):
@@ -56,7 +56,7 @@ class Users:
             return self.accepted.setdefault(taken.job_id, taken)
 
     def cancel(self, job: Accepted) -> None:
-        """An answer that was lost may have been a 202: only the tables know who won the race."""
+        """Cancel a job. A lost response may have been a 202, so the tables show the outcome."""
         job.is_cancelled = True
         self.act(job.job_id, "cancel")
 
@@ -88,15 +88,15 @@ class Users:
             self._complain(f"twins became two jobs: {first.job_id}, {second.job_id}")
 
     def _insist(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """Ask one host after the other, for as long as nobody can answer."""
-        until, turn = time.monotonic() + PATIENCE, 0
+        """Try one host after the other until one responds."""
+        until, turn = time.monotonic() + TIMEOUT, 0
         while True:
             host = self.system.hosts[turn % len(self.system.hosts)]
             answer = self._ask(host.url + path, method, body)
             if answer is not None:
                 return answer
             if time.monotonic() > until:
-                raise AssertionError(f"{method} {path}: no answer for {PATIENCE:.0f} s")
+                raise AssertionError(f"{method} {path}: no answer for {TIMEOUT:.0f} s")
             turn += 1
             time.sleep(0.1)
 

@@ -52,7 +52,7 @@ def collection(catalogue_url):
 
 @pytest.fixture(params=["GET", "POST", "items"])
 def search(request, stac_api, collection):
-    """Searches the collection by one of the three routes; returns the response."""
+    """Search the collection by one of the three routes. Returns the response."""
 
     def run(bbox, **more):
         if request.param == "POST":

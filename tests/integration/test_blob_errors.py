@@ -1,4 +1,4 @@
-"""States of a blob that only its owner can change end in a permanent error with its own code."""
+"""Errors of storage that only the owner of the blob can resolve are permanent failures."""
 
 import uuid
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Replacing a blob: over the version that was named only, and never mixed with another upload."""
+"""Replacing a blob: only a given version, and never mixed with another upload."""
 
 import hashlib
 import uuid
@@ -61,7 +61,7 @@ def test_another_version_is_kept(blobs, ref, tmp_path):
 
 
 def test_one_of_many_concurrent_writers_succeeds(blobs, ref, tmp_path):
-    """Files of several blocks: those of two writers would mix if their ids were alike."""
+    """Files of several blocks, which would mix if two writers used equal block ids."""
     paths = [write(tmp_path, bytes([number]) * (2 * BLOCK + 9)) for number in range(4)]
 
     def attempt(path):

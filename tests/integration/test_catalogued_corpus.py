@@ -1,4 +1,4 @@
-"""Real rasters through the real handlers: each item is valid, each link opens a picture."""
+"""Real rasters through the real handlers: each item is valid, and each link returns an image."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from tests.fixtures.raster_handlers import RasterHandlers
 from tests.fixtures.sample_items import context
 from tests.fixtures.stac_validation import problems
 
-# One of each type and of each place that maps get wrong; the others take minutes.
+# One of each type and of each difficult location; all of them would take minutes.
 FEW = {
     "antimeridian.tif",
     "dem_geographic_int16.tif",
@@ -43,7 +43,7 @@ CONVERTED = [
     for raster in rasters()
     if raster.expect == "cog"
 ]
-ONE_COLOUR = {"sparse_cog.tif"}  # nothing in it
+ONE_COLOUR = {"sparse_cog.tif"}  # no valid pixels
 
 
 @pytest.fixture(scope="module")

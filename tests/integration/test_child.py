@@ -1,4 +1,4 @@
-"""Work in a child process: its answers, its failures, and its end."""
+"""Functions in a child process: results, failures and termination."""
 
 import os
 import signal
@@ -65,14 +65,14 @@ def test_child_has_no_credentials(monkeypatch):
 @pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 @pytest.mark.parametrize("write", [0, 1])
 def test_the_child_can_open_only_its_own_folder(tmp_path, write):
-    ours, others = tmp_path / "ours", tmp_path / "others"
-    for folder in (ours, others):
+    own, others = tmp_path / "own", tmp_path / "others"
+    for folder in (own, others):
         folder.mkdir()
         (folder / "file").write_text("here")
-    assert run("open_file", text=str(ours / "file"), number=write, folder=ours).text
+    assert run("open_file", text=str(own / "file"), number=write, folder=own).text
     for outside in (others / "file", ROOT / "README.md", *CLOSED):
         with pytest.raises(ChildError, match="Permission denied"):
-            run("open_file", text=str(outside), number=write, folder=ours)
+            run("open_file", text=str(outside), number=write, folder=own)
     assert (others / "file").read_text() == "here"
 
 
@@ -97,7 +97,7 @@ def test_only_a_task_with_network_can_connect(tmp_path):
 
 
 def test_short_work_does_not_wait_for_long_work():
-    """Long work holds every processor until the short work is done."""
+    """Long calls occupy every processor until the short one has ended."""
     processors = count_processors()
     started, done = threading.Semaphore(0), threading.Event()
 
@@ -155,7 +155,7 @@ def test_a_signal_is_reported_as_a_crash(number, code):
 
 
 def test_a_killed_child_is_a_transient_failure():
-    """A neighbour's hunger is a passing fault; its own kills every attempt, with this code."""
+    """Memory pressure from outside is transient; if every attempt is killed, this is the code."""
     with pytest.raises(ChildKilled) as killed:
         run("die", number=int(signal.SIGKILL))
     assert killed.value.code == "RASTER_OUT_OF_MEMORY"
@@ -228,10 +228,10 @@ def test_the_child_ends_with_the_server():
 
 
 def _alive(pid: str) -> bool:
-    """Whether the process runs. One that waits to be collected does not."""
+    """Whether the process is running; a zombie is not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except (FileNotFoundError, ProcessLookupError):  # collected before, or while it is read
+    except (FileNotFoundError, ProcessLookupError):  # ended before, or while it is read
         return False
     return stat.rsplit(")", 1)[1].split()[0] not in "ZX"
 

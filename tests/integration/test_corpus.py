@@ -1,4 +1,4 @@
-"""Every raster of the corpus ends as its manifest expects, and its picture is right."""
+"""Every raster of the corpus has the outcome in its manifest, and its COG has the right pixels."""
 
 from collections.abc import Iterator
 
@@ -19,9 +19,9 @@ REJECTIONS = {
     "PIXELS_UNREADABLE",
     "SUBDATASET_REQUIRED",
 }
-# Decodes to 1.7 GB, too much for a judge that reads whole images; and nothing in it is valid.
+# Decodes to 1.7 GB, too much for a comparison of whole images; it has no valid pixels.
 UNJUDGED = {"sparse_cog.tif"}
-# These have control points, or their manifest's bounds are those of a rectangle around them.
+# These have control points, or the manifest has the bounds of a rectangle around them.
 LOOSE_BOUNDS = {"gcps", "rotated"}
 
 
@@ -72,7 +72,7 @@ def _check_pixels(source, made, facts: RasterFacts) -> None:
 
 
 def _apart(one, other) -> float:
-    """The greatest distance between two edges of the same name, in degrees."""
+    """The largest distance between corresponding edges, in degrees."""
     return max(min(abs(a - b), 360 - abs(a - b)) for a, b in zip(one, other, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""What a COG keeps, what it never invents, and that every option does what it says."""
+"""create_cog: what it keeps, what it does not invent, and the effect of each option."""
 
 import hashlib
 import threading
@@ -29,9 +29,6 @@ def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
         yield handlers
 
 
-# ── what is kept ─────────────────────────────────────────────────────────────
-
-
 def test_same_crs_copies_every_pixel(handlers, tmp_path):
     pixels = hills(700, 1)
     path = write(tmp_path / "dem.tif", pixels, nodata=-9999)
@@ -55,7 +52,7 @@ def test_control_points_determine_the_warp(handlers):
     with rasterio.open(raster("gcps_australia.tif")) as source, handlers.opened(cog) as made:
         points, crs = source.gcps
         places = [point for point in points if 10 < point.col < 120 and 10 < point.row < 115]
-        assert not places  # all lie on the edge, so the corners say where it is
+        assert not places  # all are on the edge, so the corners define the location
         lons, lats = [p.x for p in points], [p.y for p in points]
         assert crs.to_epsg() == 4326
         west, south, east, north = cog.bounds_4326
@@ -120,9 +117,6 @@ def test_nodata_that_the_type_cannot_hold_is_left_out(handlers, tmp_path):
     assert handlers.make_from(facts, tier="analysis", target_crs="native").validity == "all"
 
 
-# ── what is never invented ───────────────────────────────────────────────────
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
 def test_a_warp_leaves_no_collar(handlers, tmp_path, dtype):
     path = write(tmp_path / "plain.tif", hills(400, 1, dtype, 250))
@@ -185,9 +179,6 @@ def test_a_vertical_crs_does_not_change_the_grid(handlers, tmp_path):
         assert cog.target_crs == "EPSG:4326" and not cog.reprojection_performed
 
 
-# ── the file ─────────────────────────────────────────────────────────────────
-
-
 @pytest.mark.parametrize("bands", [1, 3, 6])
 def test_every_cog_is_valid_and_described(handlers, tmp_path, bands):
     path = write(tmp_path / "large.tif", hills(1_300, bands, "uint16"))
@@ -206,7 +197,7 @@ def test_every_cog_is_valid_and_described(handlers, tmp_path, bands):
 @pytest.mark.parametrize("bands", [1, 5])
 @pytest.mark.parametrize("shape", [(1100, 1024), (2500, 1024), (2600, 512), (515, 1025)])
 def test_tiles_are_never_as_wide_as_the_image(handlers, tmp_path, shape, bands):
-    """A level as wide as one tile is "not tiled" to those who check a COG."""
+    """rio-cogeo reports a level that is as wide as one tile as not tiled."""
     pixels = np.zeros((bands, *shape), "int16")
     cog = handlers.make(write(tmp_path / "tall.tif", pixels), target_crs="native")
     with handlers.opened(cog) as made:
@@ -224,7 +215,7 @@ def test_a_narrow_image_is_tiled(handlers, tmp_path):
 @pytest.mark.parametrize("source", ["EPSG:3035", "EPSG:2193", "OGC:CRS84", "EPSG:3031"])
 @pytest.mark.parametrize("target", ["EPSG:4326", "EPSG:3857"])
 def test_order_of_axes_does_not_matter(handlers, tmp_path, source, target):
-    """EPSG gives some projected CRSs north before east, and others east twice."""
+    """EPSG defines some projected CRSs with north before east, and some with east twice."""
     grid = {
         "EPSG:3035": Affine(100, 0, 4_000_000, 0, -100, 3_000_000),
         "EPSG:2193": Affine(100, 0, 1_600_000, 0, -100, 5_400_000),
@@ -254,9 +245,6 @@ def test_the_blob_has_content_type_and_metadata(handlers, tmp_path):
     stored = handlers.blobs.properties(cog.blob)
     assert stored.content_type == "image/tiff; application=geotiff; profile=cloud-optimized"
     assert stored.access_tier == "Cool" and cog.storage_tier == "cool"
-
-
-# ── every option ─────────────────────────────────────────────────────────────
 
 
 def test_each_tier_has_its_compression(handlers, tmp_path):
@@ -321,7 +309,7 @@ def test_complex_rasters_stay_complex(handlers, tmp_path, target):
         if target == "native":
             assert np.array_equal(found, pixels[0])
         assert np.nanmax(found.real) > 800 and np.nanmax(found.imag) > 800
-        # The corners of the warped grid outside the raster are NaN, which the mask leaves out.
+        # The corners of the warped grid are outside the raster: NaN, which the mask excludes.
         assert np.array_equal(made.read_masks(1) > 0, ~np.isnan(found))
         assert np.isnan(found).mean() == pytest.approx(1 - 300**2 / found.size, abs=0.02)
 
@@ -329,7 +317,7 @@ def test_complex_rasters_stay_complex(handlers, tmp_path, target):
 def test_reading_by_ranges_gives_the_same_bytes(handlers, tmp_path, monkeypatch):
     path = write(tmp_path / "photo.tif", photo(1_100), tiled=True)
     copied = handlers.make(path)
-    # The packages give the functions the names of their modules.
+    # The packages export functions with the names of their modules.
     monkeypatch.setattr(import_module("services.create_cog"), "WHOLE_UP_TO_BYTES", 0)
     monkeypatch.setattr(import_module("services.validate_raster"), "SAMPLED_FROM_BYTES", 0)
     monkeypatch.setattr(handlers.blobs, "download", _refused)
@@ -425,7 +413,7 @@ def test_only_small_rasters_are_processed_in_memory(handlers, tmp_path):
 
 
 def test_imagine_file_finds_its_large_companion(handlers, tmp_path):
-    """The .img names the .ige that holds its pixels."""
+    """The .img file contains the name of the .ige file with its pixels."""
     pixels = hills(300, 1)
     path = write(tmp_path / "Large-one.v2.img", pixels, driver="HFA", USE_SPILL="YES")
     assert path.with_suffix(".ige").stat().st_size > path.stat().st_size
@@ -448,9 +436,6 @@ def test_an_inapplicable_tier_is_rejected(handlers, tmp_path):
         handlers.validate(ref, output_tier="visualization")
     assert refused.value.code == "TIER_NOT_APPLICABLE"
     assert handlers.validate(ref, output_tier="all").cog_tiers == ("analysis", "archive")
-
-
-# ── what changes meanwhile ───────────────────────────────────────────────────
 
 
 def test_changed_source_is_not_converted(handlers, tmp_path):

@@ -1,4 +1,4 @@
-"""A database that is read-only, or gone without a word: waited for, and not for ever."""
+"""A database that is read-only or unreachable: the adapter waits, for a limited time."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ OTHERS_OUT = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 
 
 def test_the_state_survives_a_read_only_server(postgres_state, superuser_url):
-    """As in a failover, or when its disk is full."""
+    """The server is read-only, as in a failover or with a full disk."""
     options = "-c default_transaction_read_only=off"
     with psycopg.connect(superuser_url, autocommit=True, options=options) as admin:
 

@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL: a server that cannot prove its name gets neither a token nor a query."""
+"""TLS to PostgreSQL: a server with an invalid certificate gets neither a token nor a query."""
 
 import shutil
 import subprocess
@@ -16,7 +16,7 @@ NAME = "database.example.org"
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> Path:
-    """A certificate for NAME that no public authority signed."""
+    """A certificate for NAME that is not signed by a public authority."""
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         ["openssl", "req", "-new", "-x509", "-nodes", "-days", "2", "-subj", f"/CN={NAME}",
@@ -29,7 +29,7 @@ def certificate(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(certificate: Path, tmp_path_factory) -> Iterator[Cluster]:
-    """A cluster that speaks TLS with that certificate."""
+    """A cluster that uses this certificate for TLS."""
     cluster = Cluster(tmp_path_factory.mktemp("tls-cluster"))
     cluster.start()
     for name in ("key", "crt"):
@@ -45,7 +45,7 @@ def server(certificate: Path, tmp_path_factory) -> Iterator[Cluster]:
 
 
 def url(server: Cluster, name: str, **options: object) -> str:
-    """An address under a name that is not this machine's, resolved without DNS."""
+    """A URL with a host name that is not loopback, resolved without DNS."""
     query = "&".join(f"{key}={value}" for key, value in options.items())
     return (
         f"postgresql://{USER}:x@{name}:{server.port}/postgres?hostaddr=127.0.0.1"

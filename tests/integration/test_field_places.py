@@ -1,4 +1,4 @@
-"""Places that lost pixels: longitudes beyond 180, rotation and control points. Judged by pyproj."""
+"""Georeferencing of unusual rasters: longitudes above 180, rotation, control points; by pyproj."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
 
 
 def quadrants():
-    """A value for each quarter of the picture, so that a place in it is known by its value."""
+    """An image with one value for each quarter, which identifies the position."""
     rows, columns = np.mgrid[0:SIZE, 0:SIZE] * 2 // SIZE
     return (50 + 60 * rows + 30 * columns)[None].astype("uint8")
 
@@ -61,7 +61,7 @@ def write_with_points(path, west, angle=0.0):
 
 
 def check_quadrants(made, west, angle):
-    """The middle of each quarter is where pyproj puts it."""
+    """Check that the centre of each quarter is where pyproj transforms it to."""
     transformer = pyproj.Transformer.from_crs("EPSG:4326", made.crs.to_wkt(), always_xy=True)
     pixels, valid = made.read(1), made.dataset_mask() > 0
     for row in (SIZE // 4, 3 * SIZE // 4):
@@ -95,7 +95,7 @@ def test_the_whole_image_is_kept(handlers, tmp_path, write_source, west, angle, 
 
 
 def test_a_transposed_global_raster_starts_at_180_west(handlers, tmp_path):
-    """Longitudes from 0 to 360 along the rows, as of arrays in the order longitude, latitude."""
+    """Longitudes from 0 to 360 along the rows, as in arrays in the order longitude, latitude."""
     pixels = np.repeat(np.arange(360, dtype="float32")[:, None], 180, axis=1)[None]
     path = write(
         tmp_path / "world.tif", pixels, crs="EPSG:4326", transform=Affine(0, 1, 0, -1, 0, 90)
@@ -108,7 +108,7 @@ def test_a_transposed_global_raster_starts_at_180_west(handlers, tmp_path):
 
 
 def test_a_warp_that_loses_a_part_fails(tmp_path):
-    """Half of the result is empty, as after a warp that does not find pixels beyond 180."""
+    """Half of the result is empty, as if the warp did not find pixels beyond 180."""
     grid = Affine(STEP, 0, 10, 0, -STEP, 50)
     pixels = quadrants()
     source = write(tmp_path / "source.tif", pixels, crs="EPSG:4326", transform=grid, nodata=0)
@@ -119,9 +119,6 @@ def test_a_warp_that_loses_a_part_fails(tmp_path):
     with pytest.raises(TaskFailed, match="50%") as failed:
         check_coverage(str(source), place, str(result), place, "x.tif")
     assert failed.value.code == "COVERAGE_LOST"
-
-
-# ── vertical CRSs ────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -169,9 +166,6 @@ def test_another_target_reports_the_vertical_crs(handlers, tmp_path):
     judge = pyproj.CRS.from_json_dict(heights["proj:projjson"])
     assert [part.to_epsg() for part in judge.sub_crs_list] == [4326, 6360]
     assert heights["geolathe:vertical_unit"] == "US survey foot"
-
-
-# ── the CRS of files that have none ──────────────────────────────────────────
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "PNG"])
@@ -261,11 +255,8 @@ def test_axes_in_metres_ask_for_a_projected_crs(handlers, tmp_path):
     assert refused.value.code == "CRS_MISSING" and "EPSG:4326" not in refused.value.message
 
 
-# ── accuracy ─────────────────────────────────────────────────────────────────
-
-
 def test_a_missing_datum_grid_is_reported(handlers, tmp_path):
-    """Without OSTN15, PROJ's best way out of the British grid is good for two metres."""
+    """Without OSTN15, PROJ's most accurate transformation from the British grid has 2 m."""
     grid = Affine(0.1, 0, 624_141, 0, -0.1, 308_479)
     ref = handlers.put(write(tmp_path / "ortho.tif", hills(60), crs="EPSG:27700", transform=grid))
     facts = handlers.validate(ref)

@@ -1,4 +1,4 @@
-"""Rasters as people have them: climate grids, NetCDF of many kinds, odd places and masks."""
+"""Rasters as they occur in practice: climate grids, NetCDF variants, locations and masks."""
 
 from collections.abc import Iterator
 
@@ -34,9 +34,6 @@ def refusal(handlers: RasterHandlers, path, **params) -> TaskFailed:
     with pytest.raises(TaskFailed) as refused:
         handlers.make(path, **params)
     return refused.value
-
-
-# ── where they lie ───────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("step", [2.5, 0.25])
@@ -103,9 +100,6 @@ def test_a_crs_that_geotiff_cannot_store_is_rejected_with_an_alternative(handler
     refused = refusal(handlers, path, target_crs="native")
     assert refused.code == "REPROJECTION_FAILED" and "target_crs" in refused.message
     assert handlers.make(path).target_crs == "EPSG:4326"
-
-
-# ── NetCDF ───────────────────────────────────────────────────────────────────
 
 
 def test_geographic_coordinates_without_a_datum_are_accepted(handlers, tmp_path):
@@ -194,9 +188,6 @@ def test_a_swath_is_rejected_with_the_reason(handlers, tmp_path):
     assert refused.code == "NOT_GEOREFERENCED" and "-geoloc" in refused.message
 
 
-# ── TIFF ─────────────────────────────────────────────────────────────────────
-
-
 def test_pages_of_a_tiff_are_chosen_by_number(handlers, tmp_path):
     pages = tmp_path / "pages.tif"
     for number, size in enumerate((200, 100), 1):
@@ -216,8 +207,8 @@ def test_a_mask_takes_precedence_over_nodata(handlers, tmp_path, driver):
     plain = write(tmp_path / "plain.tif", pixels, nodata=7)
     path = tmp_path / f"masked.{driver.lower()}"
     rasterio.shutil.copy(plain, path, driver=driver)
-    beside = write(path.with_name(path.name + ".msk"), mask[None])
-    with rasterio.open(beside, "r+") as flags:
+    sidecar = write(path.with_name(path.name + ".msk"), mask[None])
+    with rasterio.open(sidecar, "r+") as flags:
         flags.update_tags(INTERNAL_MASK_FLAGS_1="2")
     cog = handlers.make(path, target_crs="native")
     with handlers.opened(cog) as made:

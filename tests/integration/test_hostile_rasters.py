@@ -1,4 +1,4 @@
-"""Files made to mislead, crash or exhaust a worker: each ends in a clear permanent error."""
+"""Files made to mislead, crash or exhaust a worker: each is a permanent failure."""
 
 import struct
 import zlib
@@ -31,7 +31,7 @@ def handlers(azurite, tmp_path_factory) -> Iterator[RasterHandlers]:
 
 @pytest.fixture
 def secret(tmp_path) -> Path:
-    """A file of the machine's own that no raster may show."""
+    """A file of the machine that must not be readable through a raster."""
     folder = tmp_path / "private"
     folder.mkdir()
     return write(folder / "secret.tif", photo())
@@ -68,7 +68,7 @@ def test_other_formats_with_a_raster_ending_are_rejected(handlers, tmp_path, sec
 
 @pytest.mark.parametrize("content", [b"", b"hello"])
 def test_random_bytes_are_rejected(handlers, tmp_path, content):
-    path = tmp_path / "rubbish.tif"
+    path = tmp_path / "random.tif"
     path.write_bytes(content)
     assert refusal(handlers, path).code == "NOT_A_RASTER"
 
@@ -106,7 +106,7 @@ def mosaic(file: h5py.File, secret: Path) -> None:
 
 @pytest.fixture
 def pointer(request, tmp_path) -> Path:
-    """A NetCDF file whose pixels are in a file of the worker's machine."""
+    """A NetCDF file whose pixels are in another file of the machine."""
     secret = tmp_path / "private" / "secret.h5"
     secret.parent.mkdir()
     with h5py.File(secret, "w") as file:
@@ -183,7 +183,7 @@ def test_netcdf_with_pixel_numbers_for_coordinates(handlers, tmp_path):
     path = tmp_path / "variable.nc"
     rasterio.shutil.copy(str(bare), str(path), driver="netCDF")
     bare.unlink()
-    # GDAL writes the pixel numbers as degrees of latitude, and there are more than 90.
+    # GDAL writes the pixel numbers as degrees of latitude, which exceed 90.
     assert refusal(handlers, path).code == "BOUNDS_INVALID"
 
 
@@ -213,7 +213,7 @@ def test_unusual_blob_names_are_accepted(handlers, tmp_path, name):
 
 
 def test_a_truncated_png_of_one_window_is_rejected(handlers, tmp_path):
-    """GDAL fills the missing rows with noise when it reads a PNG as a whole."""
+    """GDAL fills the missing rows with noise when it reads a whole PNG."""
     header = struct.pack(">IIBBBBB", 300, 300, 8, 0, 0, 0, 0)
     rows = zlib.compress(b"".join(b"\0" + bytes([row]) * 300 for row in range(200)))
     chunks = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
@@ -230,7 +230,7 @@ def test_a_truncated_png_of_one_window_is_rejected(handlers, tmp_path):
 
 
 def test_the_warp_detects_broken_tiles(handlers, tmp_path):
-    """The samples of validation may miss a broken tile: making the COG must not."""
+    """Validation reads samples and may miss a broken tile; create_cog must detect it."""
     pixels = np.random.default_rng(3).integers(0, 255, (1, 6_000, 6_000), dtype="uint8")
     path = write(tmp_path / "broken.tif", pixels, tiled=True, blockxsize=256, blockysize=256,
                  compress="deflate")  # fmt: skip

@@ -1,4 +1,4 @@
-"""No text, in a parameter or in a file, makes a worker send a request."""
+"""No text in a parameter or in a file makes a worker send a request."""
 
 import socket
 import threading
@@ -37,7 +37,7 @@ class Listener:
                 self._connections += 1
 
     def close(self) -> int:
-        """How many connections came before this call. They are accepted in their order."""
+        """Close the port. Returns the number of connections, which are accepted in order."""
         with socket.create_connection(self._socket.getsockname()) as last:
             last.sendall(b"END")
         self._thread.join()

@@ -1,4 +1,4 @@
-"""Writing, discarding and removing outputs over the real storage and registry."""
+"""Writing, discarding and removing outputs in the real storage and registry."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +21,8 @@ from infrastructure.postgres import PostgresState
 from services.storage.ownership import OutputFile, discard_outputs, record_output, store_output
 from tests.fixtures.records import NOW, claimed, started_stage
 from tests.fixtures.sample_items import Quiet
+from tests.fixtures.squares import DEPLOYMENT
 from tests.fixtures.tile_server import made_container
-from tests.fixtures.toys import DEPLOYMENT
 
 SOURCE = "bronze/ä b.tif"
 ITEM = ItemName(collection_id="c", item_id="i")
@@ -150,7 +150,7 @@ def test_an_upload_that_was_not_recorded_is_found_by_the_next_attempt(writer, po
 
 
 def test_an_earlier_writer_is_replaced(writer, ports, blobs, monkeypatch):
-    """The upload names the version that it replaces: here that changes under its hands."""
+    """The version that the upload replaces changes meanwhile."""
     first, second = writer(), writer()
     replace, calls = blobs.replace, []
 

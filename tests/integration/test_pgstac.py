@@ -1,4 +1,4 @@
-"""The catalogue over the real pgSTAC: concurrent writers, upserts, owners, versions."""
+"""The catalogue in the real pgSTAC: concurrent writers, upserts, owners and versions."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,7 +24,7 @@ def catalog(pool: ConnectionPool) -> PgstacCatalog:
 
 
 def item(number: int, collection: str = "many", **properties: Any) -> dict[str, Any]:
-    """Items march east and north, through thirty years."""
+    """An item whose place and time depend on its number."""
     west, south = -170 + 0.8 * number, -80 + 0.35 * number
     ring = [[west, south], [west + 1, south], [west + 1, south + 1], [west, south + 1]]
     when = f"{1990 + number % 30}-{number % 12 + 1:02d}-01T00:00:00Z"
@@ -120,7 +120,7 @@ def test_an_item_is_returned_unchanged(catalog: PgstacCatalog):
 
 
 def test_nulls_do_not_change_an_item(catalog: PgstacCatalog):
-    """pgSTAC drops nulls; proj:code is null where a CRS has no code."""
+    """pgSTAC drops nulls; proj:code is null for a CRS without a code."""
     assert put(catalog, item(1, **{"proj:code": None})) == "created"
     assert put(catalog, item(1, **{"proj:code": None})) == "unchanged"
 
@@ -163,8 +163,8 @@ def test_one_of_two_concurrent_owners_succeeds(database_url: str):
 
 
 def test_edited_texts_of_a_collection_are_kept(catalog: PgstacCatalog, pool: ConnectionPool):
-    ours = collection(item(1)) | {"title": "Forests", "license": "CC-BY-4.0"}
-    catalog.put_item(item(1), ours, OWNER)
+    edited = collection(item(1)) | {"title": "Forests", "license": "CC-BY-4.0"}
+    catalog.put_item(item(1), edited, OWNER)
     put(catalog, item(2, **{"proj:code": "EPSG:32633"}))
     grown = stored_collection(pool)
     assert (grown["title"], grown["license"]) == ("Forests", "CC-BY-4.0")

@@ -1,4 +1,4 @@
-"""What only a database can show: races, the transition table, atomicity, migrations."""
+"""Races, the transition table, atomicity and migrations of the state in PostgreSQL."""
 
 import itertools
 import threading
@@ -22,7 +22,7 @@ WORKERS = 8
 
 
 def together(work, items):
-    """Call `work` for every item on eight threads that start at one moment."""
+    """Call `work` for every item on eight threads that start together."""
     start = threading.Barrier(WORKERS)
 
     def share(number):
@@ -126,7 +126,7 @@ def test_transitions_outside_the_table_are_rejected(pool, entity, statuses):
 
 
 def _can_move(conn, entity, old, new):
-    """Whether a row that is put into `old` may go to `new`; nothing is kept."""
+    """Whether a row can change from `old` to `new`; the change is rolled back."""
     with conn.transaction(force_rollback=True):
         key = (
             "a" * 64,

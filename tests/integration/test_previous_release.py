@@ -1,6 +1,6 @@
 """Hosts of the previous release against this release's schema, as they run in a rolling deploy.
 
-The statements are those of the previous release, word for word.
+The statements are copied from the previous release.
 """
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the roles of the deployed parts may do. Most other tests sign in as the app's role."""
+"""The rights of the database roles. Most other tests sign in as the app's role."""
 
 import asyncio
 import json

@@ -1,6 +1,6 @@
-"""tests/schema.sql is the schema that all migrations together make.
+"""tests/schema.sql is the schema after all migrations.
 
-It shows in review what a migration changes. To regenerate it after adding one:
+Its diff shows what a migration changes. To regenerate it after adding one:
 
     UPDATE_SCHEMA=1 ./dev test tests/integration/test_schema.py
 """

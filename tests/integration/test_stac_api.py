@@ -1,4 +1,4 @@
-"""The STAC API as people search it: by box, time, collection and CQL2."""
+"""Searches of the STAC API by box, time, collection and CQL2."""
 
 import httpx
 import pystac_client

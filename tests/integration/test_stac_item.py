@@ -84,7 +84,7 @@ def test_the_footprint_excludes_pixels_without_data(ctx, blobs, silver, tmp_path
     made_of = facts("dem", BlobRef(container="bronze-rasters", name="collar.tif"))
     params = ExtractStac(facts=made_of, cogs=(cog(path, blob, made_of),), collection_id="c")
     item = extract_stac_metadata(params, ctx).stac_item
-    # Half of each side is left: a quarter of the raster's 18 km by 18 km.
+    # Half of each side has data: a quarter of the raster's 18 km by 18 km.
     whole = (18_000 / 111_320) * (18_000 / 72_000)
     outline = shape(item["geometry"])
     assert outline.area == pytest.approx(whole / 4, rel=0.05)

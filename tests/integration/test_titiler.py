@@ -1,4 +1,4 @@
-"""Every link of a finished job against the real tile server, and what the server refuses."""
+"""Every link of a completed job with the real tile server, and requests that it rejects."""
 
 import io
 from urllib.parse import quote
@@ -36,7 +36,7 @@ def picture(answer: httpx.Response) -> np.ndarray:
 
 
 def tile_around(client: httpx.Client, tilejson_url: str, zoom: int) -> np.ndarray:
-    """The tile that holds the middle of the raster."""
+    """The tile that contains the centre of the raster."""
     tilejson = get(client, tilejson_url).json()
     west, south, east, north = tilejson["bounds"]
     column, row = tile_at((west + east) / 2, (south + north) / 2, zoom)
@@ -93,12 +93,12 @@ def test_colors_are_at_the_right_places(name: str, sample_items: SampleItems, cl
             if color is None:
                 assert seen[3] == 0
             else:
-                # Tiles without holes come as JPEG.
+                # Tiles without transparent pixels are JPEG.
                 assert seen.astype(int) == pytest.approx((*color, 255), abs=4)
 
 
 def pixel(client: httpx.Client, template: str, column: int, row: int) -> np.ndarray:
-    """The colour that the map shows where that pixel of the raster lies."""
+    """The colour of the map at the location of a pixel of the raster."""
     [x], [y] = reproject(UTM33, "EPSG:4326", [500_000 + 30 * column], [5_500_000 - 30 * row])
     zoom = 12
     tile = tile_at(x, y, zoom)
@@ -197,7 +197,7 @@ def test_other_containers_are_rejected(client, titiler, hidden, sample_items, az
 
 
 def test_references_to_other_files_are_not_followed(client, titiler, sample_items, tmp_path):
-    """A blob may claim to be a GeoTIFF and be a VRT that names a local file."""
+    """A blob named .tif can be a VRT that references a local file."""
     trick = tmp_path / "trick.tif"
     trick.write_text(
         "<VRTDataset rasterXSize='1' rasterYSize='1'><VRTRasterBand dataType='Byte' band='1'>"
@@ -217,7 +217,7 @@ def test_missing_blob_is_not_found(client, titiler, silver):
 
 
 def test_a_changed_blob_is_rendered_with_its_new_content(client, titiler, sample_items, tmp_path):
-    """Made after somebody asked for it, then replaced: nothing of before is remembered."""
+    """The blob is created after a first request, then replaced; no earlier state is cached."""
     ref = BlobRef(container=sample_items.silver, name="changing.tif")
 
     def bands():

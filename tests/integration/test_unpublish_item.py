@@ -1,4 +1,4 @@
-"""Unpublishing takes away what it was asked for, and nothing that another needs."""
+"""Unpublishing removes what was requested, and nothing that others need."""
 
 from contextlib import closing
 
@@ -17,15 +17,15 @@ from jobs.unpublish_raster import Parameters, UnpublishRaster
 from services.stac.model import OWNER
 from services.unpublish_item import ItemOutcome, unpublish_item
 from tests.fixtures.sample_items import Quiet
+from tests.fixtures.squares import DEPLOYMENT
 from tests.fixtures.tile_server import made_container
-from tests.fixtures.toys import DEPLOYMENT
 from tests.integration.test_pgstac import collection, item
 
 SOURCE = "bronze/a.tif"
 
 
-class World:
-    """Storage, catalogue, and rasters sample_items by hand."""
+class Publications:
+    """Storage and catalogue, with items that are published without a job."""
 
     def __init__(self, blobs, catalog, silver, folder):
         deployment = DEPLOYMENT.model_copy(update={"silver_container": silver})
@@ -64,99 +64,104 @@ class World:
 
 
 @pytest.fixture
-def world(azurite, pool, tmp_path):
+def publications(azurite, pool, tmp_path):
     with closing(AzureBlobs(azurite.connection_string)) as blobs:
-        yield World(blobs, PgstacCatalog(pool), made_container(azurite, "silver"), tmp_path)
+        yield Publications(blobs, PgstacCatalog(pool), made_container(azurite, "silver"), tmp_path)
 
 
-def test_the_item_its_cogs_and_its_empty_collection_are_removed(world):
-    cogs = [world.upload("a folder/ü_cog_analysis.tif"), world.upload("a_cog_archive.tif")]
-    world.publish(*cogs)
-    done = world.run(world.prepare(remove_empty_collection=True))
+def test_the_item_its_cogs_and_its_empty_collection_are_removed(publications):
+    cogs = [
+        publications.upload("a folder/ü_cog_analysis.tif"),
+        publications.upload("a_cog_archive.tif"),
+    ]
+    publications.publish(*cogs)
+    done = publications.run(publications.prepare(remove_empty_collection=True))
     assert done.item is ItemOutcome.REMOVED and done.collection_removed
     assert set(done.removed_cogs) == {str(cog) for cog in cogs} and done.kept_cogs == ()
-    assert world.catalog.get_item("many", "item-1") is None
-    assert not any(world.has(cog) for cog in cogs)
+    assert publications.catalog.get_item("many", "item-1") is None
+    assert not any(publications.has(cog) for cog in cogs)
 
 
-def test_the_collection_stays_unless_its_removal_is_requested_and_it_is_empty(world):
-    world.publish(world.upload("a.tif"))
-    world.publish(world.upload("b.tif"), number=2)
-    assert not world.run(world.prepare(remove_empty_collection=True)).collection_removed
-    assert not world.run(world.prepare(item_id="item-2")).collection_removed
-    assert world.run(world.prepare(item_id="item-2", remove_empty_collection=True)).item == (
-        ItemOutcome.ALREADY_GONE
-    )
-    assert not world.catalog.delete_collection_if_empty("many")
+def test_the_collection_stays_unless_its_removal_is_requested_and_it_is_empty(publications):
+    publications.publish(publications.upload("a.tif"))
+    publications.publish(publications.upload("b.tif"), number=2)
+    assert not publications.run(
+        publications.prepare(remove_empty_collection=True)
+    ).collection_removed
+    assert not publications.run(publications.prepare(item_id="item-2")).collection_removed
+    assert publications.run(
+        publications.prepare(item_id="item-2", remove_empty_collection=True)
+    ).item == (ItemOutcome.ALREADY_GONE)
+    assert not publications.catalog.delete_collection_if_empty("many")
 
 
-def test_only_owned_blobs_in_the_silver_container_are_removed(world, azurite):
+def test_only_owned_blobs_in_the_silver_container_are_removed(publications, azurite):
     bronze = made_container(azurite, "bronze")
-    source = world.upload("a.tif", bronze)
-    theirs = world.upload("theirs.tif", made_by_us=False)
-    absent = BlobRef(container=world.silver, name="never made.tif")
-    world.publish(world.upload("a.tif"), source, theirs, absent)
-    done = world.run(world.prepare())
-    assert done.removed_cogs == (f"{world.silver}/a.tif",)
-    assert world.has(source) and world.has(theirs)
+    source = publications.upload("a.tif", bronze)
+    foreign = publications.upload("foreign.tif", made_by_us=False)
+    absent = BlobRef(container=publications.silver, name="never made.tif")
+    publications.publish(publications.upload("a.tif"), source, foreign, absent)
+    done = publications.run(publications.prepare())
+    assert done.removed_cogs == (f"{publications.silver}/a.tif",)
+    assert publications.has(source) and publications.has(foreign)
 
 
-def test_an_attempt_continues_after_a_crashed_one(world):
-    cog = world.upload("a.tif")
-    world.publish(cog)
-    submission = world.prepare(remove_empty_collection=True)
-    world.catalog.delete_item("many", "item-1", submission.items[0].updated)
-    first = world.run(submission)
+def test_an_attempt_continues_after_a_crashed_one(publications):
+    cog = publications.upload("a.tif")
+    publications.publish(cog)
+    submission = publications.prepare(remove_empty_collection=True)
+    publications.catalog.delete_item("many", "item-1", submission.items[0].updated)
+    first = publications.run(submission)
     assert first.item is ItemOutcome.REMOVED and first.collection_removed
-    assert not world.has(cog)
-    again = world.run(submission)
+    assert not publications.has(cog)
+    again = publications.run(submission)
     assert (again.item, again.removed_cogs) == (first.item, first.removed_cogs)
 
 
-def test_an_item_published_again_meanwhile_is_kept(world):
-    cog = world.upload("a.tif")
-    world.publish(cog)
-    late = world.prepare()
-    assert world.run(late).item is ItemOutcome.REMOVED
-    world.publish(world.upload("a.tif"))
-    done = world.run(late)
+def test_an_item_published_again_meanwhile_is_kept(publications):
+    cog = publications.upload("a.tif")
+    publications.publish(cog)
+    late = publications.prepare()
+    assert publications.run(late).item is ItemOutcome.REMOVED
+    publications.publish(publications.upload("a.tif"))
+    done = publications.run(late)
     assert (done.item, done.kept_cogs) == (ItemOutcome.PUBLISHED_AGAIN, (str(cog),))
-    assert world.has(cog) and world.catalog.get_item("many", "item-1") is not None
+    assert publications.has(cog) and publications.catalog.get_item("many", "item-1") is not None
 
 
-def test_a_cog_rewritten_before_its_item_is_kept(world):
-    cog = world.upload("a.tif")
-    world.publish(cog)
-    late = world.prepare()
-    world.upload("a.tif")
-    assert world.run(late).item is ItemOutcome.REMOVED
-    assert world.has(cog)
+def test_a_cog_rewritten_before_its_item_is_kept(publications):
+    cog = publications.upload("a.tif")
+    publications.publish(cog)
+    late = publications.prepare()
+    publications.upload("a.tif")
+    assert publications.run(late).item is ItemOutcome.REMOVED
+    assert publications.has(cog)
 
 
-def test_a_request_is_a_new_job_after_its_target_changed(world):
+def test_a_request_is_a_new_job_after_its_target_changed(publications):
     def job():
-        return UnpublishRaster.job_id(world.prepare())
+        return UnpublishRaster.job_id(publications.prepare())
 
     absent = job()
-    world.publish(world.upload("a.tif"))
+    publications.publish(publications.upload("a.tif"))
     there = job()
     assert absent != there == job()
-    world.run(world.prepare())
-    assert job() == absent, "that the item is gone already is the truth again"
-    world.publish(world.upload("a.tif"))
+    publications.run(publications.prepare())
+    assert job() == absent, "the item does not exist, as at first"
+    publications.publish(publications.upload("a.tif"))
     assert job() not in (absent, there)
 
 
-def test_a_recreated_collection_is_removed_by_a_new_job(world):
+def test_a_recreated_collection_is_removed_by_a_new_job(publications):
     def job():
-        return UnpublishRaster.job_id(world.prepare(remove_empty_collection=True))
+        return UnpublishRaster.job_id(publications.prepare(remove_empty_collection=True))
 
-    world.publish(world.upload("a.tif"))
-    world.run(world.prepare())
+    publications.publish(publications.upload("a.tif"))
+    publications.run(publications.prepare())
     first = job()
-    world.run(world.prepare(remove_empty_collection=True))
-    world.publish(world.upload("a.tif"))
-    world.run(world.prepare())
+    publications.run(publications.prepare(remove_empty_collection=True))
+    publications.publish(publications.upload("a.tif"))
+    publications.run(publications.prepare())
     assert job() != first
 
 

@@ -1,4 +1,4 @@
-"""The AMQP codec: every type comes back as it went, and no bytes do any harm."""
+"""The AMQP codec: every type is kept, and invalid bytes are rejected."""
 
 import math
 import struct
@@ -87,7 +87,7 @@ VALUES = st.recursive(
 
 
 def shape(value: Any) -> Any:
-    """A value with all its types: 1, True and 1.0 are equal in Python, not in AMQP."""
+    """A value with its types, because 1, True and 1.0 are equal in Python but not in AMQP."""
     if isinstance(value, Described):
         return Described, shape(value.descriptor), shape(value.value)
     if isinstance(value, Array):
@@ -155,7 +155,7 @@ def test_the_encodings_of_the_standard_are_read(raw: str, value: Any) -> None:
     "raw",
     [
         pytest.param("", id="nothing"),
-        pytest.param("70 0000", id="a uint cut short"),
+        pytest.param("70 0000", id="an incomplete uint"),
         pytest.param("a005 6162", id="a binary longer than the bytes"),
         pytest.param("b0 ffffffff 61", id="a binary of 4 GiB"),
         pytest.param("d0 ffffffff ffffffff", id="a list of 4 GiB"),
@@ -177,7 +177,7 @@ def test_the_encodings_of_the_standard_are_read(raw: str, value: Any) -> None:
         pytest.param("a301 e9", id="a symbol that is not ASCII"),
         pytest.param("ff", id="no constructor"),
         pytest.param("a2 00", id="no kind of text"),
-        pytest.param("00", id="a descriptor that does not come"),
+        pytest.param("00", id="a missing descriptor"),
         pytest.param("00" * 5000, id="descriptors without end"),
         pytest.param("c0ff01" * 5000, id="lists within lists"),
     ],
@@ -226,7 +226,7 @@ def decode_or_refuse(raw: bytes) -> None:
 
 @pytest.mark.parametrize("element", [0x40, 0x41, 0x43, 0x44, 0x45])
 def test_arrays_of_empty_elements_are_limited(element: int) -> None:
-    """Arrays of arrays of nothing: the worst a frame of 64 KiB can ask for."""
+    """Nested arrays of empty elements, the largest that fit into a frame of 64 KiB."""
     inner = bytes((3, 16, element))
     count = 60_000 // len(inner)
     raw = struct.pack(">BIIB", 0xF0, 5 + count * len(inner), count, 0xE0) + inner * count

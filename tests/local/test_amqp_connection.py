@@ -135,7 +135,7 @@ class TestBadFrames:
             pytest.param(encode(Described(Ulong(0x99), [])), id="not a performative"),
             pytest.param(encode(Described([], [])), id="a list as descriptor"),
             pytest.param(encode(Described(Ulong(0x10), "text")), id="not a list"),
-            pytest.param(b"\x00\x53\x10\xc0\x08\x05\xa1", id="cut short"),
+            pytest.param(b"\x00\x53\x10\xc0\x08\x05\xa1", id="incomplete"),
             pytest.param(b"\x00\x53\x12\xd0\xff\xff\xff\xff\xff\xff\xff\xff", id="of 4 GiB"),
             pytest.param(b"\x00" * 60_000, id="nested without end"),
             pytest.param(encode(Described(Ulong(0x11), [None, "x", "y", "z"])), id="wrong types"),
@@ -337,9 +337,9 @@ class TestSizes:
         assert (accepted.first, accepted.state) == (1, composite(frames.ACCEPTED))
 
     def test_the_error_names_the_limit(self, sender: AmqpClient) -> None:
-        told = sender.attach(3, "jobs")
-        assert told.max_message_size == 100_000
-        assert told.properties == {"com.microsoft:max-message-batch-size": 100_000}
+        reply = sender.attach(3, "jobs")
+        assert reply.max_message_size == 100_000
+        assert reply.properties == {"com.microsoft:max-message-batch-size": 100_000}
 
     def test_a_message_above_the_limit_is_not_buffered(
         self, running: RunningBroker, sender: AmqpClient
@@ -388,8 +388,8 @@ class TestSizes:
         before = len(running.active("jobs"))
         part = Transfer(Uint(0), Uint(0), b"tag", Uint(code))
         sender.send(part, payload)
-        told, values = frames.unpack(sender.expect(Disposition).state)
-        assert told == frames.REJECTED
+        reply, values = frames.unpack(sender.expect(Disposition).state)
+        assert reply == frames.REJECTED
         assert values[0].value[0] == "amqp:decode-error"
         assert len(running.active("jobs")) == before
 
@@ -457,7 +457,7 @@ class TestFlow:
         assert all(each.is_locked for each in self.running.active("jobs"))
 
     def test_a_peer_that_reads_nothing_takes_few_messages(self) -> None:
-        """It has credit for all, but what waits in memory for it is bounded."""
+        """It has credit for all messages, but the memory for unsent ones is limited."""
         body = message.section(message.DATA, bytes(100_000))
         with start_broker({"jobs": {}}) as running, AmqpClient(running.port) as client:
             client.open().begin()
@@ -471,7 +471,7 @@ class TestFlow:
             locked = sum(each.is_locked for each in running.active("jobs"))
             assert 0 < locked < 250
 
-            for _ in range(500):  # once it reads, it gets them all
+            for _ in range(500):  # it gets all of them once it reads
                 assert isinstance(client.until_last(), Transfer)
 
     def test_credit_is_renewed(self, filled: AmqpClient) -> None:
@@ -568,14 +568,14 @@ CAUSE = composite(
     frames.REJECTED,
     composite(frames.ERROR, Symbol("c"), "d", {Symbol("DeadLetterReason"): "bad"}),
 )
-# What a client says after its token was taken: a bit of everything a broker understands.
+# What a client sends after its token was accepted: a sample of everything a broker handles.
 TALK: list[tuple[Performative, bytes]] = [
     (Attach("in", Uint(0), False, target=composite(frames.TARGET, "jobs")), b""),
     (Attach("out", Uint(1), True, source=composite(frames.SOURCE, "jobs")), b""),
     (Attach("ask", Uint(2), False, target=composite(frames.TARGET, "jobs/$management")), b""),
     (
         Attach(
-            "told",
+            "reply",
             Uint(3),
             True,
             source=composite(frames.SOURCE, "jobs/$management"),
@@ -609,7 +609,7 @@ TALK: list[tuple[Performative, bytes]] = [
 
 
 def test_the_recorded_conversation_is_accepted() -> None:
-    """Before it is mutated: the fuzzing is to start from deep inside."""
+    """The unmutated conversation is valid, so that mutations reach every part of the broker."""
     with start_broker({"jobs": {}}) as running, AmqpClient(running.port) as client:
         client.open().begin()
         client.put_token("jobs")
@@ -633,7 +633,7 @@ def test_the_recorded_conversation_is_accepted() -> None:
 def test_mutated_conversations_do_not_affect_other_clients(
     running: RunningBroker, data: st.DataObject
 ) -> None:
-    """Nor do they surprise the broker: its fixture fails the test for any error inside."""
+    """The broker's fixture also fails the test for any error inside the broker."""
     talk = bytearray()
     for performative, payload in TALK:
         talk += frames.frame(0, frames.build(performative) + payload)

@@ -1,4 +1,4 @@
-"""pip's own settings are honoured by uv, which does not read them."""
+"""The settings of pip apply to uv, which does not read them itself."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which browser the tests get, and what is told where there is none."""
+"""Which browser the tests use, and the message on a platform without one."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from local.install.chromium import find_chromium, install, install_chromium
 
 @pytest.fixture(autouse=True)
 def bare_machine(monkeypatch, tmp_path):
-    """Nothing installed, nothing on PATH."""
+    """A machine without a browser."""
     monkeypatch.delenv("CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(install, "FOLDER", tmp_path / "chromium")
@@ -18,8 +18,8 @@ def bare_machine(monkeypatch, tmp_path):
 def test_without_a_browser_none_is_used(monkeypatch, tmp_path):
     assert find_chromium() is None
     monkeypatch.setattr(install.platform, "machine", lambda: "aarch64")
-    told = install_chromium(tmp_path / "log")
-    assert told == "not available for aarch64: browser tests are skipped"
+    message = install_chromium(tmp_path / "log")
+    assert message == "not available for aarch64: browser tests are skipped"
 
 
 def test_a_configured_browser_takes_precedence(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ from local.stack.environment import ROOT
 
 @pytest.fixture
 def dev(product, tmp_path):
-    """Runs a command as the script `dev` does, from a folder elsewhere."""
+    """Runs a command as the script `dev` does, from another folder."""
 
     def run(*arguments):
         folders = {"GEOLATHE_STACK": str(product.stack.folder), "GEOLATHE_CWD": str(tmp_path)}

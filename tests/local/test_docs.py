@@ -12,7 +12,7 @@ from local.stack.environment import ROOT
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """A copy of the documentation that a test may break."""
+    """A copy of the documentation for tests that change it."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copy(ROOT / "zensical.toml", tmp_path)
     monkeypatch.setattr(docs, "ROOT", tmp_path)

@@ -75,8 +75,8 @@ def test_the_file_of_keys_is_private(tmp_path):
 
 
 def test_the_status_has_what_clients_need(tmp_path):
-    told = prepare_environment(tmp_path, []).describe()
-    assert set(told) == {
+    description = prepare_environment(tmp_path, []).describe()
+    assert set(description) == {
         "api",
         "function_key",
         "titiler",
@@ -86,8 +86,8 @@ def test_the_status_has_what_clients_need(tmp_path):
         "servicebus_connection_string",
         "bronze_container",
     }
-    assert told["api"].endswith("/api")
-    assert "UseDevelopmentEmulator=true" in told["servicebus_connection_string"]
+    assert description["api"].endswith("/api")
+    assert "UseDevelopmentEmulator=true" in description["servicebus_connection_string"]
 
 
 def test_the_broker_and_the_connection_string_have_the_same_key(tmp_path):

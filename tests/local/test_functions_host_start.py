@@ -69,7 +69,7 @@ def test_an_invalid_setting_is_named(refusal, settings: dict[str, str], reason: 
             HEAD + "@app.route('a/{x}')\ndef f(req): ...\n@app.route('A/{y}')\ndef g(req): ...",
             "g: the route api/A/{y} is also the route of f",
         ),
-        (HEAD + "@app.route('a/{x:odd}')\ndef f(req): ...", "f: the constraint 'odd'"),
+        (HEAD + "@app.route('a/{x:odd}')\ndef f(req): ...", "f: unknown constraint 'odd'"),
         (HEAD + "@app.route('a')\ndef f(request): ...", "f(request) does not match its trigger"),
         (
             HEAD + "@app.route('a')\ndef f(req, more): ...",

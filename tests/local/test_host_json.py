@@ -1,4 +1,4 @@
-"""host.json: the product's own, and how any is read."""
+"""Reading host.json, the product's and others."""
 
 import json
 from datetime import timedelta
@@ -13,7 +13,7 @@ from local.errors import LocalError
 PRODUCT = Path(__file__).parents[2] / "host.json"
 
 # ServiceBusOptions of Microsoft.Azure.WebJobs.Extensions.ServiceBus 5.x, bound at
-# `extensions.serviceBus`; anything else there is ignored by Azure without a word.
+# `extensions.serviceBus`; Azure ignores other keys without a message.
 SERVICE_BUS_5X = {
     "autoCompleteMessages",
     "clientRetryOptions",

@@ -1,4 +1,4 @@
-"""Processes are found again by pid and start time, and ended with all they started."""
+"""Processes are identified by pid and start time, and ended with their children."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def spawn(code, log, tmp_path):
 def wait_for_line(log):
     deadline = time.monotonic() + 30
     while "\n" not in log.read_text():
-        assert time.monotonic() < deadline, "the child says nothing"
+        assert time.monotonic() < deadline, "the child has no output"
     return log.read_text().splitlines()[-1]
 
 
@@ -43,7 +43,7 @@ def test_a_pid_with_another_start_time_is_another_process(log, tmp_path):
     impostor = replace(identity, started=identity.started + 1)
     assert not process.is_alive(impostor)
     process.stop(impostor)
-    assert process.is_alive(identity), "a stranger with our pid must not be killed"
+    assert process.is_alive(identity), "another process with the pid must not be killed"
     process.stop(identity)
 
 

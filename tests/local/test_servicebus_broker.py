@@ -1,4 +1,4 @@
-"""The broker as the real SDK sees it, synchronous and asynchronous, over real sockets."""
+"""The broker with the real SDK, synchronous and asynchronous."""
 
 import asyncio
 import gc
@@ -50,10 +50,10 @@ SPARE = 40
 
 
 class Sdk:
-    """One client for many tests, each with queues of its own.
+    """One client for many tests, each with its own queues.
 
-    Closing a sender or receiver takes the SDK a second: all are closed at once, at the end.
-    Without retries: it waits seconds before each, also when a message is not found.
+    Closing a sender or receiver takes a second in the SDK, so all are closed together at the end.
+    Retries are off: the SDK waits for seconds before each, also if a message is not found.
     """
 
     def __init__(self, running: RunningBroker) -> None:
@@ -65,7 +65,7 @@ class Sdk:
         self._used = dict.fromkeys(OPTIONS, 0)
 
     def queue(self, kind: str = "plain") -> str:
-        """The name of a queue that nobody has used."""
+        """The name of an unused queue."""
         self._used[kind] += 1
         return f"{kind}-{self._used[kind]}"
 
@@ -100,10 +100,10 @@ def queue(sdk: Sdk) -> str:
 
 
 def soon(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first true answer."""
+    """Poll until the result is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, "the condition was not met"
         time.sleep(0.01)
     return answer
 
@@ -113,7 +113,7 @@ def bodies(messages: list[ServiceBusReceivedMessage]) -> list[str]:
 
 
 def receive(receiver: ServiceBusReceiver, count: int) -> list[ServiceBusReceivedMessage]:
-    """Exactly so many: one call may return fewer."""
+    """Receive exactly `count` messages, with several calls if necessary."""
     messages: list[ServiceBusReceivedMessage] = []
     while len(messages) < count:
         more = receiver.receive_messages(count - len(messages))
@@ -316,7 +316,7 @@ class TestSettlement:
 
 class TestLocks:
     def test_a_message_is_redelivered_after_its_lock_expires(self, sdk: Sdk) -> None:
-        """The message comes again, and the late receiver is told by the broker itself."""
+        """The broker itself, not only the SDK, rejects the late settlement."""
         queue = sdk.queue("short")
         sdk.sender(queue).send_messages(ServiceBusMessage("x"))
         receiver = sdk.receiver(queue)
@@ -326,7 +326,7 @@ class TestLocks:
 
         with pytest.raises(MessageLockLostError):
             receiver.complete_message(late)
-        late._expiry = datetime.now(UTC) + timedelta(minutes=1)  # the SDK's own check
+        late._expiry = datetime.now(UTC) + timedelta(minutes=1)  # disables the check in the SDK
         with pytest.raises(MessageLockLostError):
             receiver.complete_message(late)
         with pytest.raises(ServiceBusError):
@@ -406,7 +406,7 @@ class TestTime:
             sender.cancel_scheduled_messages(numbers)
 
     def test_expired(self, sdk: Sdk, queue: str) -> None:
-        """By its own clock, not when somebody asks for it."""
+        """A message expires by time, not only when it is received."""
         sdk.sender(queue).send_messages(
             ServiceBusMessage("x", time_to_live=timedelta(milliseconds=300))
         )
@@ -529,7 +529,7 @@ class TestAsync:
 
 
 class Process:
-    """The broker as `python -m local.emulators.servicebus` runs it."""
+    """The broker as a process."""
 
     def __init__(self, folder: Path) -> None:
         self.port_file = folder / "port"
@@ -548,7 +548,7 @@ class Process:
         self.start()
 
     def restart(self) -> None:
-        """On the same port."""
+        """Start the broker again on the same port."""
         fields = json.loads(self.configuration.read_text())
         port = int(self.port_file.read_text())
         self.configuration.write_text(json.dumps(fields | {"port": port}))
@@ -624,10 +624,12 @@ class TestProcess:
     def test_a_client_survives_a_restart(
         self, process: Process, number: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Sender and receiver stay the same. The SDK leaves the broken sockets to the collector."""
-        with caplog.at_level(logging.CRITICAL, logger="azure"):  # log records would hold sockets
+        """Sender and receiver are reused. The garbage collector closes the SDK's broken sockets."""
+        with caplog.at_level(
+            logging.CRITICAL, logger="azure"
+        ):  # log records would keep references to sockets
             self._talk_across_a_restart(process, number)
-        gc.collect()  # here, where it is no error, and not in the middle of another test
+        gc.collect()  # here, where ResourceWarning is ignored, and not during another test
 
     def _talk_across_a_restart(self, process: Process, number: int) -> None:
         with (

@@ -1,4 +1,4 @@
-"""Requests to $management: what they answer, and that nonsense is answered too."""
+"""Requests to $management, valid and invalid."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,8 +13,8 @@ from local.emulators.servicebus.queue import Message, MessageState, Queue, Queue
 BODY = message.section(message.DATA, b"hello")
 
 
-class Door:
-    """Takes messages as the broker does."""
+class Acceptor:
+    """Accepts messages as the broker does."""
 
     def accept(self, queue: Queue, message: Message, visible_at: float | None) -> int:
         return queue.put(message, visible_at)
@@ -29,7 +29,7 @@ def queue() -> Queue:
 
 
 def ask(queue: Queue, operation: Any, body: Any) -> tuple[int, Any]:
-    head, result = answer(operation, body, queue, Door())
+    head, result = answer(operation, body, queue, Acceptor())
     return head["statusCode"], result
 
 

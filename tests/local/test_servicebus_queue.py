@@ -1,4 +1,4 @@
-"""Queue semantics of Service Bus, with a clock that the test moves."""
+"""Queue semantics of Service Bus, with a simulated clock."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -240,8 +240,8 @@ def test_a_duplicate_within_the_window_is_dropped(clock: Clock) -> None:
     assert take(queue) is None
 
     clock.now += 1
-    put(queue, "anew", message_id="m1")
-    assert take(queue) == b"anew"
+    put(queue, "again", message_id="m1")
+    assert take(queue) == b"again"
 
 
 def test_a_duplicate_of_a_completed_message_is_dropped(clock: Clock) -> None:
@@ -297,7 +297,7 @@ def test_peek_sees_every_state_in_order(clock: Clock) -> None:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Whatever happens in whatever order: no message is lost, doubled, or held by two."""
+    """Random operations: no message is lost, delivered twice or locked by two receivers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -360,7 +360,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert not (held | dead) & self.completed
 
     def teardown(self) -> None:
-        """All that is left can be received, once locks and schedules are over."""
+        """All remaining messages can be received after locks and schedules have ended."""
         self.clock.now += 1000
         self.queue.advance()
         taken = []

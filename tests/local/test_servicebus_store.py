@@ -1,4 +1,4 @@
-"""The broker's file: what was answered is there again, whatever end the process met."""
+"""The broker's file: acknowledged changes survive any end of the process."""
 
 import os
 from pathlib import Path
@@ -15,8 +15,8 @@ from local.emulators.servicebus.store import Store, StoreError
 CONTENT = section(0x75, b"body")
 
 
-class Life:
-    """One life of a broker: its queue over a file."""
+class Run:
+    """One run of a broker: a queue with a store."""
 
     def __init__(self, path: Path, **options: float) -> None:
         self.store = Store(path)
@@ -25,7 +25,7 @@ class Life:
         self.store.attach({"jobs": self.queue})
 
     def kill(self) -> None:
-        """End without a word: nothing is flushed or closed in order."""
+        """End without flushing or closing anything."""
         os.close(self.store._file)
         os.close(self.store._guard)
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_message_is_restored_unchanged(path: Path) -> None:
-    life = Life(path)
+    life = Run(path)
     message = Message(
         CONTENT,
         annotations={Symbol("x-opt-thing"): Timestamp(5)},
@@ -47,7 +47,7 @@ def test_a_message_is_restored_unchanged(path: Path) -> None:
     life.queue.put(message)
     life.kill()
 
-    [found] = Life(path).queue.messages.values()
+    [found] = Run(path).queue.messages.values()
 
     for name in Message.__slots__:
         assert getattr(found, name) == getattr(message, name), name
@@ -56,7 +56,7 @@ def test_a_message_is_restored_unchanged(path: Path) -> None:
 
 
 def test_every_state_survives(path: Path) -> None:
-    life = Life(path)
+    life = Run(path)
     queue = life.queue
     completed, abandoned, deferred, dead, held = (queue.put(Message(CONTENT)) for _ in range(5))
     scheduled = queue.put(Message(CONTENT), visible_at=9e9)
@@ -69,7 +69,7 @@ def test_every_state_survives(path: Path) -> None:
     queue.dead_letter(locks[dead], "Bad", "very")
     life.kill()
 
-    queue = Life(path).queue
+    queue = Run(path).queue
 
     assert {n: (m.state, m.delivery_count, m.lock) for n, m in queue.messages.items()} == {
         abandoned: (MessageState.ACTIVE, 1, None),
@@ -86,41 +86,41 @@ def test_every_state_survives(path: Path) -> None:
 
 
 def test_a_message_locked_at_every_crash_is_dead_lettered(path: Path) -> None:
-    life = Life(path)
+    life = Run(path)
     life.queue.put(Message(CONTENT))
     for _ in range(3):
         life.queue.lock(life.queue.take())
         life.kill()
-        life = Life(path)
+        life = Run(path)
 
     assert life.queue.take() is None
     assert b"MaxDeliveryCountExceeded" in life.queue.dead_letters.take().content
 
 
 def test_a_released_message_counts_no_delivery(path: Path) -> None:
-    life = Life(path)
+    life = Run(path)
     life.queue.put(Message(CONTENT))
     life.queue.release(life.queue.lock(life.queue.take()).token)
     life.kill()
 
-    assert Life(path).queue.take().delivery_count == 0
+    assert Run(path).queue.take().delivery_count == 0
 
 
 def test_duplicates_are_detected_after_a_restart(path: Path) -> None:
     for _ in range(3):
-        life = Life(path, duplicate_detection_window=600)
+        life = Run(path, duplicate_detection_window=600)
         life.queue.put(Message(CONTENT, message_id="once"))
         if (message := life.queue.take()) is not None:
             life.queue.complete(life.queue.lock(message).token)
         life.kill()
 
-    assert Life(path, duplicate_detection_window=600).queue.messages == {}
+    assert Run(path, duplicate_detection_window=600).queue.messages == {}
 
 
 def test_sequence_numbers_are_never_reused(path: Path) -> None:
     numbers = []
     for _ in range(3):
-        life = Life(path)
+        life = Run(path)
         numbers.append(life.queue.put(Message(CONTENT)))
         life.queue.complete(life.queue.lock(life.queue.take()).token)
         life.kill()
@@ -129,8 +129,8 @@ def test_sequence_numbers_are_never_reused(path: Path) -> None:
 
 
 def test_an_incomplete_last_record_is_dropped(path: Path) -> None:
-    """Wherever it was torn."""
-    life = Life(path)
+    """The record can end at any byte."""
+    life = Run(path)
     for _ in range(3):
         life.queue.put(Message(CONTENT))
     whole = path.stat().st_size
@@ -140,28 +140,28 @@ def test_an_incomplete_last_record_is_dropped(path: Path) -> None:
 
     for end in range(whole, len(data)):
         path.write_bytes(data[:end])
-        life = Life(path)
+        life = Run(path)
         assert list(life.queue.messages) == [1, 2, 3], end
         life.kill()
 
 
 def test_zeros_after_the_last_record_are_dropped(path: Path) -> None:
-    """What a file system may leave after a power cut."""
-    life = Life(path)
+    """A file system can leave zeros after a power failure."""
+    life = Run(path)
     life.queue.put(Message(CONTENT))
     life.kill()
     with path.open("ab") as file:
         file.write(bytes(4096))
 
-    life = Life(path)
+    life = Run(path)
     assert len(life.queue.messages) == 1
     life.queue.put(Message(CONTENT))
     life.kill()
-    assert len(Life(path).queue.messages) == 2
+    assert len(Run(path).queue.messages) == 2
 
 
 def test_damage_inside_the_file_is_an_error(path: Path) -> None:
-    life = Life(path)
+    life = Run(path)
     for _ in range(3):
         life.queue.put(Message(CONTENT))
     life.kill()
@@ -170,22 +170,22 @@ def test_damage_inside_the_file_is_an_error(path: Path) -> None:
     path.write_bytes(raw)
 
     with pytest.raises(StoreError, match="damaged at byte"):
-        Life(path)
+        Run(path)
 
 
 def test_another_file_is_not_overwritten(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("dear diary")
 
-    with pytest.raises(StoreError, match="not a file of queues"):
-        Life(path)
+    with pytest.raises(StoreError, match="not a queue file"):
+        Run(path)
 
     assert path.read_text() == "dear diary"
 
 
 def test_the_file_does_not_grow_with_the_traffic(path: Path, monkeypatch) -> None:
     monkeypatch.setattr(module, "SLACK", 20_000)
-    life = Life(path, duplicate_detection_window=0)
+    life = Run(path, duplicate_detection_window=0)
     life.queue.put(Message(CONTENT, message_id="stays"))
     stays = life.queue.lock(life.queue.take())
     for number in range(1000):
@@ -195,15 +195,15 @@ def test_the_file_does_not_grow_with_the_traffic(path: Path, monkeypatch) -> Non
     life.kill()
 
     assert path.stat().st_size < 30_000
-    queue = Life(path).queue
+    queue = Run(path).queue
     assert [each.message_id for each in queue.messages.values()] == ["stays", "last"]
     assert queue.messages[stays.message.sequence].delivery_count == 1
 
 
 def test_compaction_survives_a_crash_at_any_step(path: Path, monkeypatch) -> None:
-    """Every record triggers one, also those of changes that are half made."""
+    """Every record triggers a compaction, also in the middle of a change."""
     monkeypatch.setattr(module, "SLACK", -(1 << 40))
-    life = Life(path)
+    life = Run(path)
     for _ in range(3):
         life.queue.put(Message(CONTENT))
     life.queue.dead_letter(life.queue.lock(life.queue.take()).token, "Bad", "")
@@ -211,7 +211,7 @@ def test_compaction_survives_a_crash_at_any_step(path: Path, monkeypatch) -> Non
     life.queue.lock(life.queue.take())
     life.kill()
 
-    queue = Life(path).queue
+    queue = Run(path).queue
 
     assert list(queue.messages) == [3]
     assert queue.messages[3].delivery_count == 1
@@ -219,7 +219,7 @@ def test_compaction_survives_a_crash_at_any_step(path: Path, monkeypatch) -> Non
 
 
 def test_a_full_disk_leaves_no_incomplete_record(path: Path, monkeypatch) -> None:
-    life = Life(path)
+    life = Run(path)
     life.queue.put(Message(CONTENT))
 
     def write_half(file: int, data: bytes) -> None:
@@ -233,21 +233,21 @@ def test_a_full_disk_leaves_no_incomplete_record(path: Path, monkeypatch) -> Non
     life.queue.put(Message(CONTENT))
     life.kill()
 
-    assert list(Life(path).queue.messages) == [1, 3]
+    assert list(Run(path).queue.messages) == [1, 3]
 
 
 def test_two_brokers_cannot_share_a_file(path: Path) -> None:
-    life = Life(path)
+    life = Run(path)
 
-    with pytest.raises(StoreError, match="in use"):
-        Life(path)
+    with pytest.raises(StoreError, match="used by another broker"):
+        Run(path)
 
     life.store.close()
-    Life(path)
+    Run(path)
 
 
 def test_messages_of_a_removed_queue_are_dropped_with_a_warning(path: Path, caplog) -> None:
-    life = Life(path)
+    life = Run(path)
     life.queue.put(Message(CONTENT))
     life.kill()
 

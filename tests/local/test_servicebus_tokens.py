@@ -1,4 +1,4 @@
-"""Shared access signatures: a token opens what it names, with the right key, in time."""
+"""Shared access signatures: which tokens are valid for which entities."""
 
 from urllib.parse import quote
 
@@ -39,10 +39,10 @@ def test_a_valid_token_has_an_expiry(resource: str, audience: str) -> None:
         (token(sig=quote(sign("x", "2000", "wrong").decode())), "InvalidSignature"),
         (token(sig="é"), "InvalidSignature"),
         (token(se="2999"), "InvalidSignature"),
-        (token(skn="Nobody"), "InvalidSignature"),
+        (token(skn="Unknown"), "InvalidSignature"),
         (token(se="soon"), "malformed"),
         ("SharedAccessSignature sr=x", "malformed"),
-        ("SharedAccessSignature nonsense", "malformed"),
+        ("SharedAccessSignature invalid", "malformed"),
         ("eyJhbGciOi", "not a shared access signature"),
         ("", "not a shared access signature"),
     ],

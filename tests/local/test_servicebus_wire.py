@@ -1,4 +1,4 @@
-"""Who gets which message, and when: the broker between several peers."""
+"""Delivery of messages to several AMQP peers."""
 
 import time
 from collections.abc import Iterator

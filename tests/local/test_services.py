@@ -1,5 +1,6 @@
-"""The private PostgreSQL and Azurite that tests and the local stack stand on."""
+"""The PostgreSQL cluster and the Azurite server of tests and the local stack."""
 
+import json
 import shutil
 import signal
 import socket
@@ -107,15 +108,15 @@ def test_fixed_port_that_is_taken_is_refused(own_cluster, service_folder):
 
 
 def test_a_stale_pid_file_with_the_pid_of_another_process(own_cluster):
-    """After a reboot of a container the same low pids come again."""
+    """After a restart, a container reuses the same low pids."""
     own_cluster.stop()
-    stranger = process.identify(1)
-    assert stranger is not None
+    other = process.identify(1)
+    assert other is not None
     (own_cluster.data / "postmaster.pid").write_text("1\nelsewhere\n0\n5432\n\n\n\nready\n")
     assert own_cluster.identity is None
     own_cluster.start()
     assert own_cluster.identity is not None
-    assert process.is_alive(stranger)
+    assert process.is_alive(other)
 
 
 def test_blobs_survive_a_killed_server(service_folder):
@@ -135,9 +136,24 @@ def test_blobs_survive_a_killed_server(service_folder):
 
 
 def wait_for_save(server):
-    names = server.folder / "data" / "__azurite_db_blob__.json"
-    while "a/b.bin" not in names.read_text():
-        process.wait_for_exit(server.identity, 0.05)
+    """Wait until Azurite has saved both of its databases: the blobs, and where their bytes are."""
+
+    def is_saved():
+        names = ("__azurite_db_blob__.json", "__azurite_db_blob_extent__.json")
+        files = [server.folder / "data" / name for name in names]
+        if not all(file.exists() for file in files):
+            return False
+        blobs, extents = (json.loads(file.read_text())["collections"] for file in files)
+        ids = {
+            blob["persistency"]["id"]
+            for collection in blobs
+            for blob in collection["data"]
+            if blob.get("name") == "a/b.bin"
+        }
+        saved = {extent["id"] for collection in extents for extent in collection["data"]}
+        return bool(ids) and ids <= saved
+
+    process.wait_until_ready("Azurite", server.identity, is_saved, server.log)
 
 
 def test_shared_azurite_takes_uploads(azurite):
@@ -159,7 +175,7 @@ def test_a_port_in_use_is_detected(azurite):
 
 
 def test_a_port_that_becomes_free_is_waited_for():
-    """A killed process holds its sockets until its last thread has ended."""
+    """A killed process keeps its sockets until its last thread has ended."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", ports.pick_free()))
         held.listen()

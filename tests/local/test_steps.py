@@ -1,4 +1,4 @@
-"""Steps run when what they need is done, and a failure is told once, by its cause."""
+"""Steps run after their dependencies, and a failure is reported once with its cause."""
 
 import io
 import threading
@@ -11,13 +11,13 @@ from local.steps import Report, Step, StepFailed, run_steps
 
 
 @pytest.fixture
-def told():
+def output():
     return io.StringIO()
 
 
 @pytest.fixture
-def report(told):
-    return Report(Console(file=told, width=200))
+def report(output):
+    return Report(Console(file=output, width=200))
 
 
 def test_a_step_waits_for_its_dependencies(report):
@@ -43,9 +43,9 @@ def test_independent_steps_run_concurrently(report):
     run_steps([Step(name, meet) for name in "abc"], report)
 
 
-def test_each_step_reports_what_it_did(report, told):
+def test_each_step_reports_what_it_did(report, output):
     run_steps([Step("blobs", lambda: "started"), Step("bus", lambda: "")], report)
-    lines = sorted(told.getvalue().splitlines())
+    lines = sorted(output.getvalue().splitlines())
     assert [line.split()[:2] for line in lines] == [["blobs", "started"], ["bus", "nothing"]]
     assert all(line.endswith(" s") for line in lines)
 
@@ -68,13 +68,13 @@ def test_a_failure_names_the_step_and_skips_dependent_steps(report):
     assert caught.value.reason.hint == "free some"
 
 
-def test_every_failure_is_reported(report, told):
+def test_every_failure_is_reported(report, output):
     def fail():
         raise LocalError("broken")
 
     with pytest.raises(StepFailed):
         run_steps([Step("a", fail), Step("b", fail)], report)
-    assert sum("failed" in line for line in told.getvalue().splitlines()) == 2
+    assert sum("failed" in line for line in output.getvalue().splitlines()) == 2
 
 
 def test_an_unexpected_error_is_not_wrapped(report):

@@ -1,4 +1,4 @@
-"""Services are started once, again after a crash or a change, and stopped with all they started."""
+"""Services are started once, restarted after a crash or change, and stopped with their children."""
 
 import shutil
 import signal

@@ -40,7 +40,7 @@ def test_sidecars_are_found_by_name_in_the_folder_of_the_raster(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "world"),
+    ("name", "world_file"),
     [
         ("a.tif", "a.tfw"),
         ("a.tiff", "a.tiffw"),
@@ -49,8 +49,8 @@ def test_sidecars_are_found_by_name_in_the_folder_of_the_raster(tmp_path):
         ("a.png", "a.pgw"),
     ],
 )
-def test_world_files_have_the_names_that_gdal_reads(name, world):
-    assert world in sidecar_names(name)
+def test_world_files_have_the_names_that_gdal_reads(name, world_file):
+    assert world_file in sidecar_names(name)
 
 
 @pytest.mark.parametrize("suffix", RASTERS)
@@ -365,7 +365,7 @@ def test_a_narrow_terminal_shows_the_beginning_of_every_job_id():
 
 
 class FakeJob:
-    """A job that passes through the given states."""
+    """A job with the given states in sequence."""
 
     def __init__(self, *states):
         self.states = states

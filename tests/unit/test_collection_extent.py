@@ -10,7 +10,7 @@ from infrastructure.collection_extent import merge_collections, union_bbox
 def collection(**changes: Any) -> dict[str, Any]:
     known = {
         "id": "c",
-        "title": "Ours",
+        "title": "Edited",
         "extent": {
             "spatial": {"bbox": [[0, 0, 1, 1]]},
             "temporal": {"interval": [["2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z"]]},

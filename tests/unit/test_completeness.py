@@ -1,6 +1,6 @@
-"""Every truncated raster is refused, or has lost nothing.
+"""Every truncated raster is rejected, unless its pixels are complete.
 
-The six formats are written by GDAL; the pixels are compared by GDAL with those of the whole file.
+GDAL writes the six formats, and reads the pixels for the comparison with the complete file.
 """
 
 import shutil
@@ -47,7 +47,7 @@ DRIVERS = {"COG": "GTiff"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Holds a whole file of each format, without sidecars."""
+    """A folder with a complete file of each format, without sidecars."""
     folder = tmp_path_factory.mktemp("whole")
     source = write(folder / "source.tif", photo(300))
     for name, (driver, options) in FORMATS.items():

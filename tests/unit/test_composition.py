@@ -1,4 +1,4 @@
-"""What the composition root stands on: settings from the environment, adapters made late."""
+"""Settings from the environment, and adapters that are created on first use."""
 
 import threading
 
@@ -81,16 +81,16 @@ def test_an_identity_must_be_known_to_the_triggers_and_the_sdks(monkeypatch, set
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("DATABASE_URL", None, "database_url"),
         ("POOL_SIZE", "none", "pool_size"),
         ("SERVICEBUS_CONNECTION", None, "SERVICEBUS_CONNECTION"),
     ],
 )
-def test_an_invalid_setting_is_named_without_its_value(monkeypatch, name, value, told):
+def test_an_invalid_setting_is_named_without_its_value(monkeypatch, name, value, message):
     monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
-    with pytest.raises(ValidationError, match=told) as raised:
+    with pytest.raises(ValidationError, match=message) as raised:
         read_settings()
     assert "secret" not in str(raised.value)
 

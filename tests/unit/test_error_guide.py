@@ -6,7 +6,7 @@ import importlib.util
 from local.stack.environment import ROOT
 
 PRODUCT = ("core", "jobs", "services", "infrastructure", "triggers")
-# The first argument of these, or their argument `code`, is a code.
+# The first argument of these, or their argument `code`, is an error code.
 RAISERS = {"TaskFailed", "failing_as", "warn_or_fail", "warn", "RasterWarning", "Failure"}
 
 spec = importlib.util.spec_from_file_location("errors_page", ROOT / "docs" / "errors.py")

@@ -1,4 +1,4 @@
-"""Outlines on the globe: over 180 degrees, around poles, of scattered pixels, in few vertices."""
+"""Footprints: across 180 degrees, around poles, of scattered pixels, with few vertices."""
 
 import numpy as np
 import pytest
@@ -110,7 +110,7 @@ def test_rotated_raster_is_not_its_box():
 
 
 def test_corners_off_the_projection_are_left_out():
-    """A full disk as a geostationary satellite sees it: the corners show space."""
+    """A full disk of a geostationary satellite, whose corners are outside the Earth."""
     crs = "+proj=geos +h=35785831 +lon_0=0 +sweep=y +datum=WGS84"
     rows, columns = np.indices((200, 200)) - 99.5
     disk = np.hypot(rows, columns) < 90

@@ -1,6 +1,6 @@
-"""HDF5 files that name other files are found by their structure, and no other file is refused.
+"""HDF5 files that reference other files are detected, and all others are accepted.
 
-h5py, which is the HDF5 library itself, makes the files.
+The files are written by h5py, that is by the HDF5 library.
 """
 
 import shutil
@@ -129,7 +129,7 @@ def test_references_in_the_root_group_and_after_deletions(tmp_path, version, hos
 
 
 def test_every_object_is_visited(tmp_path, monkeypatch):
-    """As many object headers as the library counts."""
+    """The number of visited object headers is the one that the library reports."""
     path = tmp_path / "counted.nc"
     seen = []
     for version in VERSIONS:
@@ -156,7 +156,7 @@ def _visited(stored, monkeypatch):
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 def test_damaged_structures_are_rejected(tmp_path, version):
-    """Whatever byte is changed: accepted, refused, never another exception and never endless."""
+    """A file with changed bytes is accepted or rejected, without another exception."""
     path = tmp_path / "plain.nc"
     with h5py.File(path, "w", libver=version, track_order=True) as file:
         fill(file, 20)

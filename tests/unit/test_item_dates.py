@@ -36,7 +36,7 @@ def test_date_in_a_name(path: str, expected: str | None):
     [
         ("HLS.S30.T32TQM.2020246T101031.v2.0.B04.tif", "2020-09-02T10:10:31Z"),
         ("OR_ABI-L2-CMIPF-M6C13_G16_s20202461030203_e20202461039523.nc", "2020-09-02T10:30:20Z"),
-        # Read as year, month and day it would be the first of October.
+        # As year, month and day it would be the first of October.
         ("OR_ABI-L2-CMIPF-M6C13_G16_s20201001030203_e20201001039523.nc", "2020-04-09T10:30:20Z"),
         ("LC80440342020246LGN00_B4.TIF", "2020-09-02T00:00:00Z"),
         ("20JUL14155712-M1BS-500123.tif", "2020-07-14T15:57:12Z"),

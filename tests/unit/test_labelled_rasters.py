@@ -1,4 +1,4 @@
-"""The types found in rasters whose type is known."""
+"""The detected types of rasters of known types."""
 
 import importlib.util
 from collections import Counter

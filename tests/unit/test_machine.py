@@ -25,7 +25,7 @@ from core.registry import Registry, RegistryError
 from core.shares import FlightLimits
 from testing.bus import MemoryBus
 from testing.state import MemoryState
-from tests.fixtures.toys import (
+from tests.fixtures.squares import (
     Bench,
     Parameters,
     Result,

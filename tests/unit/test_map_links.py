@@ -1,4 +1,4 @@
-"""Addresses are built once, percent-encoded, and carry what the type needs."""
+"""Map links: paths, quoting and rendering parameters."""
 
 from urllib.parse import parse_qsl, unquote, urlsplit
 

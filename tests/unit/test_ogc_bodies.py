@@ -12,7 +12,7 @@ from jobs import ALL_JOBS
 from services.greet import Greet
 from triggers.ogc.bodies import describe_process
 
-# A schema is an object of OpenAPI 3.0: these words, and no others, of which `type` is one of six.
+# A schema is a schema object of OpenAPI 3.0, which has only these keywords and six types.
 WORDS = {
     "title", "multipleOf", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
     "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties",

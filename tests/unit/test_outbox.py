@@ -1,4 +1,4 @@
-"""The outbox with several threads, and while the broker is away."""
+"""The outbox with several threads and during outages of the broker."""
 
 import threading
 import time

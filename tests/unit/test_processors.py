@@ -27,7 +27,7 @@ def write(root, files):
         ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 2),
         ({"sys/fs/cgroup/cpu.max": "5000 100000\n"}, 1),
         ({"sys/fs/cgroup/cpu.max": "1600000 100000\n"}, 8),
-        ({"sys/fs/cgroup/cpu.max": "rubbish"}, 8),
+        ({"sys/fs/cgroup/cpu.max": "invalid"}, 8),
         ({"sys/fs/cgroup/cpu.max": "100000 0"}, 8),
         (
             {

@@ -1,4 +1,4 @@
-"""The Service Bus triggers over real messages."""
+"""The Service Bus triggers."""
 
 import json
 
@@ -6,12 +6,12 @@ import azure.functions as func
 import pytest
 
 from core.models import JobMessage, JobStatus, TaskMessage
-from tests.fixtures.toys import Bench
+from tests.fixtures.squares import Bench
 from triggers import queues
 
 
 class Message(func.ServiceBusMessage):
-    """What the host hands to a queue function: a body and application properties."""
+    """A message as the host passes it to a queue function."""
 
     def __init__(self, body, message_id="m1", number=None, **properties):
         self._body, self._id, self._properties = body, message_id, properties
@@ -54,9 +54,9 @@ EXCEEDED = {"DeadLetterReason": "MaxDeliveryCountExceeded"}
 @pytest.mark.parametrize("name", ["process_job", "process_task"])
 def test_an_invalid_message_is_stored_once_as_a_dead_letter(functions, bench, name, body):
     functions[name](Message(body))
-    [letter] = bench.state.letters.values()
-    assert letter.reason.startswith("invalid message: ") and "\0" not in letter.body
-    assert letter.queue == {"process_job": "jobs", "process_task": "tasks"}[name]
+    [dead_letter] = bench.state.letters.values()
+    assert dead_letter.reason.startswith("invalid message: ") and "\0" not in dead_letter.body
+    assert dead_letter.queue == {"process_job": "jobs", "process_task": "tasks"}[name]
     assert bench.state.health().dead_letters == 1
 
 
@@ -87,8 +87,8 @@ def test_a_dead_letter_adds_its_reason_to_the_timeline(functions, bench):
 @pytest.mark.parametrize("body", INVALID)
 def test_an_invalid_dead_letter_is_stored(functions, bench, body):
     functions["record_dead_job"](Message(body, **EXCEEDED))
-    [letter] = bench.state.letters.values()
-    assert letter.job_id is None and "\0" not in letter.body
+    [dead_letter] = bench.state.letters.values()
+    assert dead_letter.job_id is None and "\0" not in dead_letter.body
 
 
 def test_dead_letters_without_a_message_id_are_distinguished_by_their_sequence_number(

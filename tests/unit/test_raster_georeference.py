@@ -1,4 +1,4 @@
-"""Where rasters lie, and the grids they are warped onto."""
+"""Extents of rasters, and the grids that they are warped to."""
 
 import math
 
@@ -130,7 +130,7 @@ def test_heights_are_left_out(text, flat):
     assert describe_crs(parse_crs(text, "input_crs")) == flat
 
 
-@pytest.mark.parametrize("text", ["EPSG:999999", "rubbish", "", 'LOCAL_CS["x",UNIT["metre",1]]'])
+@pytest.mark.parametrize("text", ["EPSG:999999", "unknown", "", 'LOCAL_CS["x",UNIT["metre",1]]'])
 def test_unknown_crs_names_the_field(text):
     with pytest.raises(TaskFailed, match="target_crs") as refused:
         parse_crs(text, "target_crs")
@@ -146,9 +146,9 @@ def test_crs_of_other_bodies_are_rejected():
 def test_gdal_messages_contain_no_urls_or_folders():
     address = "/vsicurl/https://account.blob.example/c/a.tif?se=2026&sig=SECRET%3D"
     error = ValueError(f"'{address}' not recognized; /tmp/scratch/task-1/source.tif: broken")
-    said = gdal.describe_error(error)
-    assert "SECRET" not in said and "scratch" not in said
-    assert "source.tif: broken" in said
+    message = gdal.describe_error(error)
+    assert "SECRET" not in message and "scratch" not in message
+    assert "source.tif: broken" in message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The routes as they are declared: which are served, in which order, and what they match."""
+"""The declared routes: which are served, their order, and the paths that they match."""
 
 import json
 
@@ -22,7 +22,7 @@ def find(method, path):
 
 
 def test_the_route_that_matches_everything_is_tried_last():
-    """Azure tries routes in the order of their functions' names."""
+    """Azure matches routes in the order of the function names."""
     names = [each.name for each in DECLARED]
     assert len(set(names)) == len(names)
     assert max([*names, CATCH_ALL.name], key=str.lower) == CATCH_ALL.name

@@ -1,4 +1,4 @@
-"""Scratch folders: room is checked, and what a killed worker left is removed."""
+"""Scratch folders: free space is checked, and folders of killed workers are removed."""
 
 import shutil
 import signal

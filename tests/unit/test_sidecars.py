@@ -1,4 +1,4 @@
-"""The client's list of sidecars, which cannot import the product's, agrees with it."""
+"""The client, which does not import the product, has the same list of sidecars."""
 
 from core.sidecars import APPENDED, REPLACED
 from core.uploads import RASTERS

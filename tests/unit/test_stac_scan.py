@@ -1,4 +1,4 @@
-"""What is measured of a COG's pixels."""
+"""Statistics of a COG's pixels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The test kit, and its documentation: the examples run as written."""
+"""The test kit, and the examples of its documentation, which run as written."""
 
 import re
 import sys
@@ -14,7 +14,14 @@ from core.models import BlobRef, JobStatus
 from local.stack.environment import ROOT
 from testing import run_job
 from testing.blobs import MemoryBlobs
-from tests.fixtures.toys import Square, Squared, Squares, lenient_squares_with, square, squares_with
+from tests.fixtures.squares import (
+    Square,
+    Squared,
+    Squares,
+    lenient_squares_with,
+    square,
+    squares_with,
+)
 
 GUIDES = ROOT / "docs" / "how-to"
 

@@ -1,4 +1,4 @@
-"""What the tile server's reader makes of pixels that no picture can show."""
+"""How the tile server renders complex pixels."""
 
 import numpy as np
 import pytest

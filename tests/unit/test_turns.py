@@ -1,4 +1,4 @@
-"""Turns on the processors, by sequences of events."""
+"""Turns on the processors, tested with sequences of events."""
 
 import threading
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ from services.sandbox.turns import Turns
 
 
 class Waiting(Exception):
-    """Raised instead of waiting on."""
+    """Raised instead of waiting."""
 
 
 def stop():

@@ -1,4 +1,4 @@
-"""The real app with fail points at its doors: what the hosts of the fault suite serve."""
+"""The real app with fail points around every effect, for the hosts of the fault suite."""
 
 import os
 import re
@@ -19,7 +19,7 @@ full_disk = Path(os.environ[FULL_DISK_FILE])
 
 
 def sever(connection: psycopg.Connection[Any], when: When) -> None:
-    """Cut a connection; after a statement, its answer is lost with it."""
+    """Cut a connection. After a statement, its response is lost."""
     with socket.socket(fileno=os.dup(connection.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
     if when == "after":
@@ -31,7 +31,7 @@ def refuse(when: When) -> None:
 
 
 def name_of(query: Any) -> str:
-    """The function of ours or of pgSTAC that a statement calls, else its first word."""
+    """The function that a statement calls, in app or pgstac; otherwise its first word."""
     text = query.decode() if isinstance(query, bytes) else str(query)
     found = re.search(r"app\.(\w+)\(|SELECT (\w+_(?:item|collection))\(", text)
     return (found[1] or found[2]) if found else (text.split() or [""])[0].upper()
@@ -74,7 +74,7 @@ def guard(owner: type, method: str, operation: str) -> None:
 
 
 def guard_disk() -> None:
-    """While the file is there, the scratch disk says that it is full."""
+    """Report a full scratch disk while the file exists."""
     usage = shutil.disk_usage
 
     def guarded(path: Any) -> Any:
@@ -91,6 +91,6 @@ for each in ("replace", "download", "delete"):
     guard(AzureBlobs, each, each)
 guard_disk()
 
-from function_app import app  # noqa: E402 - its adapters must find the doors guarded
+from function_app import app  # noqa: E402 - after the calls that its adapters use were wrapped
 
 __all__ = ["app"]

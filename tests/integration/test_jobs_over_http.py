@@ -12,8 +12,8 @@ FINAL = ("completed", "completed_with_errors", "failed", "cancelled")
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "toy").mkdir()
-    return tmp_path / "toy"
+    (tmp_path / "squares").mkdir()
+    return tmp_path / "squares"
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def api(tmp_path, folder, broker, database_url):
         TASKS_QUEUE="geospatial-tasks",
         QUICK_TASKS_QUEUE="geospatial-quick-tasks",
         SWEEP_SCHEDULE="*/5 * * * * *",
-        TOY_FOLDER=str(folder),
+        SQUARES_FOLDER=str(folder),
     )
-    with start_host(REPOSITORY / "tests" / "fixtures" / "toy_app", settings) as host:
+    with start_host(REPOSITORY / "tests" / "fixtures" / "squares_app", settings) as host:
         client = host.client()
         client.headers.update(KEY)
         with client:
@@ -53,7 +53,7 @@ def ended(api, job_id):
 
 
 def has_stopped(sign):
-    """Whether the handler, which makes the sign again and again, has come to its end."""
+    """Whether the handler, which repeatedly creates the file, has stopped."""
     for _ in range(20):
         sign.unlink(missing_ok=True)
         time.sleep(0.5)
