@@ -205,11 +205,13 @@ def test_two_uploads_to_one_name_do_not_share_blocks(signed_in, ui):
 def test_the_error_of_a_refused_action_stays_visible(signed_in, ui, product, bare):
     page = signed_in
     failed = product.run("process_raster", **product.upload(bare, bare.name))["job_id"]
+    page.clock.install()
     page.goto(f"{ui}#/jobs/{failed}")
     detail = "the job cannot be retried"
     page.route("**/retry", lambda route: route.fulfill(status=409, json={"detail": detail}))
-    page.get_by_role("button", name="Retry failed tasks").click()
-    page.wait_for_timeout(2000)
+    with page.expect_response("**/jobs/status/**"), page.expect_response("**/events?**"):
+        page.get_by_role("button", name="Retry failed tasks").click()
+    page.clock.run_for(2000)
     expect(page.locator("#refused")).to_contain_text(detail)
 
 
@@ -329,10 +331,17 @@ def test_every_view_is_accessible_and_fits(signed_in, ui, product, bare):
     page = signed_in
     done = product.run("process_raster", **product.upload(SAMPLE, "dashboard/sample.tif"))
     failed = product.run("process_raster", **product.upload(bare, bare.name))
-    views = ["#/", "#/new", f"#/jobs/{done['job_id']}", f"#/jobs/{failed['job_id']}"]
-    for address in [*(ui + view for view in views), f"{product.environment.api}/docs"]:
+    views = [
+        (f"{ui}#/", "Jobs", "tbody tr"),
+        (f"{ui}#/new", "New job", "#submit"),
+        (f"{ui}#/jobs/{done['job_id']}", "dashboard/sample.tif", ".timeline li"),
+        (f"{ui}#/jobs/{failed['job_id']}", bare.name, ".timeline li"),
+        (f"{product.environment.api}/docs", "Geolathe API", "details"),
+    ]
+    for address, title, last_part in views:
         page.goto(address)
-        page.wait_for_selector("main .card")
+        expect(page.get_by_role("heading", level=1)).to_have_text(title)
+        expect(page.locator(last_part).first).to_be_attached()
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         found = Axe().run(page).response["violations"]
         serious = [each for each in found if each["impact"] in SERIOUS]
