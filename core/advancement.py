@@ -76,16 +76,21 @@ class JobAdvancer:
                 with log_context(correlation_id=job.correlation_id, job_type=job.job_type):
                     self._handle(job, message)
 
-    def record_dead_letter(self, letter: DeadLetter) -> None:
+    def record_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter. The sweep sends its message again, unless the limit is reached.
 
         Without a limit, a job whose stage method kills every worker would never end.
         """
-        logger.error("dead letter in %s: %s %s", letter.queue, letter.reason, letter.description)
-        count = self._state.record_dead_letter(letter)
-        exceeded = letter.reason == MAX_DELIVERY_REASON and count >= DEAD_LETTER_LIMIT
-        if letter.job_id and exceeded:
-            self._give_up(JobMessage.model_validate_json(letter.body), count)
+        logger.error(
+            "dead letter in %s: %s %s",
+            dead_letter.queue,
+            dead_letter.reason,
+            dead_letter.description,
+        )
+        count = self._state.record_dead_letter(dead_letter)
+        exceeded = dead_letter.reason == MAX_DELIVERY_REASON and count >= DEAD_LETTER_LIMIT
+        if dead_letter.job_id and exceeded:
+            self._give_up(JobMessage.model_validate_json(dead_letter.body), count)
 
     def _handle(self, job: JobRecord, message: JobMessage) -> None:
         if job.status is JobStatus.CANCELLED:

@@ -112,9 +112,9 @@ class CoreMachine:
         """Run the tasks that are due and not running elsewhere."""
         self._tasks.process_messages(messages)
 
-    def record_dead_letter(self, letter: DeadLetter) -> None:
+    def record_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a message that was dead-lettered; fail its job once no retry can help."""
-        self._jobs.record_dead_letter(letter)
+        self._jobs.record_dead_letter(dead_letter)
 
     def sweep(self, limit: int, grace: timedelta) -> int:
         """Send overdue messages again. Returns their number."""

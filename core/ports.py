@@ -461,7 +461,7 @@ class StateRepository(Protocol):
     def sweep(self, limit: int, grace: timedelta) -> list[JobMessage | TaskMessage]:
         """The messages to send again, of whatever is overdue."""
 
-    def record_dead_letter(self, letter: DeadLetter) -> int:
+    def record_dead_letter(self, dead_letter: DeadLetter) -> int:
         """Store it, once. Returns how many of the queue have the same body and reason."""
 
     def events(self, job_id: str, after: int, limit: int) -> list[Event]: ...

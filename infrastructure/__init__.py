@@ -1,1 +1,1 @@
-"""The world: one adapter per file, named after the thing."""
+"""Adapters for the services that the product uses, one per file."""

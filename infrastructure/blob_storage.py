@@ -1,4 +1,4 @@
-"""Blobs in Azure Storage, or in Azurite: the same SDK, the same calls."""
+"""Blobs in Azure Storage, or in its emulator Azurite."""
 
 import uuid
 from base64 import b64encode
@@ -210,17 +210,17 @@ class AzureBlobs:
         return True
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._service.close()
 
     def check(self, container: str) -> dict[str, str]:
-        """Whether the account answers and has the container."""
+        """Check that the account responds and has the container."""
         with _translated(container, ""):
             self._service.get_container_client(container).get_container_properties()
         return {"container": container}
 
     def _delegation_key(self, needed_until: datetime) -> UserDelegationKey:
-        """A key that managed identity may sign with. Kept: asking for one is a request."""
+        """A key for signing URLs with managed identity; cached, because each one is a request."""
         if self._delegation is None or self._delegation[1] < needed_until:
             now = datetime.now(UTC)
             until = max(now + KEY_LIFETIME, needed_until)
@@ -230,7 +230,7 @@ class AzureBlobs:
 
 
 def _connect(account: str) -> BlobServiceClient:
-    # The SDK's own first pause is 15 s: an outage of two seconds would take twenty.
+    # The SDK's first delay is 15 s, too long for an outage of two seconds.
     retry = ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=5)
     if account.startswith("https://"):
         return BlobServiceClient(
@@ -279,7 +279,7 @@ def _properties(ref: BlobRef, found: AzureProperties) -> BlobProperties:
 
 
 def _code(error: HttpResponseError) -> str:
-    """Storage's error code, which the SDK gives as text or as a member of an enumeration."""
+    """The error code of storage, which the SDK returns as text or as an enum member."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
 
@@ -289,7 +289,7 @@ def _base64(content: bytearray | None) -> str | None:
 
 
 def _refuse_permanently(error: HttpResponseError, container: str, name: str) -> None:
-    """Raises TaskFailed for a state of the blob that only its owner can change.
+    """Raise TaskFailed for a state of the blob that only its owner can change.
 
     https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
     """

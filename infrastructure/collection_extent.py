@@ -9,8 +9,8 @@ from core.models import Json
 def merge_collections(stored: Json, offered: Json) -> Json:
     """The stored collection widened by what an item offers.
 
-    Titles, licences and descriptions that people wrote stay. Extents, summaries and
-    item_assets only grow.
+    Titles, licences and descriptions are kept, because they may have been edited. Extents,
+    summaries and item_assets only grow.
     """
     grown: Json = {
         "extent": _extent(stored.get("extent") or offered["extent"], offered["extent"]),
@@ -27,7 +27,7 @@ def union_bbox(one: list[float], other: list[float]) -> list[float]:
     """The box around two boxes of two dimensions.
 
     RFC 7946 5.2 writes a box across the antimeridian with west > east. pgSTAC's collection
-    search makes a plain rectangle of it, so the union with such a box spans all longitudes.
+    search treats it as a plain rectangle, so the union with such a box spans all longitudes.
     """
     if one[0] > one[2] or other[0] > other[2]:
         west, east = -180.0, 180.0

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: one pool per process, a fresh token per connection in Azure.
+"""Connections to PostgreSQL: one pool per process, a new token per connection in Azure.
 
 PgBouncer may stand in between, also in transaction mode, where the next statement may run in
 another session: no prepared statements, no session locks, and SET only as SET LOCAL.
@@ -98,7 +98,7 @@ def with_credentials(database_url: str) -> str:
 
 
 def tls_options(database_url: str) -> dict[str, str]:
-    """Verify the server's certificate and name, unless the URL decides or the host is this one.
+    """Verify the server's certificate and name, unless the URL sets sslmode or the host is local.
 
     libpq's default, `prefer`, sends the access token to whichever server answers:
     https://www.postgresql.org/docs/current/libpq-ssl.html
@@ -153,7 +153,7 @@ def _connection_class(database_url: str) -> type[psycopg.Connection]:
     credential = managed_identity()
 
     class TokenConnection(psycopg.Connection):
-        """Connects with an access token as password: it lives an hour, so each one gets its own."""
+        """Connects with a new access token as password, because tokens expire."""
 
         @classmethod
         def connect(cls, conninfo: str = "", **kwargs: object) -> "TokenConnection":

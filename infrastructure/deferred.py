@@ -1,4 +1,4 @@
-"""Adapters that are made when they are first asked for something."""
+"""Adapters that are created on first use."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -8,16 +8,16 @@ Adapter = TypeVar("Adapter")
 
 
 def on_first_use(make: Callable[[], Adapter]) -> Adapter:
-    """A proxy for what `make` returns, which is called when an attribute is first used.
+    """A proxy for the object that `make` returns, which is called on the first use of an attribute.
 
-    Importing an SDK of Azure takes as long as half of everything else at a cold start, and many
-    a request needs none of them.
+    Importing the Azure SDKs is a large part of a cold start, and many requests need none of
+    them.
     """
     return cast(Adapter, _Deferred(make))
 
 
 class _Deferred(Generic[Adapter]):
-    """Makes the adapter once, whichever thread asks first, and hands every question on."""
+    """Creates the adapter once, also with several threads, and forwards every attribute."""
 
     def __init__(self, make: Callable[[], Adapter]) -> None:
         self._make = make

@@ -1,4 +1,4 @@
-"""The managed identity that signs in where no secret is configured."""
+"""The managed identity, which is used if no secret is configured."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -9,10 +9,9 @@ if TYPE_CHECKING:
 
 @cache
 def managed_identity() -> "DefaultAzureCredential":
-    """One credential for all adapters: it keeps its tokens.
+    """One credential for all adapters, which caches its tokens.
 
-    Imported when asked for: with connection strings its third of a second would only delay
-    every cold start.
+    The SDK is imported here, because with connection strings it would only delay cold starts.
     """
     from azure.identity import DefaultAzureCredential
 

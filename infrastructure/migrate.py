@@ -1,8 +1,8 @@
 """Bring the database to this release: `python -m infrastructure.migrate DATABASE_URL`.
 
-Run by the deploy step, never at a cold start and never over HTTP. Numbered files in
-sql/migrations run once, each in its own transaction; files in sql/functions are replaced every
-time; pgSTAC is brought to the version of the installed pypgstac.
+The deploy step runs it; the app never does. Numbered files in sql/migrations run once, each in its
+own transaction; files in sql/functions are replaced every time; pgSTAC is migrated to the version
+of the installed pypgstac.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def migrate(
     grant_to: Sequence[str] = (),
     grant_read_to: Sequence[str] = (),
 ) -> list[str]:
-    """Apply what is missing and grant what is named. Returns the names of the migrations that ran.
+    """Apply missing migrations and grant rights. Returns the names of the migrations that ran.
 
     Roles in `grant_to` may run the function app, those in `grant_read_to` may read the catalogue.
     """

@@ -1,4 +1,4 @@
-"""The registry of outputs in PostgreSQL. What must be atomic is a function in sql/functions."""
+"""The registry of outputs in PostgreSQL. Atomic steps are functions in sql/functions."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -110,7 +110,7 @@ class PostgresOutputs:
 
     @retried
     def of_tasks(self, prefix: str) -> list[Output]:
-        # '~' comes after every character of a task id: a range that the index serves.
+        # '~' sorts after every character of a task id: the condition is a range of the index.
         where = "task_id >= %s AND task_id < %s ORDER BY output_id"
         return self._outputs(where, prefix, f"{prefix}~")
 
@@ -183,7 +183,7 @@ class PostgresOutputs:
 
     @retried
     def live_after(self, container: str, prefix: str, after: str, limit: int) -> list[Output]:
-        # '0' comes after '/': the names in a folder are a range, which the index serves.
+        # '0' sorts after '/', so that the names in a folder are a range of the index.
         within = "name < %s" if prefix else "%s = '' AND strpos(name, '/') = 0"
         return self._outputs(
             f"""container = %s AND name > %s AND {within} AND {LIVE}
@@ -245,7 +245,7 @@ class PostgresOutputs:
 
 
 def publish_outputs(conn: Connection[Any], output_ids: Sequence[int], item: ItemName) -> Published:
-    """Publish in the caller's transaction, in which it writes the item."""
+    """Publish outputs in the caller's transaction, which also writes the item."""
     query = "SELECT outcome, superseded_by, vacated FROM app.publish_outputs(%s, %s, %s)"
     row = conn.execute(query, (list(output_ids), item.collection_id, item.item_id)).fetchone()
     assert row is not None

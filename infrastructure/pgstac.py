@@ -1,9 +1,9 @@
 """STAC items in pgSTAC, through the pool that also serves the state.
 
 pgSTAC adjusts partitions while it inserts, and parallel inserts into one collection deadlock
-or lose rows (stac-utils/pgstac issues 211 and 285). So writers of one collection stand in
-line behind an advisory lock, the item is read back inside the same transaction, and what still
-deadlocks is tried again.
+or lose rows (stac-utils/pgstac issues 211 and 285). Writers of one collection
+therefore take an advisory lock, the item is read back in the same transaction, and deadlocks are
+retried.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from infrastructure.collection_extent import merge_collections
 from infrastructure.database import checked, retried, transaction
 from infrastructure.outputs import publish_outputs
 
-# Set by the catalogue, so a repeated job does not differ by them.
+# Set by the catalogue and ignored in comparisons of items.
 STAMPS = ("created", "updated")
 
 
@@ -38,7 +38,7 @@ class PgstacCatalog:
     def put_item(
         self, item: Json, collection: Json, owner: str | None = None, outputs: Sequence[int] = ()
     ) -> ItemChange:
-        """Store the item, publish its outputs, create or widen its collection: all or nothing."""
+        """Store the item, publish its outputs, and create or widen its collection, atomically."""
         with self._transaction() as conn:
             lock_collection(conn, item["collection"])
             grow_collection(conn, collection)
@@ -93,7 +93,7 @@ class PgstacCatalog:
 
     @retried
     def collection_key(self, collection_id: str) -> int | None:
-        """pgSTAC numbers collections as they are created."""
+        """The number that pgSTAC gave the collection when it was created."""
         with self._transaction() as conn:
             query = "SELECT key FROM collections WHERE id = %s"
             row = conn.execute(query, (collection_id,)).fetchone()
@@ -101,19 +101,19 @@ class PgstacCatalog:
 
     @retried
     def delete_collection_if_empty(self, collection_id: str) -> bool:
-        """False when there is none, or when it holds items."""
+        """Delete a collection. Returns False if it does not exist or has items."""
         query = "SELECT EXISTS (SELECT FROM items WHERE collection = %s)"
         with self._transaction() as conn:
             lock_collection(conn, collection_id)
             if conn.execute(query, (collection_id,)).fetchone() == (True,):
                 return False
-            # Its trigger drops the partition: no statement may still look at the items.
+            # Its trigger drops the partition, so no open statement may read the items.
             deleted = conn.execute("DELETE FROM collections WHERE id = %s", (collection_id,))
             return deleted.rowcount > 0
 
     @checked
     def check_version(self) -> str:
-        """The version of pgSTAC in the database. Raises when this release cannot work with it."""
+        """The version of pgSTAC in the database. Raises if this release does not support it."""
         wanted = installed_version("pypgstac")
         with self._transaction() as conn:
             found = pgstac_version(conn)
@@ -132,7 +132,7 @@ class PgstacCatalog:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection[Any]]:
-        """A transaction that sees pgSTAC's names. The search path ends with it."""
+        """A transaction with pgSTAC in the search path, which is reset at its end."""
         with transaction(self.pool) as conn:
             conn.execute("SET LOCAL search_path TO pgstac, public")
             yield conn
@@ -145,7 +145,7 @@ def lock_collection(conn: Connection[Any], collection_id: str) -> None:
 
 
 def grow_collection(conn: Connection[Any], offered: Json) -> None:
-    """Make the collection when missing, else widen it. Writes only what changes."""
+    """Create the collection if it is missing, else widen it. Writes only changes."""
     query = "SELECT content FROM collections WHERE id = %s"
     row = conn.execute(query, (offered["id"],)).fetchone()
     if row is None:
@@ -222,7 +222,7 @@ def refuse_other_owner(stored: Json, item: Json, owner: str) -> None:
 
 
 def read_back(conn: Connection[Any], item: Json) -> None:
-    """Make sure that what pgSTAC kept is what it was given."""
+    """Check that pgSTAC stored the item unchanged."""
     kept = stored_item(conn, item["collection"], item["id"])
     if kept is None or strip_stamps(kept) != strip_stamps(item):
         state = "did not keep" if kept is None else "altered"
@@ -233,14 +233,14 @@ def read_back(conn: Connection[Any], item: Json) -> None:
 
 
 def strip_stamps(item: Json) -> Json:
-    """The item without its stamps, as it compares with what pgSTAC gives back."""
+    """The item without its time stamps, for the comparison with the stored one."""
     properties = {k: v for k, v in item["properties"].items() if k not in STAMPS}
     stripped = normalize({**item, "properties": properties})
     return cast(Json, stripped)
 
 
 def normalize(value: object) -> object:
-    """A JSON value less what storing changes: nulls are dropped, 1e38 comes back as 39 digits."""
+    """A JSON value as pgSTAC returns it: nulls are dropped, 1e38 becomes an integer."""
     if isinstance(value, dict):
         return {k: normalize(v) for k, v in value.items() if v is not None}
     if isinstance(value, list):
@@ -251,7 +251,7 @@ def normalize(value: object) -> object:
 
 
 def stamp(item: Json, stored: Json | None) -> Json:
-    """The item with `created` kept from its first storing and `updated` now."""
+    """The item with `created` from the first time that it was stored, and `updated` now."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     created = now if stored is None else stored["properties"].get("created", now)
     stamps = {"created": created, "updated": now}
@@ -259,7 +259,7 @@ def stamp(item: Json, stored: Json | None) -> Json:
 
 
 def pgstac_version(conn: Connection[Any]) -> str | None:
-    """The installed version, None in a database without pgSTAC."""
+    """The installed version; None in a database without pgSTAC."""
     row = conn.execute("SELECT to_regclass('pgstac.migrations') IS NOT NULL").fetchone()
     if row is None or not row[0]:
         return None

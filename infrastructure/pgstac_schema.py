@@ -1,6 +1,6 @@
-"""Bring pgSTAC's schema into a database. Only the migration imports this.
+"""Installs pgSTAC's schema. Only the migration imports this module.
 
-pypgstac takes a second to import and swaps psycopg's JSON functions for its own.
+The import of pypgstac is slow, and it replaces the JSON functions of psycopg.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ EXTENSIONS = ("postgis", "btree_gist", "unaccent")
 
 
 def migrate_pgstac(dsn: str) -> str:
-    """Make the extensions and bring the schema to this release's version, which is returned.
+    """Create the extensions and migrate the schema. Returns the version of pgSTAC.
 
-    Running it again changes nothing. Two at a time: the second waits for the first.
+    It is idempotent; a concurrent run waits for the first one.
     """
     with lock_across_sessions(dsn, "pgstac migration"), connect(dsn) as conn:
         for name in EXTENSIONS:
@@ -33,7 +33,7 @@ def migrate_pgstac(dsn: str) -> str:
 
 
 def create_extension(conn: psycopg.Connection, name: str) -> None:
-    """Make the extension when missing, or say who has to make it possible."""
+    """Create the extension if it is missing. Explains a missing right."""
     if conn.execute("SELECT 1 FROM pg_extension WHERE extname = %s", (name,)).fetchone():
         return
     try:
@@ -49,7 +49,7 @@ def create_extension(conn: psycopg.Connection, name: str) -> None:
 
 @contextmanager
 def explain_missing_rights(conn: psycopg.Connection) -> Iterator[None]:
-    """Turn a lack of rights into the statements an administrator has to run."""
+    """Explain missing rights by the statements that an administrator has to run."""
     try:
         yield
     except errors.InsufficientPrivilege as e:

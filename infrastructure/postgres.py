@@ -1,4 +1,4 @@
-"""Job, stage and task state in PostgreSQL. What must be atomic is a function in sql/functions."""
+"""Job, stage and task state in PostgreSQL. Atomic steps are functions in sql/functions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ from core.ports import (
 )
 from infrastructure.database import checked, retried, transaction
 
-# A list shows no results: they may be large.
+# Lists have no results, which may be large.
 JOB_HEAD = """job_id, job_type, version, parameters, status, run, stage, total_stages, error,
               created_at, updated_at, started_at, finished_at, discarded_at,
               correlation_id, priority"""
@@ -353,16 +353,16 @@ class PostgresState:
         ]
 
     @retried
-    def record_dead_letter(self, letter: DeadLetter) -> int:
+    def record_dead_letter(self, dead_letter: DeadLetter) -> int:
         [row] = self._rows(
             "SELECT app.store_dead_letter(%s, %s, %s, %s, %s, %s, %s) AS alike",
-            letter.queue,
-            letter.message_id,
-            letter.reason,
-            letter.description,
-            letter.body,
-            letter.job_id,
-            letter.task_id,
+            dead_letter.queue,
+            dead_letter.message_id,
+            dead_letter.reason,
+            dead_letter.description,
+            dead_letter.body,
+            dead_letter.job_id,
+            dead_letter.task_id,
         )
         return int(row["alike"])
 
@@ -388,7 +388,7 @@ class PostgresState:
 
 
 def _conditions(wanted: JobFilter) -> dict[str, Any]:
-    """The conditions that are stated, each with its value."""
+    """The conditions of a filter, each with its value."""
     every = {
         "status = ANY(%s)": list(wanted.statuses) or None,
         "job_type = ANY(%s)": list(wanted.job_types) or None,

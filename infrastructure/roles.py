@@ -1,4 +1,4 @@
-"""Database roles: what installing pgSTAC takes, and what each deployed part may do.
+"""Database roles: those that pgSTAC needs, and the rights of each deployed part.
 
 The deployer owns the schemas. The function app, the tile server and the STAC API sign in as other
 roles, which own nothing. Source: https://www.postgresql.org/docs/16/role-membership.html
@@ -16,7 +16,7 @@ _SET_AND_INHERIT_SINCE = 160_000
 def prepare_pgstac_roles(conn: psycopg.Connection) -> None:
     """Create pgSTAC's roles and let the current user act as them.
 
-    pgSTAC's own SQL creates them, too, but then runs SET ROLE, which only a superuser may do
+    pgSTAC's own SQL also creates them, but then runs SET ROLE, which only a superuser can do
     without being a member. An Azure administrator is not a superuser.
     """
     if conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (
@@ -30,7 +30,7 @@ def prepare_pgstac_roles(conn: psycopg.Connection) -> None:
         if not _may_administer(conn, name):
             conn.execute(sql.SQL("GRANT {} TO CURRENT_USER WITH ADMIN OPTION").format(role))
         if conn.info.server_version >= _SET_AND_INHERIT_SINCE:
-            # From PostgreSQL 16 on, the creator of a role may administer it and nothing else.
+            # From PostgreSQL 16 on, the creator of a role can administer it but not act as it.
             conn.execute(
                 sql.SQL("GRANT {} TO CURRENT_USER WITH SET TRUE, INHERIT TRUE").format(role)
             )

@@ -1,4 +1,4 @@
-"""Local disk for the work of one task: checked for room, and cleaned also after a kill."""
+"""Folders on the local disk for tasks: free space is checked, and old folders are removed."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ class LocalScratch:
     """The Scratch port in one folder that workers on a machine share.
 
     Each task's folder has a lock file next to it. A process that can take that lock knows that the
-    owner is dead, and removes the folder.
+    owner has ended, and removes the folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,10 +35,10 @@ class LocalScratch:
 
     @contextmanager
     def _locked_name(self, name: str) -> Iterator[Path]:
-        """A name of our own, its lock held until the block ends.
+        """A new name, locked until the block ends.
 
-        Between making the lock file and locking it, somebody may take it for an orphan's and
-        remove it: then the lock that we hold is not the one others see, and we choose again.
+        Before a new lock file is locked, another process may take the lock and remove the file.
+        The lock then has no effect for others, and another name is chosen.
         """
         while True:
             folder = self._root / f"{name[-80:]}-{uuid.uuid4().hex[:8]}"
@@ -87,7 +87,7 @@ def _is_same(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def _opened(lock: Path) -> Iterator[bool]:
-    """Whether the lock could be taken: no running process holds it."""
+    """Whether the lock can be taken, because no running process holds it."""
     try:
         file = lock.open("w")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Job and task messages through Azure Service Bus. Ids only; a message is a hint."""
+"""Job and task messages through Azure Service Bus. They contain only ids."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ class ServiceBus:
     def __init__(
         self, namespace: str, jobs_queue: str, tasks_queue: str, quick_tasks_queue: str
     ) -> None:
-        # Outbox retries: the SDK's retries would hold the sender's lock meanwhile.
+        # Outbox does the retries: the SDK would hold the sender's lock during its own.
         if "Endpoint=" in namespace:
             client = ServiceBusClient.from_connection_string(namespace, retry_total=0)
         else:
@@ -57,8 +57,8 @@ class ServiceBus:
         self._quick_tasks.send(quick)
 
     def check(self) -> dict[str, int]:
-        """Whether the queues take messages."""
-        # Opening a sender takes half a second.
+        """Check that the queues accept messages."""
+        # In parallel, because opening a sender is slow.
         with ThreadPoolExecutor(len(self._outboxes)) as threads:
             checks = [threads.submit(outbox.check) for outbox in self._outboxes]
             for check in checks:
@@ -71,7 +71,7 @@ class ServiceBus:
 
 
 class Outbox:
-    """A sender kept open: opening one costs half a second in the SDK."""
+    """A sender that is kept open, because opening one is slow in the SDK."""
 
     def __init__(self, connect: Callable[[], Sender], queue: str) -> None:
         self._connect = connect
@@ -80,7 +80,7 @@ class Outbox:
         self._lock = threading.Lock()
 
     def send(self, messages: Iterable[ServiceBusMessage]) -> None:
-        """Send in as few batches as fit. Raises Unavailable after half a minute of trying.
+        """Send messages in as few batches as possible. Raises Unavailable after RETRY_FOR_SECONDS.
 
         One thread at a time uses the sender, and it is released between retries, so threads do not
         wait for the retries of others.
@@ -94,7 +94,7 @@ class Outbox:
                 rest = retry_transient("Service Bus", send, TRANSIENT_ERRORS)
 
     def check(self) -> None:
-        """Raises Unavailable when the queue cannot be reached."""
+        """Raise Unavailable if the queue cannot be reached."""
         with self._lock:
             try:
                 self._open().create_message_batch()
@@ -112,7 +112,7 @@ class Outbox:
         return self._sender
 
     def _send_some(self, messages: list[ServiceBusMessage]) -> list[ServiceBusMessage]:
-        """As `_send`; a broken sender is closed, and the next call opens another."""
+        """Like `_send`; closes a broken sender, and the next call opens a new one."""
         with self._lock:
             try:
                 return _send(self._open(), messages)

@@ -23,9 +23,9 @@ def is_free(port: int) -> bool:
     return True
 
 
-def becomes_free(port: int, patience: float = 2.0) -> bool:
-    """Like is_free, but waits for up to `patience` seconds until a killed process releases it."""
-    until = time.monotonic() + patience
+def becomes_free(port: int, timeout: float = 2.0) -> bool:
+    """Like is_free, but waits for up to `timeout` seconds until a killed process releases it."""
+    until = time.monotonic() + timeout
     while not is_free(port):
         if time.monotonic() > until:
             return False
@@ -40,9 +40,9 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def pick_free(besides: Collection[int] = ()) -> int:
-    """A free port that is not in `besides`. Another process may still take it first."""
+def pick_free(exclude: Collection[int] = ()) -> int:
+    """A free port that is not in `exclude`. Another process may still take it first."""
     while True:
         port = random.randint(LOWEST, HIGHEST)
-        if port not in besides and is_free(port):
+        if port not in exclude and is_free(port):
             return port

@@ -54,7 +54,7 @@ class MemoryState:
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
     timeline: list[Event] = field(default_factory=list)
     lost: list[Attempt] = field(default_factory=list)
-    letters: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     limits: dict[tuple[str, int], int | None] = field(default_factory=dict)
     """How many tasks of a stage may be in flight."""
@@ -386,16 +386,16 @@ class MemoryState:
             traceparent=job.traceparent,
         )
 
-    def record_dead_letter(self, letter: DeadLetter) -> int:
+    def record_dead_letter(self, dead_letter: DeadLetter) -> int:
         with self._lock:
-            if (letter.queue, letter.message_id) not in self.letters:
-                self.letters[letter.queue, letter.message_id] = letter
-                task = self.tasks.get(letter.task_id or "")
-                job_id = letter.job_id or (task.job_id if task else None)
+            if (dead_letter.queue, dead_letter.message_id) not in self.dead_letters:
+                self.dead_letters[dead_letter.queue, dead_letter.message_id] = dead_letter
+                task = self.tasks.get(dead_letter.task_id or "")
+                job_id = dead_letter.job_id or (task.job_id if task else None)
                 if job_id in self.jobs:
-                    self._log(str(job_id), "dead_lettered", letter.task_id)
-            alike = (letter.queue, letter.body, letter.reason)
-            kept = self.letters.values()
+                    self._log(str(job_id), "dead_lettered", dead_letter.task_id)
+            alike = (dead_letter.queue, dead_letter.body, dead_letter.reason)
+            kept = self.dead_letters.values()
             return [(each.queue, each.body, each.reason) for each in kept].count(alike)
 
     def events(self, job_id: str, after: int, limit: int) -> list[Event]:
@@ -415,7 +415,7 @@ class MemoryState:
             sweep_age=(self.now() - last).total_seconds() if last else None,
             last_repaired=repaired,
             total_repaired=total,
-            dead_letters=len(self.letters),
+            dead_letters=len(self.dead_letters),
         )
 
     def _keep_attempt(self, task: TaskRecord, error: Failure) -> None:

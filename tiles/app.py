@@ -106,7 +106,7 @@ app.add_middleware(
 
 @app.exception_handler(HTTPException)
 def problem(_: Request, error: HTTPException) -> JSONResponse:
-    """RFC 9457."""
+    """An error as a problem (RFC 9457)."""
     return JSONResponse(
         {
             "title": "The request cannot be served",
@@ -158,7 +158,7 @@ app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
 
 @app.get(f"{ITEM}/stac", summary="The item as the catalogue has it", tags=["STAC Item"])
 def stac_item(item: Annotated[Any, Depends(ItemIdParams)]) -> dict[str, Any]:
-    """For the map page: it asks no other host."""
+    """The STAC item for the map page, which sends no requests to other hosts."""
     document: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     return document
 

@@ -1,4 +1,4 @@
-"""What TiTiler no longer has and the links need: /bounds; and the way to the file itself."""
+"""Routes for links that TiTiler does not have: /bounds and /download."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -19,9 +19,9 @@ from tiles.blobs import AllowedBlobs
 
 @define
 class BoundsExtension(FactoryExtension):
-    """GET /bounds, as TiTiler had it until 0.19."""
+    """GET /bounds, which TiTiler had until 0.19."""
 
-    def register(self, factory: TilerFactory) -> None:  # type: ignore[override]  # TiTiler's own extensions narrow it too
+    def register(self, factory: TilerFactory) -> None:  # type: ignore[override]  # as in TiTiler's own extensions
         @factory.router.get("/bounds", summary="The box around the raster, in degrees")
         def bounds(
             path: Annotated[str, Depends(factory.path_dependency)],
@@ -35,12 +35,12 @@ class BoundsExtension(FactoryExtension):
 
 @define
 class DownloadExtension(FactoryExtension):
-    """GET /download: the COG as a file. Its own URL needs a signature: containers are private."""
+    """GET /download: the COG as a file, because the containers are private."""
 
     storage: BlobServiceClient
     allowed: AllowedBlobs
 
-    def register(self, factory: TilerFactory) -> None:  # type: ignore[override]  # TiTiler's own extensions narrow it too
+    def register(self, factory: TilerFactory) -> None:  # type: ignore[override]  # as in TiTiler's own extensions
         @factory.router.get("/download", summary="The COG itself")
         def download(
             path: Annotated[str, Depends(factory.path_dependency)],

@@ -1,7 +1,7 @@
-"""GDAL's settings, made before GDAL is first used: importing this module is the point.
+"""Settings of GDAL, which the import of this module applies before GDAL is first used.
 
-A blob named .tif may hold a VRT, a WMS description or another format that names files and
-hosts of its own. Drivers that are not there cannot be tricked.
+A blob named .tif may contain a VRT, a WMS description or another format that references files and
+hosts. The drivers of these formats are disabled.
 """
 
 import os
@@ -21,8 +21,8 @@ SETTINGS = {
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_MULTIPLEX": "YES",
-    # A blob may be replaced, removed and made again under its name: remember nothing of it, not
-    # even its absence, once it is closed. VSI_CACHE lives as long as the open file.
+    # A blob may be replaced, removed and created again, so nothing about it is cached after it is
+    # closed, not even its absence. VSI_CACHE is kept while the file is open.
     "CPL_VSIL_CURL_NON_CACHED": "/vsiaz/",
     "VSI_CACHE": "TRUE",
     "VSI_CACHE_SIZE": "5000000",
@@ -31,7 +31,7 @@ SETTINGS = {
 for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
 
-# GDAL reads the list of drivers to skip once, so another process, which skips none, lists them.
+# GDAL reads the list of drivers to skip once, so a separate process lists all drivers.
 LISTING = "import rasterio\nwith rasterio.Env() as env: print(*env.drivers(), sep='\\n')"
 listed = subprocess.run(
     [sys.executable, "-c", LISTING], check=True, capture_output=True, text=True

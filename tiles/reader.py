@@ -1,4 +1,4 @@
-"""How files are opened: only as GeoTIFFs, and only if the blob is allowed."""
+"""Readers that open only GeoTIFFs, in allowed blobs."""
 
 from xml.sax.saxutils import escape
 
@@ -19,7 +19,8 @@ from tiles.blobs import AllowedBlobs
 class GeotiffReader(Reader):
     """rio-tiler's reader of one raster.
 
-    Warping needs GDAL's VRT driver, and a VRT may name any other file: so no blob is opened as one.
+    Warping needs GDAL's VRT driver, and a VRT can reference any file, so blobs are opened with the
+    GeoTIFF driver only.
     """
 
     def __attrs_post_init__(self) -> None:
@@ -34,7 +35,7 @@ class GeotiffReader(Reader):
 
 
 def amplitudes(raster: DatasetReader) -> DatasetReader:
-    """The absolute values of complex pixels, which no picture and no statistics can show.
+    """The absolute values of complex pixels, for images and statistics.
 
     https://gdal.org/en/stable/drivers/raster/vrt.html#default-pixel-functions
     """
@@ -61,16 +62,16 @@ def _simple_source(raster: DatasetReader, band: str) -> str:
 
 
 def crosses_antimeridian(raster: DatasetReader) -> bool:
-    """Whether it is in degrees and goes on beyond 180 to either side."""
+    """Whether a raster in degrees extends beyond 180 or -180."""
     if raster.crs is None or not raster.crs.is_geographic:
         return False
     return bool(raster.bounds.left < -180 or raster.bounds.right > 180)
 
 
 def turned(raster: DatasetReader) -> WarpedVRT:
-    """The same pixels, with longitudes counted from the raster's middle.
+    """The same pixels, in a CRS whose longitudes are centred on the raster.
 
-    Tiles have none beyond 180: those at the far side would find no raster.
+    Tiles have no longitudes beyond 180, so those on the other side would not find the raster.
     """
     middle = (raster.bounds.left + raster.bounds.right) / 2
     crs = CRS.from_dict({**raster.crs.to_dict(projjson=False), "lon_wrap": middle})

@@ -8,13 +8,13 @@ PASSED_ON = ("colormap_name", "colormap", "algorithm", "nodata", "resampling", "
 
 
 def item_renders(raster: MultiBaseReader) -> dict[str, dict[str, Any]]:
-    """By name: what TileJSON and WMTS offer as layers."""
+    """The renders by name, which TileJSON and WMTS offer as layers."""
     renders = raster.input.properties.get("renders", {})
     return {name: parameters(render) for name, render in renders.items()}
 
 
 def parameters(render: dict[str, Any]) -> dict[str, Any]:
-    """Bands belong to the asset there."""
+    """The parameters of one render; bands are given with their asset."""
     bands = ",".join(map(str, render.get("bidx", [])))
     suffix = f"|bidx={bands}" if bands else ""
     found: dict[str, Any] = {"assets": [f"{key}{suffix}" for key in render.get("assets", [])]}

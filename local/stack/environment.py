@@ -208,7 +208,7 @@ def _choose_port(name: str, noted: int | None, is_ours: bool, taken: Collection[
     if asked is None:
         if noted is not None and (is_ours or ports.becomes_free(noted)):
             return noted
-        return ports.pick_free(besides=taken)
+        return ports.pick_free(exclude=taken)
     if not asked.isdigit() or not 0 < int(asked) < 65536:
         raise LocalError(
             f"invalid port {variable}={asked!r}", hint="expected a number from 1 to 65535"

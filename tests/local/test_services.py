@@ -180,6 +180,6 @@ def test_a_port_that_becomes_free_is_waited_for():
         held.bind(("127.0.0.1", ports.pick_free()))
         held.listen()
         port = held.getsockname()[1]
-        assert not ports.becomes_free(port, patience=0.1)
+        assert not ports.becomes_free(port, timeout=0.1)
         threading.Timer(0.2, held.close).start()
-        assert ports.becomes_free(port, patience=10)
+        assert ports.becomes_free(port, timeout=10)

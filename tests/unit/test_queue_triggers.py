@@ -54,7 +54,7 @@ EXCEEDED = {"DeadLetterReason": "MaxDeliveryCountExceeded"}
 @pytest.mark.parametrize("name", ["process_job", "process_task"])
 def test_an_invalid_message_is_stored_once_as_a_dead_letter(functions, bench, name, body):
     functions[name](Message(body))
-    [dead_letter] = bench.state.letters.values()
+    [dead_letter] = bench.state.dead_letters.values()
     assert dead_letter.reason.startswith("invalid message: ") and "\0" not in dead_letter.body
     assert dead_letter.queue == {"process_job": "jobs", "process_task": "tasks"}[name]
     assert bench.state.health().dead_letters == 1
@@ -77,7 +77,7 @@ def test_a_dead_letter_adds_its_reason_to_the_timeline(functions, bench):
     functions["record_dead_task"](Message(task_message.model_dump_json().encode(), **why))
     dead_job = JobMessage(job_id=job.job_id, run=1, stage=1).model_dump_json().encode()
     functions["record_dead_job"](Message(dead_job, "m2", **why))
-    first, second = bench.state.letters.values()
+    first, second = bench.state.dead_letters.values()
     assert (first.task_id, first.reason) == (task_message.task_id, "MaxDeliveryCountExceeded")
     assert (second.job_id, second.description) == (job.job_id, "10 times")
     kinds = [event.kind for event in bench.state.events(job.job_id, 0, 100)]
@@ -87,7 +87,7 @@ def test_a_dead_letter_adds_its_reason_to_the_timeline(functions, bench):
 @pytest.mark.parametrize("body", INVALID)
 def test_an_invalid_dead_letter_is_stored(functions, bench, body):
     functions["record_dead_job"](Message(body, **EXCEEDED))
-    [dead_letter] = bench.state.letters.values()
+    [dead_letter] = bench.state.dead_letters.values()
     assert dead_letter.job_id is None and "\0" not in dead_letter.body
 
 
