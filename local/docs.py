@@ -1,14 +1,16 @@
-"""`./dev docs`: the documentation site, built by Zensical from an environment of its own."""
+"""`./dev docs`: the documentation site, built by Zensical in a separate environment."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from local.errors import LocalError
+from local.install import npm
 from local.install.bootstrap import locked, read_pip_settings, uv_settings
 from local.stack.environment import ROOT
 
@@ -17,6 +19,8 @@ VENV = FOLDER / "venv"
 STAMP = VENV / "installed"
 LOCK = ROOT / "local" / "docs.lock"
 SITE = Path(".local/docs/site")
+MERMAID = ROOT / "local" / "install" / "mermaid"
+SCRIPT = Path("docs/javascripts/mermaid.tiny.js")  # not tracked; zensical.toml names it
 
 
 def build_site() -> str:
@@ -27,6 +31,7 @@ def build_site() -> str:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with locked(FOLDER / "build.lock"):
         install()
+        add_mermaid()
         built = _run([_program("zensical"), "build", "--strict", "--clean"])
     if built.returncode:
         raise LocalError(f"the documentation does not build:\n{built.stdout}{built.stderr}")
@@ -51,6 +56,15 @@ def install() -> None:
         if done.returncode:
             raise LocalError(f"Zensical cannot be installed: {done.stderr.strip()}")
     STAMP.write_text(wanted)
+
+
+def add_mermaid() -> None:
+    """Add the script that draws diagrams. Without it, pages would load it from a public CDN."""
+    npm.install(MERMAID, FOLDER / "npm", FOLDER / "npm.log")
+    target = ROOT / SCRIPT
+    target.parent.mkdir(parents=True, exist_ok=True)
+    installed = FOLDER / "npm" / "node_modules" / "@mermaid-js" / "tiny" / "dist" / SCRIPT.name
+    shutil.copyfile(installed, target)
 
 
 def serve_site(port: int) -> None:

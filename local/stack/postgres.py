@@ -141,6 +141,9 @@ class Cluster:
         if template is not None:
             statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            if template is not None and connection.info.server_version >= 150_000:
+                # Without fsync, faster than the default of PostgreSQL 15 and later.
+                statement += sql.SQL(" STRATEGY file_copy")
             connection.execute(statement)
         return self.dsn(name)
 

@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+from playwright.sync_api import expect
 
 from local import docs
 from local.errors import LocalError
@@ -22,6 +23,17 @@ def copy(tmp_path, monkeypatch):
 def test_the_site_builds_without_warnings(copy):
     docs.build_site()
     assert "Geolathe" in (copy / ".local" / "docs" / "site" / "index.html").read_text()
+
+
+def test_diagrams_are_drawn_without_other_hosts(copy, chromium):
+    docs.build_site()
+    requested = []
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.on("request", lambda request: requested.append(request.url))
+        page.goto((copy / ".local" / "docs" / "site" / "architecture.html").as_uri())
+        expect(page.locator("div.mermaid")).to_have_count(2)
+    assert [url for url in requested if not url.startswith("file:")] == []
 
 
 @pytest.mark.parametrize("link", ["missing.md", "glossary.md#missing"])
