@@ -5,7 +5,7 @@
     task messages    run the tasks: core/execution.py        -> send the job message for stage n + 1
     sweep            find whatever is overdue                -> send its message again
 
-PostgreSQL holds the truth; a message is only a hint. Every entry point writes state first and sends
+PostgreSQL holds the state; a message is only a hint. Every entry point writes state first and sends
 messages afterwards, and sends them again when it is repeated. A trigger settles its message only
 after the entry point has returned.
 """
