@@ -1,1 +1,1 @@
-"""Puts on the machine what the stack and its tests need: Python packages, PostgreSQL, npm trees."""
+"""Installs what the stack and its tests need: Python packages, PostgreSQL and npm packages."""

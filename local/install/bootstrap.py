@@ -1,7 +1,7 @@
-"""Makes .venv and installs local/requirements.lock into it, with nothing but the standard library.
+"""Creates .venv and installs local/requirements.lock, using only the standard library.
 
-A bare Debian has neither pip nor ensurepip, so the environment is made without them. The first pip
-that is found installs uv, which installs the lock in seconds.
+A minimal Debian has neither pip nor ensurepip, so the environment is created without them. The
+first pip that is found installs uv, which installs the lock file quickly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOG = ROOT / ".local" / "logs" / "python.log"
 UV = "uv>=0.9,<1"
 PIP_WHEEL = "pip-26.3-py3-none-any.whl"
 PIP_SHA256 = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
-# pip's settings and what uv calls them: uv reads no pip.conf.
+# The settings of pip and their names in uv, which does not read pip.conf.
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -42,11 +42,11 @@ PIP_TO_UV = {
 
 
 class SetupError(Exception):
-    """Set-up cannot go on; the message says why and what to do."""
+    """An error of the installation, with what to do about it."""
 
 
 def main() -> None:
-    """Install, one caller at a time; who waited finds it done."""
+    """Install, unless a concurrent call has done so."""
     wanted = sys.argv[1]
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with locked(LOG.parent.parent / "setup.lock"):
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def make_environment() -> None:
-    """Make .venv with the Python that runs this, unless a working one is there."""
+    """Create .venv with the Python that runs this, unless a working one exists."""
     probe = "import sys; sys.exit(sys.version_info < (3, 11))"
     if PYTHON.exists() and subprocess.run([PYTHON, "-c", probe], check=False).returncode == 0:
         return
@@ -73,7 +73,7 @@ def make_environment() -> None:
 
 
 def install_uv() -> list[str]:
-    """Have uv in .venv; return the pip that was used, as a command for this environment."""
+    """Install uv into .venv. Returns the pip that was used, as a command for .venv."""
     for pip in find_pips():
         if run([*pip, "install", "-q", UV]):
             return pip
@@ -81,7 +81,7 @@ def install_uv() -> list[str]:
 
 
 def find_pips() -> Iterator[list[str]]:
-    """Commands that run pip on .venv: the environment's, the base Python's, Debian's, PyPI's."""
+    """Commands that run pip on .venv: its own, the base Python's, Debian's, the one from PyPI."""
     yield [str(PYTHON), "-m", "pip"]
     yield [sys.executable, "-m", "pip", "--python", str(PYTHON)]
     for wheel in sorted(Path("/usr/share/python-wheels").glob("pip-*.whl"), reverse=True):
@@ -96,7 +96,7 @@ def pip_page() -> str:
 
 
 def fetch_pip(folder: Path) -> Path:
-    """Download the one pip wheel whose checksum is known here."""
+    """Download the pip wheel whose checksum is pinned here."""
     index = pip_page()
     try:
         with urllib.request.urlopen(index, timeout=60) as answer:
@@ -118,7 +118,7 @@ def fetch_pip(folder: Path) -> Path:
 
 
 def install_packages(pip: list[str]) -> None:
-    """Install the lock with uv; with pip where uv cannot (its own TLS roots, odd indexes)."""
+    """Install the lock file with uv, or with pip if uv fails (TLS roots, unusual indexes)."""
     uv = [str(VENV / "bin" / "uv"), "pip", "install", "-q", "--python", str(PYTHON)]
     if run([*uv, "-r", str(LOCK)], {**os.environ, **uv_settings(read_pip_settings(pip))}):
         return
@@ -128,13 +128,13 @@ def install_packages(pip: list[str]) -> None:
 
 
 def read_pip_settings(pip: list[str]) -> dict[str, str]:
-    """What pip.conf files and PIP_* variables say, by pip's own reading."""
+    """The settings of pip.conf files and PIP_* variables, read by pip."""
     listing = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)
     return parse_pip_settings(listing.stdout)
 
 
 def parse_pip_settings(listing: str) -> dict[str, str]:
-    """Lines like `global.index-url='https://...'`; the environment wins over files."""
+    """Parse lines like `global.index-url='https://...'`; the environment takes precedence."""
     found: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
     for section, name, value in re.findall(r"^([\w:]+)\.([\w-]+)='(.*)'$", listing, re.MULTILINE):
         if section in found:
@@ -143,7 +143,7 @@ def parse_pip_settings(listing: str) -> dict[str, str]:
 
 
 def uv_settings(pip: dict[str, str]) -> dict[str, str]:
-    """The same in uv's words; what is set for uv itself stays."""
+    """The settings as variables of uv; variables that are set already are kept."""
     settings = {
         variable: pip[name]
         for name, variable in PIP_TO_UV.items()
@@ -151,13 +151,13 @@ def uv_settings(pip: dict[str, str]) -> dict[str, str]:
     }
     if "UV_FIND_LINKS" in settings:
         settings["UV_FIND_LINKS"] = ",".join(settings["UV_FIND_LINKS"].split())
-    # pip takes the best version of all indexes, uv by default the first index that has the name.
+    # pip uses the best version of all indexes, uv by default the first index with the package.
     merging = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     return {**merging, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **settings}
 
 
 def run(command: list[str], env: dict[str, str] | None = None) -> bool:
-    """Run a program, its output in the log; True when it went well."""
+    """Run a program with its output in the log. Returns whether it succeeded."""
     env = {**(env or os.environ), "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
     with LOG.open("ab") as log:
         log.write(f"$ {' '.join(command)}\n".encode())
@@ -170,14 +170,14 @@ def run(command: list[str], env: dict[str, str] | None = None) -> bool:
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """One process at a time."""
+    """Hold a lock between processes."""
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def say(text: str) -> None:
-    """Progress goes to stderr: stdout belongs to the command that follows."""
+    """Print progress to stderr, because stdout is for the command that follows."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -21,8 +21,8 @@ from local import process
 from local.errors import LocalError
 
 OLDEST = 14
-EXTENSIONS = ("postgis", "btree_gist", "unaccent")  # what pgSTAC creates
-# Part of every Debian: the running system's files must be used, never a second copy.
+EXTENSIONS = ("postgis", "btree_gist", "unaccent")  # the extensions of pgSTAC
+# Part of every Debian; the files of the running system must be used.
 LEFT_TO_THE_SYSTEM = re.compile(
     r"^(libc6|libc-bin|debconf|perl|systemd|udev|init-system|base-|dpkg|coreutils|bash|login|passwd"
     r"|util-linux|adduser|lsb-|ssl-cert|openssl|ucf|sensible-utils|postgresql-common"
@@ -46,7 +46,7 @@ class Postgres:
         return self.bin / name
 
     def version(self) -> int:
-        """The major version: data of one cannot be read by another."""
+        """The major version, which determines the format of the data."""
         output = subprocess.run(
             [self.program("postgres"), "--version"],
             capture_output=True,
@@ -98,7 +98,7 @@ def _from_folder(folder: Path) -> Postgres:
 
 
 def _installed_folders() -> Iterator[Path]:
-    """Folders with server programs, newest version first: Debian's, PGDG's rpm ones, PATH's."""
+    """Folders with server programs, newest version first: Debian, PGDG rpm, PATH."""
     known = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
     yield from sorted(known, key=_major, reverse=True)
     if on_path := shutil.which("initdb"):
@@ -165,7 +165,7 @@ def _install_by_apt(prefix: Sequence[str], log: Path) -> Postgres:
 
 
 def _version_on_offer(options: Sequence[str]) -> int:
-    """The server that is installed already when its PostGIS is on offer, else the default one."""
+    """The installed server version if its PostGIS is available, else the default version."""
     installed = [_major(folder) for folder in _installed_folders()]
     for version in [v for v in installed if v >= OLDEST]:
         if _apt_cache(options, "show", f"postgresql-{version}-postgis-3"):
@@ -185,7 +185,7 @@ def _apt_cache(options: Sequence[str], *arguments: str) -> str:
 
 
 def _cache_folder() -> Path:
-    """Where unpacked packages go: root's home is closed to the account that runs the server."""
+    """The folder of unpacked packages, which the account of the server can read."""
     release = platform.freedesktop_os_release()
     name = f"postgresql-{release.get('ID')}-{release.get('VERSION_ID')}-{platform.machine()}"
     if os.geteuid() == 0:
@@ -207,7 +207,7 @@ def _find_unpacked(cache: Path) -> Postgres | None:
 
 
 def _unpack(cache: Path, log: Path) -> Postgres:
-    """Download what apt would install, with apt's own sources, and unpack it in a folder."""
+    """Download what apt would install, from its configured sources, and unpack it."""
     work = cache.with_name(f"{cache.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     for folder in ("lists/partial", "archives/partial", "root"):
@@ -239,7 +239,7 @@ def _download(work: Path, options: Sequence[str], log: Path) -> None:
     try:
         process.run(install, log, cwd=Path("/"))
     except LocalError:
-        # Something installed here needs PostgreSQL's packages: start from nothing installed.
+        # An installed package depends on PostgreSQL's: resolve as if nothing were installed.
         (work / "status").write_text("", encoding="utf-8")
         process.run(install, log, cwd=Path("/"), hint=BY_HAND)
 
@@ -268,7 +268,7 @@ def _status_without_postgres() -> str:
 
 
 def _finish_like_debian(root: Path) -> None:
-    """Do what the packages' scripts do: PostGIS names its default version by an alternative."""
+    """Do what the package scripts do: create the link to the default version of PostGIS."""
     for control in root.glob("usr/share/postgresql/*/extension/*-3.control"):
         target = control.with_name(control.name.replace("-3.control", ".control"))
         if not target.exists():
@@ -276,7 +276,7 @@ def _finish_like_debian(root: Path) -> None:
 
 
 def _check_libraries(found: Postgres, cache: Path, log: Path) -> None:
-    """Fail now, with names, when a library is missing rather than later in CREATE EXTENSION."""
+    """Raise LocalError that names missing libraries, before CREATE EXTENSION would fail."""
     modules = [found.program("postgres"), *cache.glob("usr/lib/postgresql/*/lib/postgis-3.so")]
     listing = subprocess.run(
         ["ldd", *modules],
@@ -293,7 +293,7 @@ def _check_libraries(found: Postgres, cache: Path, log: Path) -> None:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """One installer at a time; the others wait and then find what it brought."""
+    """Hold the lock of the installation."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -25,10 +25,10 @@ from local.install.postgres import Postgres, install_postgres
 from local.process import Account, Identity
 
 USER = "geolathe"
-PASSWORD = "geolathe"  # trust authentication never asks, but some clients refuse to start without
+PASSWORD = "geolathe"  # not checked by trust authentication, but some clients require one
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # socket paths end at 107 bytes, checkouts do not
+    "unix_socket_directories": "",  # because socket paths are limited to 107 bytes
     "max_connections": "200",
     "shared_buffers": "128MB",
     "synchronous_commit": "on",
@@ -43,7 +43,7 @@ SETTINGS = {
 }
 
 
-# In the cluster's own file, where ALTER SYSTEM goes before it.
+# In the cluster's own file, over which ALTER SYSTEM takes precedence.
 DEFAULTS = "fsync = off\nfull_page_writes = off\n"
 
 
@@ -53,7 +53,7 @@ def dsn(port: int, database: str) -> str:
 
 
 class Cluster:
-    """One private cluster. Every method may be repeated, also from another process."""
+    """One private cluster. Every method is idempotent and can be called from any process."""
 
     def __init__(self, folder: Path, port: int = 0, binaries: Postgres | None = None) -> None:
         self.folder = folder.absolute()
@@ -105,7 +105,7 @@ class Cluster:
 
     @property
     def identity(self) -> Identity | None:
-        """The running server; None if it does not run."""
+        """The process of the server; None if it is not running."""
         lines = self._pid_file()
         if not lines or not lines[0].isdigit():
             return None
@@ -202,7 +202,7 @@ class Cluster:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _launch(self, postgres: Postgres) -> None:
-        """Start the server. If the port was chosen here and is taken meanwhile, try another."""
+        """Start the server. If another process takes the chosen port first, choose another one."""
         for _ in range(5):
             port = self.wanted_port or ports.pick_free()
             identity = self._spawn(postgres, port)

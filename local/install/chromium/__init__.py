@@ -1,4 +1,4 @@
-"""The browser of the tests: a headless Chromium that npm has, with the libraries it needs."""
+"""The browser of the tests: a headless Chromium from npm, with its libraries."""
 
 from local.install.chromium.install import Chromium, find_chromium, install_chromium
 
