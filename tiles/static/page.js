@@ -1,10 +1,10 @@
-/* What every part of the map page needs: its settings, elements, numbers in words. */
+/* Settings, elements and formats that all parts of the map page use. */
 
 export const config = JSON.parse(document.getElementById("config").textContent);
 export const element = (id) => document.getElementById(id);
 export const narrow = matchMedia("(max-width: 640px)");
 
-export function make(tag, text, attributes = {}, ...children) {
+export function createElement(tag, text, attributes = {}, ...children) {
   const made = document.createElement(tag);
   if (text !== undefined) made.textContent = text;
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -12,35 +12,35 @@ export function make(tag, text, attributes = {}, ...children) {
   return made;
 }
 
-export async function json(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => ({}));
-    const detail = typeof problem.detail === "string" ? problem.detail : answer.statusText;
-    throw new Error(`${answer.status}: ${detail}`);
+export async function fetchJson(url) {
+  const response = await fetch(url);
+  if (!response.ok) {
+    const problem = await response.json().catch(() => ({}));
+    const detail = typeof problem.detail === "string" ? problem.detail : response.statusText;
+    throw new Error(`${response.status}: ${detail}`);
   }
-  return answer.json();
+  return response.json();
 }
 
-export function address(layer, place) {
+export function buildUrl(layer, place) {
   const query = new URLSearchParams([["url", layer.path], ...layer.query]);
   return `${config.base}cog/${place}?${query}`;
 }
 
-export function cogs(item) {
+export function listCogs(item) {
   return Object.entries(item.assets)
     .filter(([, asset]) => (asset.type || "").startsWith("image/tiff"))
     .map(([key, asset]) => ({ key, ...asset, path: asset.alternate?.vsiaz?.href ?? asset.href }));
 }
 
 /* The name of a band, or "band 3" if it has none. Bands count from 1. */
-export function bandName(band, index) {
+export function formatBandName(band, index) {
   const name = band?.description || band?.name;
   return !name || /^b\d+$/.test(name) ? `band ${index}` : name;
 }
 
-/* A number with so many digits that it differs from others of its range. */
-export function figure(number, range = 0) {
+/* A number with enough digits to distinguish it from others of its range. */
+export function formatNumber(number, range = 0) {
   const size = Math.abs(number);
   const digits = range ? Math.max(0, Math.ceil(Math.log10(size / range))) + 3 : 5;
   const order = range || size;
@@ -48,8 +48,8 @@ export function figure(number, range = 0) {
   return number.toLocaleString(undefined, { maximumSignificantDigits: Math.min(digits, 15), notation });
 }
 
-/* Round numbers from low to high, `count` of them or a few more or less. */
-export function ticks(low, high, count) {
+/* About `count` round numbers from low to high. */
+export function computeTicks(low, high, count) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
@@ -58,7 +58,7 @@ export function ticks(low, high, count) {
   return found;
 }
 
-export function degrees(number, [positive, negative]) {
+export function formatDegrees(number, [positive, negative]) {
   const text = Math.abs(number).toLocaleString(undefined, { maximumFractionDigits: 5 });
   return `${text}°${number === 0 || Math.abs(number) === 180 ? "" : ` ${number > 0 ? positive : negative}`}`;
 }
