@@ -51,7 +51,9 @@ def test_a_request_runs_again_after_its_output_was_overwritten(catalogue, name, 
 def test_a_deleted_cog_is_recreated(catalogue):
     source = catalogue.put_raster()
     first = catalogue.run(**source)
-    catalogue.storage.get_blob_client(catalogue.silver, first.result["cog"]["cog_blob"]).delete_blob()
+    catalogue.storage.get_blob_client(
+        catalogue.silver, first.result["cog"]["cog_blob"]
+    ).delete_blob()
     again = catalogue.run(**source)
     assert again.job_id != first.job_id
     assert again.result["cog"]["checksum"] == first.result["cog"]["checksum"]
@@ -70,7 +72,9 @@ def test_a_changed_cog_is_recreated(catalogue):
 def test_concurrent_resubmissions_of_a_superseded_job_are_one_job(catalogue):
     source = catalogue.put_raster()
     first = catalogue.run(**source)
-    catalogue.storage.get_blob_client(catalogue.silver, first.result["cog"]["cog_blob"]).delete_blob()
+    catalogue.storage.get_blob_client(
+        catalogue.silver, first.result["cog"]["cog_blob"]
+    ).delete_blob()
     start = threading.Barrier(4)
 
     def submit(_):
@@ -300,7 +304,9 @@ def test_one_of_two_concurrent_jobs_for_a_target_succeeds(catalogue):
                 for n in (40, 90)]  # fmt: skip
 
         def work(_):
-            catalogue.bus.drain(catalogue.machine.process_job_message, catalogue.machine.process_tasks)
+            catalogue.bus.drain(
+                catalogue.machine.process_job_message, catalogue.machine.process_tasks
+            )
 
         with ThreadPoolExecutor(2) as threads:
             while catalogue.bus.messages:
@@ -309,6 +315,8 @@ def test_one_of_two_concurrent_jobs_for_a_target_succeeds(catalogue):
         ended = [catalogue.state.get_job(job.job_id) for job in jobs]
         won = [job for job in ended if job.status is JobStatus.COMPLETED]
         assert won and all(job.error.code == "OUTPUT_SUPERSEDED" for job in ended if job not in won)
-        standing = [job for job in won if catalogue.machine.status(job.job_id).superseded_by is None]
+        standing = [
+            job for job in won if catalogue.machine.status(job.job_id).superseded_by is None
+        ]
         assert len(standing) == 1
         catalogue.check()
