@@ -13,7 +13,7 @@ from infrastructure.postgres import PostgresState
 from tests.fixtures.pgbouncer import SERVER_CONNECTIONS, through
 from tests.fixtures.roles import APP, create_owned_database
 from tests.integration.test_pgstac import item, put
-from tests.unit.test_house import ROOT, sources
+from tests.unit.test_architecture import ROOT, sources
 
 CLIENTS = 4 * SERVER_CONNECTIONS
 

@@ -29,7 +29,7 @@ from local.emulators.otlp.receiver import Receiver
 from local.emulators.otlp.store import SpanStore
 from local.stack.environment import ROOT
 from testing.harness import JobHarness
-from tests.fixtures.toys import Square, Squared, Squares, squares_with
+from tests.fixtures.squares import Square, Squared, Squares, squares_with
 from triggers.http.jobs import Jobs
 from triggers.http.route import register
 
