@@ -285,3 +285,12 @@ def test_extensions_are_those_that_the_migration_creates():
         c["properties"] for k, _, c in resources("database.bicep") if k.endswith("configurations")
     ]
     assert {name.lower() for name in allowed["value"].split(",")} == set(EXTENSIONS)
+
+
+def test_alerts_and_charts_use_metrics_that_the_product_reports():
+    reported = (ROOT / "infrastructure" / "open_telemetry.py").read_text()
+    shown = (INFRA / "alerts.bicep").read_text() + (INFRA / "workbook.json").read_text()
+    used = set(re.findall(r"geolathe\.([a-z_.]+)", shown))
+    assert len(used) == 9
+    missing = {name for name in used if not re.search(rf'["}}.]{re.escape(name)}"', reported)}
+    assert missing == set()
