@@ -86,7 +86,9 @@ def test_files_that_the_product_did_not_write_are_not_signed(product, item, stac
     assets = {"near": {"href": foreign.url}, "far": {"href": elsewhere}}
     with psycopg.connect(product.environment.database_url) as conn:
         conn.execute("SET search_path TO pgstac, public")
-        stored = Jsonb({**item, "id": "foreign", "assets": assets})
+        # Of no raster type, so that searches of other tests do not find it.
+        properties = {**item["properties"], "geolathe:raster_type": None}
+        stored = Jsonb({**item, "id": "foreign", "assets": assets, "properties": properties})
         conn.execute("SELECT pgstac.create_item(%s)", (stored,))
     with product.api as api:
         for key, reason in (("near", "not written by"), ("far", "not a file in 'silver-cogs'")):

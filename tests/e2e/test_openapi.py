@@ -5,7 +5,7 @@ A few requests are generated for each operation; `--api-cases 1000` generates a 
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -29,6 +29,7 @@ CHECKS = [
     status_code_conformance, content_type_conformance,
     response_headers_conformance, response_schema_conformance,
 ]  # fmt: skip
+EMPTY = ("", [], {}, [""])
 
 
 def can_be_invalid(operation):
@@ -84,6 +85,8 @@ def test_every_response_conforms_to_the_document(
     def check(case, job_id):
         if job_id and "job_id" in case.path_parameters:
             case.path_parameters["job_id"] = job_id
+        # The Functions host leaves such parameters out, as if they were not there.
+        assume(not any(value in EMPTY for value in (case.query or {}).values()))
         limit_work(case)
         # On a busy machine, /health may answer 503 for a moment.
         checks = CHECKS + [not_a_server_error] * (path != "/health")

@@ -131,7 +131,8 @@ def test_a_streamed_body_is_rejected_above_the_limit(monkeypatch) -> None:
             yield {"type": "http.request", "body": b""}
 
         messages = parts()
-        return Request({"type": "http", "headers": []}, lambda: anext(messages))
+        headers = [(b"content-length", b"10")]
+        return Request({"type": "http", "headers": headers}, lambda: anext(messages))
 
     assert asyncio.run(http._read_body(request(b"12345", b"67890"))) == b"1234567890"
     with pytest.raises(http.BodyTooLarge):
