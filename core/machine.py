@@ -127,10 +127,16 @@ class CoreMachine:
         return len(overdue)
 
     def purge(self, age: timedelta, limit: int) -> int:
-        """Delete jobs that ended longer than `age` ago. Returns their number."""
+        """Delete jobs that ended, and rows of outputs removed, longer than `age` ago.
+
+        Returns the number of jobs.
+        """
         purged = self._state.purge_jobs(age, limit)
         if purged:
             logger.info("purged %d jobs that ended more than %s ago", len(purged), age)
+        outputs = self._ports.outputs.purge(age, limit)
+        if outputs:
+            logger.info("purged %d outputs that were removed more than %s ago", outputs, age)
         return len(purged)
 
     def clean_outputs(self, grace: timedelta, limit: int) -> int:

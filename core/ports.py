@@ -248,6 +248,12 @@ class OutputRegistry(Protocol):
     def to_withdraw(self, grace: timedelta, limit: int) -> list[Output]:
         """Stale outputs that no job will publish: theirs ended, or they are gone for `grace`."""
 
+    def purge(self, age: timedelta, limit: int) -> int:
+        """Delete rows of outputs that were removed longer than `age` ago and whose job is deleted.
+
+        Returns their number.
+        """
+
     def to_settle(self, age: timedelta, limit: int) -> list[Output]:
         """Uploads begun at least `age` ago that no running task will record any more."""
 

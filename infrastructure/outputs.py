@@ -235,6 +235,20 @@ class PostgresOutputs:
             limit,
         )
 
+    @retried
+    def purge(self, age: timedelta, limit: int) -> int:
+        rows = self._rows(
+            """DELETE FROM app.outputs WHERE output_id IN (
+                   SELECT o.output_id FROM app.outputs o
+                    WHERE o.removed_at < now() - %s AND NOT o.is_stale
+                      AND NOT EXISTS (SELECT FROM app.jobs j WHERE j.job_id = o.job_id)
+                    ORDER BY o.removed_at LIMIT %s FOR UPDATE SKIP LOCKED)
+               RETURNING output_id""",
+            age,
+            limit,
+        )
+        return len(rows)
+
     def _outputs(self, where: str, *parameters: Any) -> list[Output]:
         rows = self._rows(f"SELECT o.* FROM app.outputs o WHERE {where}", *parameters)
         return [Output.model_validate(row) for row in rows]

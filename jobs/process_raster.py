@@ -149,6 +149,7 @@ class CogSummary(Record):
     shape: tuple[int, int]
     raster_type: RasterType
     checksum: str
+    warnings: tuple[RasterWarning, ...] = Field((), description="found while making this COG")
 
     @classmethod
     def of(cls, cog: Cog) -> "CogSummary":

@@ -56,7 +56,7 @@ class MemoryOutputs:
                 is_open = row.written_at is None and row.removed_at is None
                 if is_open and (row.task_id, row.blob) == (task_id, target.blob):
                     return Begun(row.output_id)
-            output_id = len(self.rows) + 1
+            output_id = max(self.rows, default=0) + 1
             self.rows[output_id] = Output(
                 **target.model_dump(exclude={"blob"}), **target.blob.model_dump(),
                 output_id=output_id, job_id=self._job_of(task_id), task_id=task_id,
@@ -258,6 +258,21 @@ class MemoryOutputs:
                 and not self._runs(row.task_id)
             )
         )[:limit]
+
+    def purge(self, age: timedelta, limit: int) -> int:
+        jobs = {} if self.state is None else self.state.jobs
+        with self._lock:
+            old = self._where(
+                lambda row: (
+                    row.removed_at is not None
+                    and row.removed_at < _now() - age
+                    and not row.is_stale
+                    and row.job_id not in jobs
+                )
+            )[:limit]
+            for row in old:
+                del self.rows[row.output_id]
+            return len(old)
 
     def _where(self, matches: Callable[[Output], bool]) -> list[Output]:
         with self._lock:

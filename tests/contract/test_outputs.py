@@ -314,6 +314,18 @@ def test_an_upload_whose_worker_was_lost_is_settled_once_its_task_ended(state, o
     assert outputs.to_settle(NOW, 10) == []
 
 
+def test_rows_of_removed_outputs_are_purged_once_their_job_is(state, outputs, writer):
+    job = writer()
+    kept, removed = job.write("e1"), job.write("e2", tier="archive")
+    outputs.mark_removed(removed)
+    job.end()
+    assert outputs.purge(NOW, 10) == 0 and outputs.generation("request") == 1
+    assert state.purge_jobs(NOW, 10) == [job.job.job_id]
+    assert outputs.purge(timedelta(hours=1), 10) == 0 and outputs.purge(NOW, 0) == 0
+    assert outputs.purge(NOW, 10) == 1 and outputs.get(removed) is None
+    assert outputs.get(kept).removed_at is None
+
+
 def test_live_outputs_are_read_folder_by_folder_in_the_order_of_their_names(outputs, writer):
     job = writer()
     names = ["b/x", "a/z", "a/y", "root", "a0/y", "a-b/y"]

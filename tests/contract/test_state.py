@@ -437,6 +437,16 @@ def test_the_sweep_finds_queued_tasks_and_expired_leases_up_to_its_limit(state):
     assert len(state.sweep(2, NOW)) == 2
 
 
+def test_the_sweep_gives_its_messages_the_correlation_id_of_their_job(state):
+    job = new_job().model_copy(update={"correlation_id": "trace-1"})
+    state.submit_job(job)
+    assert job.stage_message(1) in state.sweep(1000, NOW)
+    [task] = new_tasks(job, 1, 1)
+    assert state.start_stage(state.get_job(job.job_id), 1, "test", False, [task])
+    found = TaskMessage(task_id=task.task_id, job_type="test", correlation_id="trace-1")
+    assert found in state.sweep(1000, NOW)
+
+
 def test_sweeps_with_a_small_limit_reach_every_job_in_turn(state):
     _, tasks = started_stage(state, 5)
     waiting = {state.submit_job(new_job())[1].job_id for _ in range(5)}

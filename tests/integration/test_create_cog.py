@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rio_cogeo.cogeo import cog_info, cog_validate
 
 from core.errors import TaskFailed, TaskLost
+from jobs.process_raster import CogSummary
 from tests.fixtures.cog_comparison import compare_cog
 from tests.fixtures.corpus import raster
 from tests.fixtures.made_rasters import UTM33, classes, hills, photo, write, write_aux
@@ -71,7 +72,7 @@ def test_near_infrared_tagged_as_alpha_is_not_transparency(handlers):
 
 def test_palette_of_signed_bytes_survives_a_warp(handlers):
     cog = handlers.make(raster("palette_int8_lambert.tif"))
-    assert [warning.code for warning in cog.warnings] == ["DTYPE_CHANGED"]
+    assert [warning.code for warning in CogSummary.of(cog).warnings] == ["DTYPE_CHANGED"]
     with rasterio.open(raster("palette_int8_lambert.tif")) as source, handlers.opened(cog) as made:
         assert made.colormap(1) == source.colormap(1)
         assert made.nodata == 0

@@ -117,11 +117,12 @@ function renderResult(job) {
   const data = job.result_data;
   if (!data) return null;
   const urls = data.titiler_urls ?? {};
-  const warnings = data.validation?.warnings ?? [];
+  const found = [data.validation, ...data.cogs ?? []].flatMap((each) => each?.warnings ?? []);
+  const warnings = [...new Set(found.map((warning) => warning.message))];
   return create("section", { class: "card", "aria-labelledby": "result" }, create("h2", { id: "result" }, "Result"),
     urls.preview_url && data.share_url ? create("a", { href: data.share_url, rel: "noreferrer" }, create("img", { class: "picture", src: urls.preview_url, alt: `Preview of ${describeJob(job)}; opens the map` })) : null,
     data.share_url ? create("p", {}, create("a", { class: "button primary", id: "map", href: data.share_url, rel: "noreferrer" }, "Open the map")) : null,
-    warnings.length ? create("div", { class: "problem mild" }, create("ul", {}, warnings.map((warning) => create("li", {}, warning.message)))) : null,
+    warnings.length ? create("div", { class: "problem mild" }, create("ul", {}, warnings.map((message) => create("li", {}, message)))) : null,
     create("dl", {}, listFacts(data).map(([name, value]) => [create("dt", {}, name), create("dd", {}, value)])),
     Object.keys(urls).length ? create("details", {}, create("summary", {}, "All links"), create("ul", {}, Object.entries(urls).map(([name, url]) => create("li", {}, createLink(url, formatName(name.replace(/_url.*/, ""))), url.includes("{") ? create("div", {}, create("code", {}, url)) : null)))) : null,
     create("details", {}, create("summary", {}, "As JSON"), create("pre", { tabindex: 0 }, JSON.stringify(data, null, 2))));
