@@ -39,7 +39,7 @@ from core.models import (
 )
 from core.ports import Ports
 from core.registry import Registry
-from infrastructure.database import open_pool
+from infrastructure.database import open_pool, transaction
 from infrastructure.migrate import migrate
 from infrastructure.outputs import PostgresOutputs
 from infrastructure.pgstac import PgstacCatalog
@@ -124,8 +124,8 @@ class Bench:
         )
         leases = Leases(self.state, MINUTE, MINUTE)
         self.machine = CoreMachine(Registry(ALL_JOBS), self.state, MemoryBus(), self.ports, leases)
-        with pool.connection() as conn:
-            conn.execute("SET search_path TO pgstac, public")
+        with transaction(pool) as conn:
+            conn.execute("SET LOCAL search_path TO pgstac, public")
             for number in range(COLLECTIONS):
                 made = make_collection(f"bulk-{number}")
                 conn.execute("SELECT create_collection(%s)", (Jsonb(made),))
@@ -138,7 +138,7 @@ class Bench:
         """Load items, outputs, locations and jobs until there are `size` of each."""
         span = {"first": self.size, "last": size, "step": COLLECTIONS}
         if size > self.size:
-            with self.pool.connection() as conn:
+            with transaction(self.pool) as conn:
                 conn.execute("SET LOCAL search_path TO pgstac, public")
                 for number in range(COLLECTIONS):
                     part = span | {
@@ -148,9 +148,7 @@ class Bench:
                 for statement in (LOAD_OUTPUTS, LOAD_LOCATIONS, LOAD_JOBS):
                     conn.execute(statement.encode(), span)
         with self.pool.connection() as conn:
-            conn.autocommit = True
             conn.execute("VACUUM ANALYZE")
-            conn.autocommit = False
         self.size = size
 
     def submit(self, name: str) -> None:
@@ -190,7 +188,7 @@ class Bench:
         """Ten items of the collection in a box of five degrees, newest first."""
         west, south = 5 * (hash(name) % 60) - 170, 5 * (hash(name) % 30) - 80
         query = {"collections": [MEASURED], "bbox": [west, south, west + 5, south + 5], "limit": 10}
-        with self.pool.connection() as conn:
+        with transaction(self.pool) as conn:
             conn.execute("SET LOCAL search_path TO pgstac, public")
             conn.execute("SELECT search(%s)", (Jsonb(query),)).fetchone()
 
