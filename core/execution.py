@@ -204,12 +204,11 @@ class TaskRunner:
     ) -> None:
         """Send the tasks that these completions released: of the same stage, so of one handler."""
         messages = [
-            TaskMessage(
-                task_id=completion.released,
-                quick=self._registry.is_quick(task.task_type),
-                job_type=message.job_type,
-                correlation_id=message.correlation_id,
-                traceparent=message.traceparent,
+            message.model_copy(
+                update={
+                    "task_id": completion.released,
+                    "quick": self._registry.is_quick(task.task_type),
+                }
             )
             for completion, task, message in completions
             if completion.released
