@@ -13,8 +13,8 @@ from core.ports import BlobStore, Catalog, Ports, Scratch
 from core.storable import storable_json
 
 LONGEST_TASK = timedelta(hours=4)
-"""The longest computation of a task. Whatever limits a running function must allow for it, and for
-the transfers before and after it: host.json, signed URLs (docs/decisions/0050)."""
+"""The longest computation of a task. Every limit on a running function must be longer, because the
+transfers before and after it take time, too: host.json, signed URLs (docs/decisions/0050)."""
 
 
 class Progress(Protocol):

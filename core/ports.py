@@ -246,7 +246,10 @@ class OutputRegistry(Protocol):
         """Outputs that were superseded at least `grace` ago and may still have their bytes."""
 
     def to_withdraw(self, grace: timedelta, limit: int) -> list[Output]:
-        """Stale outputs that no job will publish: theirs ended, or they are gone for `grace`."""
+        """Stale outputs that no job will publish.
+
+        Their job has ended, or their bytes have been gone for `grace`.
+        """
 
     def purge(self, age: timedelta, limit: int) -> int:
         """Delete rows of outputs that were removed longer than `age` ago and whose job is deleted.
