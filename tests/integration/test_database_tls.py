@@ -1,6 +1,5 @@
 """TLS to PostgreSQL: a server with an invalid certificate gets neither a token nor a query."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from infrastructure.database import connect, tls_options
 from local.stack.postgres import USER, Cluster
+from tests.fixtures.tls import enable_tls
 
 NAME = "database.example.org"
 
@@ -32,14 +32,7 @@ def server(certificate: Path, tmp_path_factory) -> Iterator[Cluster]:
     """A cluster that uses this certificate for TLS."""
     cluster = Cluster(tmp_path_factory.mktemp("tls-cluster"))
     cluster.start()
-    for name in ("key", "crt"):
-        target = cluster.data / f"server.{name}"
-        shutil.copyfile(certificate / name, target)
-        shutil.chown(target, cluster.data.owner(), cluster.data.group())
-        target.chmod(0o600)
-    with psycopg.connect(cluster.dsn(), autocommit=True) as conn:
-        conn.execute("ALTER SYSTEM SET ssl = on")
-        conn.execute("SELECT pg_reload_conf()")
+    enable_tls(cluster, certificate)
     yield cluster
     cluster.destroy()
 

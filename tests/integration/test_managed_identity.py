@@ -1,7 +1,6 @@
 """The tile server and the STAC API without any secret: tokens from the managed identity."""
 
 import asyncio
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from tests.fixtures.identity_endpoint import (
 from tests.fixtures.roles import READER, sign_in_as
 from tests.fixtures.sample_items import write_cog
 from tests.fixtures.tile_server import served
+from tests.fixtures.tls import enable_tls
 
 SILVER = "silver-cogs"
 ALIAS = "127.1"
@@ -120,17 +120,11 @@ def server(certificate: Path, tmp_path_factory) -> Iterator[Cluster]:
     """PostgreSQL with TLS that asks the role `reader` for a password."""
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     cluster.start()
-    for name in ("key", "crt"):
-        target = cluster.data / f"server.{name}"
-        shutil.copyfile(certificate / name, target)
-        shutil.chown(target, cluster.data.owner(), cluster.data.group())
-        target.chmod(0o600)
     rules = cluster.data / "pg_hba.conf"
     rules.write_text(f"host all reader 127.0.0.1/32 password\n{rules.read_text()}")
     with psycopg.connect(cluster.dsn(), autocommit=True) as conn:
         conn.execute("CREATE ROLE reader LOGIN")
-        conn.execute("ALTER SYSTEM SET ssl = on")
-        conn.execute("SELECT pg_reload_conf()")
+    enable_tls(cluster, certificate)
     yield cluster
     cluster.destroy()
 
