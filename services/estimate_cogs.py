@@ -2,7 +2,7 @@
 
 from core.handler import TaskContext
 from core.models import Record
-from services.create_cog import work_bytes
+from services.outputs.cog import work_bytes
 from services.raster.model import EncodeSamples, Estimates, RasterFacts, Tier
 from services.sandbox import child
 from services.storage.fetch import SAMPLED_FROM_BYTES, Fetched, Wanted, read_source
