@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from core.errors import JobNotFound, UnknownJobType
-from core.job import JobBase, Stage, needs
+from core.job import JobBase, Stage
 from core.log_context import log_context
 from core.models import (
     DeadLetter,
@@ -131,7 +131,7 @@ class JobAdvancer:
     def _start_stage(self, job: JobRecord, definition: JobBase, stage: Stage) -> None:
         """Store the stage with all its tasks, then send the messages of those released."""
         handler = self._registry.handler_of(stage)
-        results = stored_results(self._state, job, definition, stage.needs)
+        results = stored_results(self._state, job, definition, stage.method)
         match plan_stage(self._registry, job, definition, stage, results):
             case Success(tasks):
                 pass
@@ -142,9 +142,10 @@ class JobAdvancer:
                 self._fail(job, None)
                 return
         limit = self._limits.limit(handler.is_quick, job.priority)
-        if not self._state.start_stage(
-            job, stage.number, handler.name, stage.best_effort, tasks, limit
-        ):
+        best_effort = stage.accepts_failures(
+            definition.prepared_model().model_validate(job.parameters)
+        )
+        if not self._state.start_stage(job, stage.number, handler.name, best_effort, tasks, limit):
             self._send_current_stage(self._state.get_job(job.job_id))
             return
         logger.info("job %s: stage %d started, %d tasks", job.job_id, stage.number, len(tasks))
@@ -179,8 +180,7 @@ class JobAdvancer:
 
     def _finish(self, job: JobRecord, definition: JobBase) -> None:
         """Make the job's result and complete the job."""
-        names = needs(type(definition).finalize)
-        results = stored_results(self._state, job, definition, names)
+        results = stored_results(self._state, job, definition, type(definition).finalize)
         match make_result(self._registry, job, definition, results):
             case Success(result):
                 stages = self._state.get_stages(job.job_id)

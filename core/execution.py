@@ -8,6 +8,7 @@ settle   complete, fail or retry the task; if that closed its stage, request the
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from core.handler import RetryPolicy, TaskContext
@@ -16,6 +17,7 @@ from core.models import Failure, Json, StageRecord, TaskMessage, TaskRecord
 from core.outcome import Lost, Outcome, Permanent, Success, Transient, call_plugin
 from core.ports import Claim, ClaimOutcome, Completion, Done, MessageBus, Ports, StateRepository
 from core.registry import Registry
+from core.results import ReadPage
 from core.telemetry import annotate, continue_trace, measure, operation, timed
 
 logger = logging.getLogger(__name__)
@@ -109,8 +111,9 @@ class TaskRunner:
         if handler is None:
             text = f"this release has no handler {task.task_type!r}: submit the job again"
             return Transient(Failure(code="TASK_TYPE_NOT_FOUND", message=text))
-        context = TaskContext(task.task_id, task.attempt, self._ports, lease)
         message = by_task[task.task_id]
+        stages = partial(self._read_stage, task, message.job_type)
+        context = TaskContext(task.task_id, task.attempt, self._ports, lease, stages)
         with (
             operation(
                 f"{task.task_type} attempt {task.attempt}",
@@ -128,6 +131,12 @@ class TaskRunner:
             outcome = call_plugin(lambda: handler(task.parameters, context))
             annotate(outcome=type(outcome).__name__.lower())
             return outcome
+
+    def _read_stage(self, task: TaskRecord, job_type: str | None, name: str) -> ReadPage:
+        """How to read the results of another stage of the task's job."""
+        definition = self._registry.job(job_type or self._state.get_job(task.job_id).job_type)
+        stage = definition.stage_named(name)
+        return partial(self._state.results_after, task.job_id, stage.number)
 
     def _settle_all(self, attempts: Sequence[_Attempt]) -> None:
         """Record the outcomes: several successes in one write, everything else one by one."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from core.models import Json
 from core.ports import BlobStore, Catalog, Ports, Scratch
+from core.results import Model, ReadPage, Results
 from core.storable import storable_json
 
 LONGEST_TASK = timedelta(hours=4)
@@ -27,6 +28,14 @@ class Progress(Protocol):
         """Check in the state that the attempt still holds its task. Raises TaskLost."""
 
 
+StageReader = Callable[[str], ReadPage]
+"""Takes the name of an earlier stage of the same job."""
+
+
+def _no_stages(name: str) -> ReadPage:
+    raise LookupError(f"no stage {name!r}: this task belongs to no job")
+
+
 Report = Callable[[float, str], None]
 """Takes the progress of some work, as a fraction from 0 to 1, and a message."""
 
@@ -39,6 +48,7 @@ class TaskContext:
     attempt: int
     ports: Ports
     progress: Progress
+    stages: StageReader = _no_stages
 
     @property
     def blobs(self) -> BlobStore:
@@ -51,6 +61,13 @@ class TaskContext:
     @property
     def scratch(self) -> Scratch:
         return self.ports.scratch
+
+    def results(self, stage: str, model: type[Model]) -> Results[Model]:
+        """The results of an earlier stage of the same job, read page by page.
+
+        With them the parameters of a task stay small that merges a whole stage.
+        """
+        return Results(model, self.stages(stage))
 
     def report(self, fraction: float, message: str = "") -> None:
         """Report the fraction done, 0 to 1. Raises TaskLost when the handler must stop."""

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, ParamSpec, TypeVar, get_origin, get_type_hints
 
@@ -17,6 +17,10 @@ TaskParameters = TypeVar("TaskParameters", bound=BaseModel)
 Arguments = ParamSpec("Arguments")
 
 
+BestEffort = bool | Callable[[Any], bool]
+"""Whether a stage accepts failed tasks, or how the job's prepared parameters decide it."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of a job: a method that plans tasks, and the handler that runs them."""
@@ -24,7 +28,11 @@ class Stage:
     number: int
     method: Callable[..., Any]
     handler: Handler
-    best_effort: bool
+    best_effort: BestEffort
+
+    def accepts_failures(self, params: BaseModel) -> bool:
+        """Whether the job continues when a task of this stage has failed."""
+        return self.best_effort(params) if callable(self.best_effort) else self.best_effort
 
     @property
     def name(self) -> str:
@@ -48,27 +56,30 @@ class Stage:
 
     @property
     def parallelism(self) -> Literal["single", "fan_out"]:
-        """`single` for a method that returns the parameters of one task, `fan_out` for a list."""
+        """`single` for a method that returns the parameters of one task, `fan_out` for several."""
         returned = get_type_hints(self.method)["return"]
-        return "fan_out" if get_origin(returned) is list else "single"
+        return "single" if get_origin(returned) is None else "fan_out"
 
 
 def stage(
-    handler: Callable[[TaskParameters, TaskContext], BaseModel], *, best_effort: bool = False
+    handler: Callable[[TaskParameters, TaskContext], BaseModel],
+    *,
+    best_effort: BestEffort = False,
 ) -> Callable[
-    [Callable[Arguments, TaskParameters | list[TaskParameters]]],
-    Callable[Arguments, TaskParameters | list[TaskParameters]],
+    [Callable[Arguments, TaskParameters | Iterable[TaskParameters]]],
+    Callable[Arguments, TaskParameters | Iterable[TaskParameters]],
 ]:
     """Mark a method as a stage whose tasks run `handler`.
 
-    The method takes the job's parameters and, by name, the results of earlier stages. It returns
-    the parameters of one task, or a list for any number of tasks. With `best_effort`, a failed
-    task does not fail the job.
+    The method takes the job's parameters and, by name, the results of earlier stages: as a list,
+    or as Results, which are read in pages. It returns the parameters of one task, or a list or an
+    iterator for any number of tasks. With `best_effort`, a failed task does not fail the job; the
+    choice may depend on the job's parameters.
     """
 
     def mark(
-        method: Callable[Arguments, TaskParameters | list[TaskParameters]],
-    ) -> Callable[Arguments, TaskParameters | list[TaskParameters]]:
+        method: Callable[Arguments, TaskParameters | Iterable[TaskParameters]],
+    ) -> Callable[Arguments, TaskParameters | Iterable[TaskParameters]]:
         method.__dict__["stage"] = (handler, best_effort)
         return method
 
@@ -93,6 +104,14 @@ class JobBase:
         cls.stages = tuple(
             Stage(number, method, *method.stage) for number, method in enumerate(methods, start=1)
         )
+
+    @classmethod
+    def stage_named(cls, name: str) -> Stage:
+        """Raises LookupError."""
+        for each in cls.stages:
+            if each.name == name:
+                return each
+        raise LookupError(f"{cls.job_type} has no stage {name!r}")
 
     def prepare(self, params: Any, ports: Ports) -> BaseModel:
         """Check and complete the parameters, using the ports, before the job is stored.

@@ -43,10 +43,17 @@ class Lost:
 Outcome = Success[Value] | Permanent | Transient | Lost
 
 
-def call_plugin(function: Callable[[], Value]) -> Outcome[Value]:
-    """Call the code of a job or handler and return the outcome."""
+def call_plugin(
+    function: Callable[[], Value], propagated: tuple[type[Exception], ...] = ()
+) -> Outcome[Value]:
+    """Call the code of a job or handler and return the outcome.
+
+    Exceptions of the `propagated` types are not an outcome of that code.
+    """
     try:
         return Success(function())
+    except propagated:
+        raise
     except TaskLost:
         return Lost()
     except (TaskFailed, RequestError) as error:

@@ -31,6 +31,7 @@ from core.models import (
     TaskStatus,
     WrittenBlob,
 )
+from core.results import TaskResult
 
 AccessTier = Literal["Hot", "Cool", "Cold"]
 ItemChange = Literal["created", "updated", "unchanged"]
@@ -425,6 +426,11 @@ class StateRepository(Protocol):
 
     def results(self, job_id: str, stage: int) -> list[Json]:
         """The results of the completed tasks of a stage, in task order."""
+
+    def results_after(
+        self, job_id: str, stage: int, task_index: int, limit: int
+    ) -> list[TaskResult]:
+        """A page of the results of a stage: of tasks with larger indexes, in task order."""
 
     def first_failure(self, job_id: str, stage: int) -> Failure | None: ...
 

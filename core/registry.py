@@ -1,6 +1,6 @@
 """The registry: the jobs of this release and the handlers of their stages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import GenericAlias
 from typing import Any, get_type_hints
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from core.errors import UnknownJobType
 from core.handler import BoundHandler
 from core.job import JobBase, Stage, needs
+from core.results import Results
 
 
 class RegistryError(Exception):
@@ -68,9 +69,10 @@ class Registry:
             where, hints = f"{job.job_type}.{stage.name}", get_type_hints(stage.method)
             _check_needs(where, stage.needs, hints, results)
             expected = handler.parameters
-            if hints.get("return") not in (expected, GenericAlias(list, expected)):
+            several = GenericAlias(list, expected), Iterator[expected]  # type: ignore[valid-type]
+            if hints.get("return") not in (expected, *several):
                 raise RegistryError(
-                    f"{where} must return {expected.__name__} or list[{expected.__name__}],"
+                    f"{where} must return {expected.__name__}, or a list or Iterator of it:"
                     f" the parameters of {handler.name}"
                 )
             results[stage.name] = handler.result
@@ -92,7 +94,8 @@ def _check_needs(
         if name not in results:
             raise RegistryError(f"{where}: {name!r} is not an earlier stage")
         result = results[name]
-        if hints.get(name) != GenericAlias(list, result):
+        if hints.get(name) not in (GenericAlias(list, result), Results[result]):  # type: ignore[valid-type]
             raise RegistryError(
-                f"{where}: {name} must be list[{result.__name__}], the results of that stage"
+                f"{where}: {name} must be list[{result.__name__}] or Results[{result.__name__}],"
+                " the results of that stage"
             )

@@ -38,6 +38,7 @@ from core.ports import (
     RequestKey,
     TaskFilter,
 )
+from core.results import TaskResult
 from infrastructure.database import checked, retried, transaction
 
 # Lists have no results, which may be large.
@@ -212,6 +213,21 @@ class PostgresState:
             stage,
         )
         return [row["result"] for row in rows]
+
+    @retried
+    def results_after(
+        self, job_id: str, stage: int, task_index: int, limit: int
+    ) -> list[TaskResult]:
+        rows = self._rows(
+            """SELECT task_index, result FROM app.tasks
+                WHERE job_id = %s AND stage = %s AND task_index > %s AND status = 'completed'
+                ORDER BY task_index LIMIT %s""",
+            job_id,
+            stage,
+            task_index,
+            limit,
+        )
+        return [TaskResult(**row) for row in rows]
 
     @retried
     def first_failure(self, job_id: str, stage: int) -> Failure | None:

@@ -36,6 +36,7 @@ from core.ports import (
     RequestKey,
     TaskFilter,
 )
+from core.results import TaskResult
 
 AGAIN = (JobStatus.FAILED, JobStatus.CANCELLED)
 WORKER_LOST = Failure(code="WORKER_LOST", message="the worker vanished: its lease ran out")
@@ -200,6 +201,16 @@ class MemoryState:
     def results(self, job_id: str, stage: int) -> list[Json]:
         done = [t for t in self._tasks_of(job_id, stage) if t.status is TaskStatus.COMPLETED]
         return [task.result or {} for task in done]
+
+    def results_after(
+        self, job_id: str, stage: int, task_index: int, limit: int
+    ) -> list[TaskResult]:
+        done = [
+            TaskResult(task.task_index, task.result or {})
+            for task in self._tasks_of(job_id, stage)
+            if task.status is TaskStatus.COMPLETED and task.task_index > task_index
+        ]
+        return done[:limit]
 
     def first_failure(self, job_id: str, stage: int) -> Failure | None:
         failed = [t for t in self._tasks_of(job_id, stage) if t.status is TaskStatus.FAILED]

@@ -194,6 +194,17 @@ def test_repeating_a_completion_changes_nothing_and_returns_the_same(state):
     assert state.results(job.job_id, 1) == [{"n": 1}, {"n": 3}]
 
 
+def test_results_are_read_in_pages(state):
+    job, tasks = started_stage(state, 5, best_effort=True)
+    for task in tasks:
+        attempt = claimed(state, task.task_id).attempt
+        error = Failure(code="X", message="x") if task.task_index == 1 else None
+        result = None if error else {"n": task.task_index}
+        state.complete_task(task.task_id, attempt, result, error)
+    pages = [state.results_after(job.job_id, 1, after, 2) for after in (-1, 2, 4)]
+    assert pages == [[(0, {"n": 0}), (2, {"n": 2})], [(3, {"n": 3}), (4, {"n": 4})], []]
+
+
 def test_the_last_task_closes_the_stage(state):
     job, tasks = started_stage(state, 5)
     answers = [

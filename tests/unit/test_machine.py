@@ -623,7 +623,7 @@ def test_start_up_rejects_jobs_that_do_not_fit_their_handlers():
 
     for job, reason in {
         Misfit: r"misfit.total: squares must be list\[Squared\]",
-        WrongTasks: r"squares.squares must return Total or list\[Total\]",
+        WrongTasks: r"squares.squares must return Total, or a list or Iterator",
         Untyped: "squares.finalize must return a pydantic model",
         NoStages: "at least one stage",
     }.items():
