@@ -38,7 +38,7 @@ from services.raster.source import Source, open_source
 from services.raster.source_georeference import read_place, read_source_crs
 from services.raster.vertical import add_vertical, read_vertical
 from services.raster.vrt import Band, Mask, Palette, View, alpha_top
-from services.raster.warp import Warp, warp
+from services.raster.warp import Warp, measure_scale, warp
 
 _WIDE_INTEGERS = ("uint32", "int32", "uint64", "int64")
 IN_MEMORY_BYTES = 32 * 2**20
@@ -316,6 +316,7 @@ def _warped(plan: Plan, scratch: str, progress: Stretch) -> View:
         unified=plan.unified,
         interleave=plan.settings.interleave,
         nodata=value,
+        scale=measure_scale(view.georeference, plan.grid),
     )
     with progress.watching_file(scratch, plan.decoded_bytes):
         warp(job)

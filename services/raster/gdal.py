@@ -18,7 +18,7 @@ from services.sandbox.processors import count_processors
 THREADS = min(4, count_processors())
 # rasterio takes GDAL_CACHEMAX as a number of bytes, unlike GDAL, for which 64 means megabytes.
 CACHE_BYTES = 64 * 2**20
-# While GDAL warps one chunk of this size it reads the next.
+# What GDAL may use to warp one tile (warp.py); a tile of common rasters needs less.
 WARP_MB = 32
 MAX_BANDS = 1000
 

@@ -1,19 +1,37 @@
-"""The warp: multi-threaded, onto a tiled scratch file, with pixels outside the outline empty."""
+"""The warp: multi-threaded, onto a tiled scratch file, with pixels outside the outline empty.
 
+GDAL divides a warp into chunks by the memory it may use. From the shape of a chunk it derives the
+width of the resampling kernel, and along its rows it interpolates coordinates, so that pixels would
+depend on that memory. Here the kernel is computed once for the raster, and the chunks are tiles.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import rasterio
+from affine import Affine
+from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import DatasetReader
 from rasterio.warp import reproject
+from rasterio.windows import Window
 
 from services.raster import gdal
 from services.raster.antimeridian import describe_turn, turn_source
 from services.raster.coverage import check_coverage
+from services.raster.crs import Points, transform_points
+from services.raster.georeference import Georeference
 from services.raster.grid import Grid
 from services.raster.operation import warp_options
 from services.raster.profiles import BLOCK
 from services.raster.vrt import View
+
+# Pixels of a tile with all bands take at most this much memory.
+_TILE_BYTES = 16 * 2**20
+# Places along each side of the source at which the scale is measured.
+_LATTICE = 16
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,8 @@ class Warp:
     interleave: str
     nodata: float | None
     """Of the pixels without data in the warped file."""
+    scale: tuple[float, float]
+    """Pixels of the grid per pixel of the source, along the source's rows and columns."""
 
     @property
     def profile(self) -> dict[str, Any]:
@@ -57,7 +77,12 @@ class Warp:
     @property
     def options(self) -> dict[str, Any]:
         """https://gdal.org/en/stable/api/gdalwarp_cpp.html, papszWarpOptions and transformer."""
-        options: dict[str, Any] = {"UNIFIED_SRC_NODATA": "YES" if self.unified else "NO"}
+        across, down = self.scale
+        options: dict[str, Any] = {
+            "UNIFIED_SRC_NODATA": "YES" if self.unified else "NO",
+            "XSCALE": repr(across),
+            "YSCALE": repr(down),
+        }
         if self.alpha:
             options |= {"SRC_ALPHA_MAX": self.alpha_top, "DST_ALPHA_MAX": self.alpha_top}
         if self.view.georeference.gcps:
@@ -66,13 +91,46 @@ class Warp:
         return options
 
 
+def measure_scale(source: Georeference, grid: Grid) -> tuple[float, float]:
+    """Pixels of the grid per pixel of the source, along the source's rows and columns.
+
+    The medians over a lattice of the source. Below 1 the kernel is widened, so that no pixel of
+    the source is skipped: https://gdal.org/en/stable/api/gdalwarp_cpp.html, XSCALE.
+    """
+    along = (np.arange(_LATTICE) + 0.5) / _LATTICE
+    columns, rows = (
+        each.ravel() for each in np.meshgrid(along * source.width, along * source.height)
+    )
+    here, right, below = (
+        _on_grid(source, grid, columns + x, rows + y) for x, y in ((0, 0), (1, 0), (0, 1))
+    )
+    # Columns of the Jacobian from source to grid; its inverse says what a pixel of the grid covers.
+    (a, c), (b, d) = right - here, below - here
+    with np.errstate(all="ignore"):
+        determinant = np.abs(a * d - b * c)
+        scales = determinant / np.hypot(d, b), determinant / np.hypot(c, a)
+    usable = np.isfinite(scales[0]) & np.isfinite(scales[1]) & (determinant > 0)
+    if not usable.any():
+        return 1.0, 1.0
+    across, down = (float(np.median(scale[usable])) for scale in scales)
+    return across, down
+
+
+def _on_grid(
+    source: Georeference, grid: Grid, columns: Points, rows: Points
+) -> NDArray[np.float64]:
+    """Columns and rows of the grid where pixels of the source lie."""
+    xs, ys = transform_points(source.crs, grid.crs, *source.xy(columns, rows))
+    return np.array(~grid.transform @ (xs, ys))
+
+
 def warp(job: Warp) -> None:
     """Warp the view's bands to the file. Raises TaskFailed where pixels are unreadable or lost."""
     place = job.view.georeference
     view = replace(job.view, georeference=turn_source(place))
     before = "" if view.georeference is place else describe_turn(place.crs)
+    options = job.options | warp_options(place, job.grid.crs, before=before)
     bands = len(job.view.bands)
-    indexes = list(range(1, bands + 1))
     with (
         gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} cannot be warped"),
         rasterio.open(view.xml, driver="VRT") as source,
@@ -81,19 +139,43 @@ def warp(job: Warp) -> None:
         if job.alpha:
             target.colorinterp = [ColorInterp.undefined] * bands + [ColorInterp.alpha]
         with gdal.listening():
-            reproject(
-                rasterio.band(source, indexes),
-                rasterio.band(target, indexes),
-                src_nodata=job.view.nodata,
-                dst_nodata=job.nodata,
-                src_alpha=bands + 1 if job.view.mask else 0,
-                dst_alpha=bands + 1 if job.alpha else 0,
-                resampling=Resampling[job.resampling],
-                num_threads=gdal.THREADS,
-                warp_mem_limit=gdal.WARP_MB,
-                init_dest_nodata=True,
-                **job.options,
-                **warp_options(place, job.grid.crs, before=before),
-            )
+            for tile in _tiles(job):
+                target.write(_warp_tile(job, source, tile, options), window=tile)
     with gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} has pixels that cannot be decoded"):
         check_coverage(view.xml, job.view.georeference, job.path, job.grid.georeference, job.name)
+
+
+def _tiles(job: Warp) -> Iterator[Window]:
+    """The grid in tiles, row by row. Their size depends on the bands, never on the machine."""
+    pixel = job.profile["count"] * np.dtype(job.view.dtype).itemsize
+    side = BLOCK
+    while side**2 * pixel > _TILE_BYTES:
+        side //= 2
+    for row in range(0, job.grid.height, side):
+        for column in range(0, job.grid.width, side):
+            size = min(side, job.grid.width - column), min(side, job.grid.height - row)
+            yield Window(column, row, *size)
+
+
+def _warp_tile(
+    job: Warp, source: DatasetReader, tile: Window, options: dict[str, Any]
+) -> NDArray[Any]:
+    """Bands, rows and columns; empty where the source has no pixels."""
+    bands = len(job.view.bands)
+    pixels = np.zeros((job.profile["count"], tile.height, tile.width), job.view.dtype)
+    reproject(
+        rasterio.band(source, list(range(1, bands + 1))),
+        pixels,
+        dst_transform=job.grid.transform @ Affine.translation(tile.col_off, tile.row_off),
+        dst_crs=job.grid.crs,
+        src_nodata=job.view.nodata,
+        dst_nodata=job.nodata,
+        src_alpha=bands + 1 if job.view.mask else 0,
+        dst_alpha=bands + 1 if job.alpha else 0,
+        resampling=Resampling[job.resampling],
+        num_threads=gdal.THREADS,
+        warp_mem_limit=gdal.WARP_MB,
+        init_dest_nodata=True,
+        **options,
+    )
+    return pixels
