@@ -2,8 +2,8 @@
 
 Items, outputs and jobs are loaded in bulk, a tenth of them into the collection that is measured.
 Then jobs are submitted, and items published, replaced, unpublished and searched for, each several
-times over PostgreSQL with pgSTAC; blobs are in memory. With the last size, the plan of each query
-of the registry is printed: what it reads, and by which index.
+times over PostgreSQL with pgSTAC, and published in batches; blobs are in memory. With the last
+size, the plan of each query of the registry is printed: what it reads, and by which index.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from core.models import (
     JobRecord,
     Json,
     OutputTarget,
+    PublishedItem,
     TaskRecord,
     WrittenBlob,
 )
@@ -56,6 +57,12 @@ SIZES = (0, 50_000, 1_000_000)
 COLLECTIONS = 10
 MEASURED = "bulk-0"
 WARM_UP, REPEATS = 5, 30
+BATCH = 200
+LINKS = [
+    {"rel": rel, "href": f"https://titiler.test/{rel}?{'x' * 200}", "type": "text/html"}
+    for rel in ("collection", "self", "derived_from", "alternate", "tilejson", "xyz", "wmts")
+]
+"""As many as the items of rasters have, and about as long."""
 MINUTE = timedelta(minutes=1)
 BRONZE, SILVER = "bronze", "silver"
 DEPLOYMENT = Deployment(
@@ -159,6 +166,27 @@ class Bench:
 
     def publish(self, name: str) -> None:
         """Everything that a job does in the database to publish a COG as an item."""
+        output_id, made = self._write(name)
+        self.outputs.published_at(SILVER, f"new/{name}")
+        self.catalog.put_item(made, make_collection(MEASURED), OWNER, [output_id])
+
+    def measure_batch(self) -> float:
+        """Milliseconds for each item of a batch, with its output; the median of five batches."""
+        times = []
+        for repeat in range(5):
+            written = [self._write(f"{self.size}-{repeat}-{n}") for n in range(BATCH)]
+            items = [
+                PublishedItem(item=made | {"links": LINKS}, outputs=(output,))
+                for output, made in written
+            ]
+            started = time.perf_counter()
+            changes = self.catalog.put_items(items, make_collection(MEASURED), OWNER)
+            times.append(1000 * (time.perf_counter() - started) / BATCH)
+            assert changes == ["created"] * BATCH
+        return statistics.median(times)
+
+    def _write(self, name: str) -> tuple[int, Json]:
+        """Record the upload of a COG. Returns its output and its item."""
         job, task = self._claim()
         target = OutputTarget(
             blob=BlobRef(container=SILVER, name=f"new/{name}_cog_analysis.tif"),
@@ -173,9 +201,7 @@ class Bench:
             checksum=job.job_id, size=1000,
         )  # fmt: skip
         self.outputs.record(output_id, task.attempt, written, {"tier": "analysis"})
-        self.outputs.published_at(SILVER, target.location)
-        made = make_item(name, job.job_id)
-        self.catalog.put_item(made, make_collection(MEASURED), OWNER, [output_id])
+        return output_id, make_item(name, job.job_id)
 
     def unpublish(self, name: str) -> None:
         job = UnpublishRaster()
@@ -280,6 +306,7 @@ def measure_all(bench: Bench, repeats: int) -> Row:
         "items": bench.size,
         "submit": measure(bench.submit, names),
         "publish": measure(bench.publish, names),
+        "batch": bench.measure_batch(),
         "replace": measure(bench.publish, names),
         "search": measure(bench.search, names),
         "unpublish": measure(bench.unpublish, names),

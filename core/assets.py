@@ -13,6 +13,8 @@ from core.uploads import MIN_BYTES_PER_SECOND
 
 MAIN_ASSET = "data"
 """The key of the asset that maps show."""
+OVERVIEW_ASSET = "overview"
+"""The key of a collection's asset that shows all its items, reduced."""
 MIN_LIFETIME = timedelta(minutes=15)
 
 

@@ -308,6 +308,13 @@ class ItemName(Record):
     item_id: str
 
 
+class PublishedItem(Record):
+    """A STAC item to store, and the ids of the outputs that are its assets."""
+
+    item: Json
+    outputs: tuple[int, ...] = ()
+
+
 class Output(Record):
     """One row of app.outputs: a COG that was written, or is about to be."""
 

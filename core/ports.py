@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from core.errors import KeyReused
+from core.errors import GeolatheError, KeyReused
 from core.models import (
     Attempt,
     BlobProperties,
@@ -24,6 +24,7 @@ from core.models import (
     Json,
     Output,
     OutputTarget,
+    PublishedItem,
     StageRecord,
     StateHealth,
     TaskMessage,
@@ -110,6 +111,18 @@ class Catalog(Protocol):
         its assets: they are published in the same transaction (OutputRegistry.publish), and items
         that have no output left are deleted. One of them is not live any more: TaskFailed
         OUTPUT_SUPERSEDED; the item lacks a published tier of their location: TierMissing.
+
+        A change of an item drops the overview of its collection, which shows its items as they
+        were: the asset `overview` is removed from the collection.
+        """
+
+    def put_items(
+        self, items: Sequence[PublishedItem], collection: Json, owner: str | None = None
+    ) -> list[ItemChange | GeolatheError]:
+        """Like `put_item` for items of one collection, in one transaction.
+
+        The outcome of each item is in its place: what changed, or the error for which it is not
+        stored. An error of one item does not affect the others.
         """
 
     def get_item(self, collection_id: str, item_id: str) -> Json | None: ...
@@ -123,6 +136,11 @@ class Catalog(Protocol):
         An item without its main asset is removed, and its other outputs are superseded. False if
         the output is not stale any more.
         """
+
+    def get_collection(self, collection_id: str) -> Json | None: ...
+
+    def update_collection(self, collection_id: str, fields: Json) -> bool:
+        """Replace top-level fields of the collection; None removes one. False if there is none."""
 
     def collection_key(self, collection_id: str) -> int | None:
         """A number that a collection gets when it is created; None when there is none."""

@@ -259,13 +259,31 @@ class PostgresOutputs:
 
 
 def publish_outputs(conn: Connection[Any], output_ids: Sequence[int], item: ItemName) -> Published:
-    """Publish outputs in the caller's transaction, which also writes the item."""
-    query = "SELECT outcome, superseded_by, vacated FROM app.publish_outputs(%s, %s, %s)"
-    row = conn.execute(query, (list(output_ids), item.collection_id, item.item_id)).fetchone()
-    assert row is not None
-    outcome, superseded_by, vacated = row
-    return Published(
-        PublishOutcome(outcome),
-        superseded_by,
-        [ItemName(collection_id=collection, item_id=name) for collection, name in vacated],
+    """Publish the outputs of one item in the caller's transaction, which also writes the item."""
+    [published] = publish_batch(conn, [(output_ids, item)])
+    return published
+
+
+def publish_batch(
+    conn: Connection[Any], items: Sequence[tuple[Sequence[int], ItemName]]
+) -> list[Published]:
+    """Publish the outputs of several items in the caller's transaction, in their order."""
+    rows = [{"outputs": list(outputs), **name.model_dump()} for outputs, name in items]
+    found = conn.execute(
+        """SELECT published.outcome, published.superseded_by, published.vacated
+             FROM ROWS FROM (jsonb_to_recordset(%s)
+                      AS (outputs bigint[], collection_id text, item_id text))
+                  WITH ORDINALITY AS each (outputs, collection_id, item_id, position)
+            CROSS JOIN LATERAL app.publish_outputs(
+                      each.outputs, each.collection_id, each.item_id) published
+            ORDER BY each.position""",
+        (Jsonb(rows),),
     )
+    return [
+        Published(
+            PublishOutcome(outcome),
+            superseded_by,
+            [ItemName(collection_id=collection, item_id=name) for collection, name in vacated],
+        )
+        for outcome, superseded_by, vacated in found
+    ]

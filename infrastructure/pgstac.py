@@ -16,13 +16,13 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from core.assets import MAIN_ASSET
+from core.assets import MAIN_ASSET, OVERVIEW_ASSET
+from core.collection_extent import merge_collections
 from core.errors import GeolatheError, TaskFailed, TierMissing
-from core.models import ItemName, Json, Output
-from core.ports import ItemChange, PublishOutcome
-from infrastructure.collection_extent import merge_collections
+from core.models import ItemName, Json, Output, PublishedItem
+from core.ports import ItemChange, Published, PublishOutcome
 from infrastructure.database import checked, retried, transaction
-from infrastructure.outputs import publish_outputs
+from infrastructure.outputs import publish_batch
 
 # Set by the catalogue and ignored in comparisons of items.
 STAMPS = ("created", "updated")
@@ -34,24 +34,39 @@ class PgstacCatalog:
     def __init__(self, pool: ConnectionPool[Any]) -> None:
         self.pool = pool
 
-    @retried
     def put_item(
         self, item: Json, collection: Json, owner: str | None = None, outputs: Sequence[int] = ()
     ) -> ItemChange:
         """Store the item, publish its outputs, and create or widen its collection, atomically."""
+        published = PublishedItem(item=item, outputs=tuple(outputs))
+        [change] = self.put_items([published], collection, owner)
+        if isinstance(change, GeolatheError):
+            raise change
+        return change
+
+    @retried
+    def put_items(
+        self, items: Sequence[PublishedItem], collection: Json, owner: str | None = None
+    ) -> list[ItemChange | GeolatheError]:
+        """Store the items and what belongs to them under one lock, with one look at the stored."""
+        collection_id, ids = collection["id"], [each.item["id"] for each in items]
         with self._transaction() as conn:
-            lock_collection(conn, item["collection"])
-            grow_collection(conn, collection)
-            stored = stored_item(conn, item["collection"], item["id"])
-            if owner is not None and stored is not None:
-                refuse_other_owner(stored, item, owner)
-            if outputs:
-                publish(conn, item, outputs)
-            if stored is not None and strip_stamps(stored) == strip_stamps(item):
-                return "unchanged"
-            write_item(conn, stamp(item, stored), stored is not None)
-            read_back(conn, item)
-            return "created" if stored is None else "updated"
+            lock_collection(conn, collection_id)
+            stored = stored_items(conn, collection_id, ids)
+            errors = refuse_other_owners(items, stored, owner)
+            errors |= publish(conn, [each for each in items if each.item["id"] not in errors])
+            accepted = [each.item for each in items if each.item["id"] not in errors]
+            changed = [each for each in accepted if not is_same(stored.get(each["id"]), each)]
+            if accepted:
+                grow_collection(conn, collection)
+            if changed:
+                write_items(conn, collection_id, changed, stored)
+                drop_overview(conn, collection_id)
+        kept = stored.keys() - {each["id"] for each in changed}
+        return [
+            errors.get(name) or ("unchanged" if name in kept else _change(name in stored))
+            for name in ids
+        ]
 
     @retried
     def get_item(self, collection_id: str, item_id: str) -> Json | None:
@@ -66,8 +81,9 @@ class PgstacCatalog:
             stored = stored_item(conn, collection_id, item_id)
             if stored is None or stored["properties"].get("updated", "") != updated:
                 return False
-            remove_item(conn, collection_id, item_id)
+            remove_items(conn, collection_id, [item_id])
             supersede_outputs(conn, collection_id, item_id)
+            drop_overview(conn, collection_id)
             return True
 
     @retried
@@ -85,10 +101,28 @@ class PgstacCatalog:
                 return True
             assets = {k: asset for k, asset in stored["assets"].items() if asset["href"] != href}
             if MAIN_ASSET in assets:
-                write_item(conn, stamp({**stored, "assets": assets}, stored), True)
+                left = {**stored, "assets": assets}
+                write_items(conn, collection_id, [left], {item_id: stored})
             else:
-                remove_item(conn, collection_id, item_id)
+                remove_items(conn, collection_id, [item_id])
                 supersede_outputs(conn, collection_id, item_id)
+                drop_overview(conn, collection_id)
+            return True
+
+    @retried
+    def get_collection(self, collection_id: str) -> Json | None:
+        with self._transaction() as conn:
+            return stored_collection(conn, collection_id)
+
+    @retried
+    def update_collection(self, collection_id: str, fields: Json) -> bool:
+        """Replace top-level fields of the collection; None removes one. False if there is none."""
+        with self._transaction() as conn:
+            lock_collection(conn, collection_id)
+            stored = stored_collection(conn, collection_id)
+            if stored is None:
+                return False
+            replace_collection(conn, stored, stored | fields)
             return True
 
     @retried
@@ -146,51 +180,105 @@ def lock_collection(conn: Connection[Any], collection_id: str) -> None:
 
 def grow_collection(conn: Connection[Any], offered: Json) -> None:
     """Create the collection if it is missing, else widen it. Writes only changes."""
-    query = "SELECT content FROM collections WHERE id = %s"
-    row = conn.execute(query, (offered["id"],)).fetchone()
-    if row is None:
+    stored = stored_collection(conn, offered["id"])
+    if stored is None:
         conn.execute("SELECT create_collection(%s)", (Jsonb(offered),))
         return
-    grown = merge_collections(row[0], offered)
-    if grown != row[0]:
-        conn.execute("SELECT update_collection(%s)", (Jsonb(grown),))
+    replace_collection(conn, stored, merge_collections(stored, offered))
 
 
-def publish(conn: Connection[Any], item: Json, outputs: Sequence[int]) -> None:
-    """Publish the outputs of an item, and delete items that have no output left."""
-    name = ItemName(collection_id=item["collection"], item_id=item["id"])
-    published = publish_outputs(conn, outputs, name)
-    if published.outcome is PublishOutcome.SUPERSEDED:
-        by = published.superseded_by or "another job, or by hand"
-        raise TaskFailed(
-            "OUTPUT_SUPERSEDED",
-            f"an output of item {item['id']!r} was superseded by {by} before it was published;"
-            " submit the request again to make it once more",
-        )
-    if published.outcome is PublishOutcome.INCOMPLETE:
-        raise TierMissing(f"item {item['id']!r}: another tier was published meanwhile")
-    for vacated in published.vacated:
-        remove_item(conn, vacated.collection_id, vacated.item_id)
-
-
-def stored_item(conn: Connection[Any], collection_id: str, item_id: str) -> Json | None:
-    row = conn.execute("SELECT get_item(%s, %s)", (item_id, collection_id)).fetchone()
+def stored_collection(conn: Connection[Any], collection_id: str) -> Json | None:
+    query = "SELECT content FROM collections WHERE id = %s"
+    row = conn.execute(query, (collection_id,)).fetchone()
     return None if row is None else row[0]
 
 
-def write_item(conn: Connection[Any], item: Json, is_stored: bool) -> None:
-    """Create or replace an item.
+def replace_collection(conn: Connection[Any], stored: Json, changed: Json) -> None:
+    """Write the collection if it differs, without the fields that are None."""
+    written = {key: value for key, value in changed.items() if value is not None}
+    if written != stored:
+        conn.execute("SELECT update_collection(%s)", (Jsonb(written),))
 
-    Not by upsert_item: its staging trigger joins every partition, so it slows down as the
+
+def drop_overview(conn: Connection[Any], collection_id: str) -> None:
+    """Take the overview out of a collection whose items have changed since it was made."""
+    stored = stored_collection(conn, collection_id)
+    if stored is None or OVERVIEW_ASSET not in stored.get("assets", {}):
+        return
+    assets = {key: asset for key, asset in stored["assets"].items() if key != OVERVIEW_ASSET}
+    replace_collection(conn, stored, stored | {"assets": assets})
+
+
+def publish(conn: Connection[Any], items: Sequence[PublishedItem]) -> dict[str, GeolatheError]:
+    """Publish the outputs of items, and delete items that have no output left.
+
+    Returns the errors of those that cannot be published, by the ids of their items.
+    """
+    errors: dict[str, GeolatheError] = {}
+    owning = [each for each in items if each.outputs]
+    names = [
+        ItemName(collection_id=each.item["collection"], item_id=each.item["id"]) for each in owning
+    ]
+    outputs = [each.outputs for each in owning]
+    for name, published in zip(
+        names, publish_batch(conn, list(zip(outputs, names, strict=True))), strict=True
+    ):
+        if published.outcome is PublishOutcome.SUPERSEDED:
+            errors[name.item_id] = _superseded(name, published)
+        elif published.outcome is PublishOutcome.INCOMPLETE:
+            text = f"item {name.item_id!r}: another tier was published meanwhile"
+            errors[name.item_id] = TierMissing(text)
+        for vacated in published.vacated:
+            remove_items(conn, vacated.collection_id, [vacated.item_id])
+            drop_overview(conn, vacated.collection_id)
+    return errors
+
+
+def _superseded(name: ItemName, published: Published) -> TaskFailed:
+    by = published.superseded_by or "another job, or by hand"
+    return TaskFailed(
+        "OUTPUT_SUPERSEDED",
+        f"an output of item {name.item_id!r} was superseded by {by} before it was published;"
+        " submit the request again to make it once more",
+    )
+
+
+def _change(was_stored: bool) -> ItemChange:
+    return "updated" if was_stored else "created"
+
+
+def stored_item(conn: Connection[Any], collection_id: str, item_id: str) -> Json | None:
+    return stored_items(conn, collection_id, [item_id]).get(item_id)
+
+
+def stored_items(conn: Connection[Any], collection_id: str, ids: Sequence[str]) -> dict[str, Json]:
+    """Those of the items that are stored, by id."""
+    query = "SELECT id, content_hydrate(items) FROM items WHERE collection = %s AND id = ANY (%s)"
+    return dict(conn.execute(query, (collection_id, list(ids))).fetchall())
+
+
+def write_items(
+    conn: Connection[Any], collection_id: str, items: Sequence[Json], stored: dict[str, Json]
+) -> None:
+    """Create or replace items, with their stamps, and check that pgSTAC kept them unchanged.
+
+    Not by upsert_items: its staging trigger joins every partition, so it slows down as the
     catalogue grows.
     """
-    if is_stored:
-        remove_item(conn, item["collection"], item["id"])
-    conn.execute("SELECT create_item(%s)", (Jsonb(item),))
+    stamped = [stamp(each, stored.get(each["id"])) for each in items]
+    ids = [each["id"] for each in items]
+    replaced = [name for name in ids if name in stored]
+    if replaced:
+        remove_items(conn, collection_id, replaced)
+    conn.execute("SELECT create_items(%s)", (Jsonb(stamped),))
+    kept = stored_items(conn, collection_id, ids)
+    for each in items:
+        read_back(kept.get(each["id"]), each)
 
 
-def remove_item(conn: Connection[Any], collection_id: str, item_id: str) -> None:
-    conn.execute("DELETE FROM items WHERE collection = %s AND id = %s", (collection_id, item_id))
+def remove_items(conn: Connection[Any], collection_id: str, ids: Sequence[str]) -> None:
+    query = "DELETE FROM items WHERE collection = %s AND id = ANY (%s)"
+    conn.execute(query, (collection_id, list(ids)))
 
 
 def supersede_outputs(conn: Connection[Any], collection_id: str, item_id: str) -> None:
@@ -211,20 +299,32 @@ def detach_stale(conn: Connection[Any], output_id: int) -> bool:
     return conn.execute(query, (output_id,)).rowcount > 0
 
 
-def refuse_other_owner(stored: Json, item: Json, owner: str) -> None:
-    current, other = stored["properties"].get(owner), item["properties"].get(owner)
-    if current != other:
-        raise TaskFailed(
-            "ITEM_ID_TAKEN",
-            f"item_id {item['id']!r} of collection {item['collection']!r} belongs to {current!r},"
-            f" not to {other!r}: choose another item_id or collection_id",
-        )
+def refuse_other_owners(
+    items: Sequence[PublishedItem], stored: dict[str, Json], owner: str | None
+) -> dict[str, GeolatheError]:
+    """The errors of items whose id belongs to another owner, by id."""
+    errors: dict[str, GeolatheError] = {}
+    for item in (each.item for each in items if owner is not None):
+        if item["id"] not in stored:
+            continue
+        current, other = stored[item["id"]]["properties"].get(owner), item["properties"].get(owner)
+        if current != other:
+            errors[item["id"]] = TaskFailed(
+                "ITEM_ID_TAKEN",
+                f"item_id {item['id']!r} of collection {item['collection']!r} belongs to"
+                f" {current!r}, not to {other!r}: choose another item_id or collection_id",
+            )
+    return errors
 
 
-def read_back(conn: Connection[Any], item: Json) -> None:
+def is_same(stored: Json | None, item: Json) -> bool:
+    """Whether this very item is stored, apart from its stamps."""
+    return stored is not None and strip_stamps(stored) == strip_stamps(item)
+
+
+def read_back(kept: Json | None, item: Json) -> None:
     """Check that pgSTAC stored the item unchanged."""
-    kept = stored_item(conn, item["collection"], item["id"])
-    if kept is None or strip_stamps(kept) != strip_stamps(item):
+    if not is_same(kept, item):
         state = "did not keep" if kept is None else "altered"
         raise GeolatheError(
             f"pgSTAC {state} item {item['id']!r} of collection {item['collection']!r}",

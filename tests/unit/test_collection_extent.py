@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infrastructure.collection_extent import merge_collections, union_bbox
+from core.collection_extent import merge_collections, union_bbox
 
 
 def collection(**changes: Any) -> dict[str, Any]:
