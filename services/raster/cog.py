@@ -1,6 +1,5 @@
 """From a source raster to a COG file: view, warp, write, check."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +26,6 @@ from services.raster.model import (
     MadeCog,
     MakeCog,
     RasterFacts,
-    RasterType,
     RasterWarning,
     Tier,
     Validity,
@@ -134,7 +132,7 @@ def plan(source: Source, request: MakeCog) -> Plan:
         quality=request.jpeg_quality,
         vertical_crs=known.vertical_crs,
         stored_crs=_stored_crs(source, request, grid.crs),
-        unified=kind in (RasterType.RGB, RasterType.RGBA),
+        unified=kind in profiles.PICTURES,
         footprint=grid.resampled and view.mask is None and view.nodata is None,
     )
 
@@ -376,7 +374,7 @@ def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarnin
             reproject_resampling=resampling,
             overview_resampling=plan.settings.overview_resampling,
             size_bytes=output.stat().st_size,
-            checksum=f"1220{_sha256(output)}",
+            checksum=writer.checksum(output),
             in_memory=in_memory,
             warnings=tuple(warnings),
         )
@@ -389,8 +387,3 @@ def _told_by(cog: DatasetReader) -> Validity:
     if "nodata" in flags:
         return "nodata"
     return "mask" if "per_dataset" in flags else "all"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,6 +18,10 @@ Points = NDArray[np.float64]
 
 WGS84 = CRS.from_epsg(4326)
 WEB_MERCATOR = CRS.from_epsg(3857)
+WEB_MERCATOR_FROM_180 = CRS.from_proj4(
+    "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=180 +units=m +nadgrids=@null"
+)
+"""Web Mercator with its seam at Greenwich."""
 
 # The Earth's radius on every ellipsoid in use lies between these; the Moon's and Mars's do not.
 _EARTH_RADIUS = (6_300_000.0, 6_450_000.0)

@@ -17,7 +17,7 @@ from services.raster.antimeridian import (
     is_in_degrees,
     turn_geographic,
 )
-from services.raster.crs import WEB_MERCATOR, describe_crs
+from services.raster.crs import WEB_MERCATOR, WEB_MERCATOR_FROM_180, describe_crs
 from services.raster.extent import GeographicExtent, geographic_extent, ground_step
 from services.raster.georeference import Georeference
 from services.raster.model import Bounds
@@ -166,8 +166,7 @@ def _turn(crs: CRS) -> tuple[CRS, float, str]:
     if crs.is_geographic and is_in_degrees(crs):
         return turn_geographic(crs), 180.0, describe_turn(crs)
     if crs == WEB_MERCATOR:
-        text = "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=180 +units=m +nadgrids=@null"
-        return CRS.from_proj4(text), MERCATOR_EDGE, _MERCATOR_TURN
+        return WEB_MERCATOR_FROM_180, MERCATOR_EDGE, _MERCATOR_TURN
     return crs, 0.0, ""
 
 

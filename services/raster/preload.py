@@ -6,6 +6,8 @@ from services.raster import cog as cog
 from services.raster import estimate as estimate
 from services.raster import facts as facts
 from services.raster import gdal
+from services.raster.mosaic import paste as paste
+from services.raster.mosaic import piece as piece
 
 gdal.skip_other_drivers()
 with rasterio.Env():

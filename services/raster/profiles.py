@@ -8,6 +8,8 @@ from services.raster.model import CogSettings, RasterType, Tier
 
 BLOCK = 512
 BAND_INTERLEAVED_FROM = 5
+PICTURES = (RasterType.RGB, RasterType.RGBA)
+"""A pixel of these is empty only when all its bands are."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def why_not(tier: Tier, kind: RasterType, dtype: str) -> str | None:
     """The reason why the tier cannot hold such a raster, or None if it can."""
     if tier is not Tier.VISUALIZATION:
         return None
-    if kind not in (RasterType.RGB, RasterType.RGBA):
+    if kind not in PICTURES:
         return (
             f"visualization holds pictures (rgb, rgba), not {kind}: "
             "analysis is lossless and TiTiler renders it"

@@ -1,5 +1,6 @@
 """Writes a view as a COG and validates it."""
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,12 @@ def is_full(path: str, band: int) -> bool:
                 if not image.read(band, window=window).all():
                     return False
     return True
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 as a hexadecimal multihash, the format of file:checksum."""
+    with path.open("rb") as file:
+        return f"1220{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def check(path: Path, name: str) -> None:

@@ -1,0 +1,1 @@
+"""The overview of a collection: one coarse raster of all its members."""

@@ -1,0 +1,125 @@
+"""Which grid an overview has, and which part of it a member covers.
+
+Importing it does not load GDAL.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from services.raster.model import Bounds
+from services.raster.mosaic.model import TILE, OverviewGrid
+
+LONGEST_SIDE = 8_192
+LONGEST_SIDE_OF_MANY = 16_384
+MANY = 10_000
+MEMBER_PIXELS = 128
+"""The least side of a typical member in the overview. A tile of the next zoom is as large, so it
+meets four members, or eight where they overlap by half."""
+FINEST_ZOOM = 24
+SCRATCH_PER_PIXEL_BYTE = 3.5
+"""The pasted pixels, the COG with its overviews, and the overviews while they are being made."""
+# Latitudes end where the Web Mercator world is square.
+_NORTH = math.degrees(math.atan(math.sinh(math.pi)))
+_NARROWEST = 2.0**-32
+"""A share of the world below any raster's side, which keeps the logarithm of a point finite."""
+
+
+@dataclass
+class _Range:
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, low: float, high: float) -> None:
+        self.low = min(self.low, low)
+        self.high = max(self.high, high)
+
+    @property
+    def length(self) -> float:
+        return self.high - self.low
+
+
+def plan_overview(bounds_4326: Iterable[Bounds]) -> OverviewGrid:
+    """The grid for members with these bounds, each read once.
+
+    Bounds are west, south, east, north in degrees; west is greater than east across the
+    antimeridian. The grid is as fine as its tiles need to meet few members, with at most 8,192
+    pixels at the longest side, or 16,384 above 10,000 members.
+
+    Raises ValueError if there are no bounds.
+    """
+    usual, turned, rows = _Range(), _Range(), _Range()
+    count, logarithms = 0, 0.0
+    for west, south, east, north in bounds_4326:
+        usual.add(*((west, east) if west <= east else (-180.0, 180.0)))
+        turned.add(*_turn(west, east))
+        top, bottom = _row(north), _row(south)
+        rows.add(top, bottom)
+        share = _span(west, east) / 360 * (bottom - top)
+        logarithms += math.log2(max(share, _NARROWEST**2)) / 2
+        count += 1
+    if not count:
+        raise ValueError("an overview needs at least one member")
+    columns = turned if turned.length < usual.length else usual
+    wanted = math.ceil(math.log2(MEMBER_PIXELS / TILE) - logarithms / count)
+    longest = LONGEST_SIDE_OF_MANY if count > MANY else LONGEST_SIDE
+    zoom = min(max(wanted, 0), FINEST_ZOOM)
+    while zoom and max(_snap(zoom, columns, rows)[2:]) > longest:
+        zoom -= 1
+    column, row, width_px, height_px = _snap(zoom, columns, rows)
+    return OverviewGrid(zoom=zoom, column=column, row=row, width=width_px, height=height_px)
+
+
+def place_on(grid: OverviewGrid, bounds_4326: Bounds) -> tuple[int, int, int, int] | None:
+    """The part of the grid that encloses the bounds: left, top, width and height in pixels.
+
+    None where they are outside the grid.
+    """
+    west, south, east, north = bounds_4326
+    left = math.floor(_column(west) * grid.world) - grid.column
+    right = math.ceil(_column(west + _span(west, east)) * grid.world) - grid.column
+    if right <= 0:
+        left, right = left + grid.world, right + grid.world
+    top = math.floor(_row(north) * grid.world) - grid.row
+    bottom = math.ceil(_row(south) * grid.world) - grid.row
+    left, top = max(left, 0), max(top, 0)
+    width, height = min(right, grid.width) - left, min(bottom, grid.height) - top
+    return (left, top, width, height) if width > 0 and height > 0 else None
+
+
+def scratch_bytes(grid: OverviewGrid, pixel_bytes: int) -> int:
+    """Scratch disk that pasting an overview needs, without its pieces.
+
+    `pixel_bytes` is the size of all bands of one pixel, and of its mask.
+    """
+    return int(grid.width * grid.height * pixel_bytes * SCRATCH_PER_PIXEL_BYTE)
+
+
+def _turn(west: float, east: float) -> tuple[float, float]:
+    """The range with its west from 0 to 360, in one part where it crosses the antimeridian."""
+    low = west % 360
+    return low, low + _span(west, east)
+
+
+def _span(west: float, east: float) -> float:
+    return east - west if east >= west else east - west + 360
+
+
+def _snap(zoom: int, columns: _Range, rows: _Range) -> tuple[int, int, int, int]:
+    world = TILE << zoom
+    column = math.floor(_column(columns.low) * world / TILE) * TILE
+    row = math.floor(rows.low * world / TILE) * TILE
+    width = math.ceil(_column(columns.high) * world) - column
+    height = math.ceil(rows.high * world) - row
+    return column, row, max(width, 1), max(height, 1)
+
+
+def _column(longitude: float) -> float:
+    """The share of the world to the left of a longitude."""
+    return (longitude + 180) / 360
+
+
+def _row(latitude: float) -> float:
+    """The share of the world above a latitude."""
+    radians = math.radians(min(max(latitude, -_NORTH), _NORTH))
+    return min(max((1 - math.asinh(math.tan(radians)) / math.pi) / 2, 0.0), 1.0)
