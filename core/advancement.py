@@ -1,4 +1,4 @@
-"""Job advancement: what a job message does.
+"""Job advancement: what a job message does, and the end of a stage.
 
 stage n - 1 failed         fail the job
 n is after the last stage  call finalize and complete the job
@@ -21,6 +21,7 @@ from core.models import (
     JobRecord,
     JobStatus,
     Json,
+    StageRecord,
     StageStatus,
     TaskMessage,
 )
@@ -76,6 +77,24 @@ class JobAdvancer:
                 with log_context(correlation_id=job.correlation_id, job_type=job.job_type):
                     self._handle(job, message)
 
+    def advance_from(self, stage: StageRecord) -> None:
+        """Advance the job of a stage that has just closed, without a message.
+
+        If that fails, the message of the task that closed the stage is delivered again, and a job
+        message sent.
+        """
+        job = self._state.get_job(stage.job_id)
+        message = job.stage_message(stage.stage + 1)
+        if job.status.is_final or job.stage != stage.stage:
+            return
+        with (
+            operation(f"stage {message.stage} requested", "internal", stage=message.stage),
+            log_context(
+                correlation_id=job.correlation_id, job_id=job.job_id, job_type=job.job_type
+            ),
+        ):
+            self._leave(job, stage, message)
+
     def record_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter. The sweep sends its message again, unless the limit is reached.
 
@@ -113,13 +132,15 @@ class JobAdvancer:
 
     def _advance(self, job: JobRecord, message: JobMessage) -> None:
         """Fail the job, finish it or start its next stage, once its current stage is closed."""
-        if job.stage:
-            current = self._state.get_stage(job.job_id, job.stage)
-            if current is None or not current.is_closed:
-                return
-            if current.status in (StageStatus.FAILED, StageStatus.CANCELLED):
-                self._fail(job, self._state.first_failure(job.job_id, job.stage))
-                return
+        current = self._state.get_stage(job.job_id, job.stage) if job.stage else None
+        if job.stage == 0 or (current is not None and current.is_closed):
+            self._leave(job, current, message)
+
+    def _leave(self, job: JobRecord, current: StageRecord | None, message: JobMessage) -> None:
+        """Go on from the current stage, which is closed; None before the first."""
+        if current is not None and current.status in (StageStatus.FAILED, StageStatus.CANCELLED):
+            self._fail(job, self._state.first_failure(job.job_id, job.stage))
+            return
         definition = self._find_definition(job, message)
         if definition is None:
             return

@@ -2,15 +2,17 @@
 
 claim    take the lease and the next attempt of every task that is due
 run      call the handler; a heartbeat keeps the lease and stores the progress
-settle   complete, fail or retry the task; if that closed its stage, request the next stage
+settle   complete, fail or retry the task; if that closed its stage, advance the job
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
+from core.advancement import JobAdvancer
 from core.handler import RetryPolicy, TaskContext
 from core.lease import HeldLease, Leases
 from core.models import Failure, Json, StageRecord, TaskMessage, TaskRecord
@@ -44,12 +46,14 @@ class TaskRunner:
         bus: MessageBus,
         ports: Ports,
         leases: Leases,
+        jobs: JobAdvancer,
     ) -> None:
         self._registry = registry
         self._state = state
         self._bus = bus
         self._ports = ports
         self._leases = leases
+        self._jobs = jobs
 
     def process_messages(self, messages: Sequence[TaskMessage]) -> None:
         """Run the tasks that are due and not running elsewhere.
@@ -82,7 +86,8 @@ class TaskRunner:
                     _Attempt(task, by_task[task.task_id], self._run(task, by_task, lease))
                     for task, lease in zip(claimed, leases, strict=True)
                 ]
-            self._settle_all(attempts)
+            for stage in self._settle_all(attempts):
+                self._jobs.advance_from(stage)
         self._handle_unclaimed(claims, by_task)
 
     def _handle_unclaimed(
@@ -91,14 +96,14 @@ class TaskRunner:
         """Fail exhausted tasks, send early ones again, and repeat the message after a last task."""
         for outcome, task in claims:
             if outcome is ClaimOutcome.EXHAUSTED:
-                self._complete(task, by_task[task.task_id], None, _worker_lost(task))
+                stage = self._complete(task, by_task[task.task_id], None, _worker_lost(task))
+                if stage is not None:
+                    self._jobs.advance_from(stage)
             elif outcome is ClaimOutcome.EARLY:
                 self._send_again(by_task[task.task_id], task.scheduled_at)
             elif outcome is ClaimOutcome.RUN_ALONE:
                 self._send_again(by_task[task.task_id])
-        ended = [task for outcome, task in claims if outcome is ClaimOutcome.FINAL]
-        for job_id, number in dict.fromkeys((task.job_id, task.stage) for task in ended):
-            self._advance_if_closed(self._state.get_stage(job_id, number))
+        self._repeat_requests(task for outcome, task in claims if outcome is ClaimOutcome.FINAL)
 
     def _send_again(self, message: TaskMessage, due: datetime | None = None) -> None:
         """To the queue that delivers messages one by one."""
@@ -138,31 +143,36 @@ class TaskRunner:
         stage = definition.stage_named(name)
         return partial(self._state.results_after, task.job_id, stage.number)
 
-    def _settle_all(self, attempts: Sequence[_Attempt]) -> None:
-        """Record the outcomes: several successes in one write, everything else one by one."""
+    def _settle_all(self, attempts: Sequence[_Attempt]) -> list[StageRecord]:
+        """Record the outcomes: several successes in one write, everything else one by one.
+
+        Returns the stages that are closed after that.
+        """
         done = [each for each in attempts if isinstance(each.outcome, Success)]
         batched = len(done) > 1
-        if batched:
-            self._complete_all(done)
+        closed = self._complete_all(done) if batched else []
         for each in attempts:
             if not (batched and isinstance(each.outcome, Success)):
-                self._settle(each)
+                stage = self._settle(each)
+                closed += [] if stage is None else [stage]
+        return closed
 
-    def _settle(self, attempt: _Attempt) -> None:
-        """Record the outcome of an attempt."""
+    def _settle(self, attempt: _Attempt) -> StageRecord | None:
+        """Record the outcome of an attempt. Returns the stage if it is closed."""
         task, message = attempt.task, attempt.message
         match attempt.outcome:
             case Success(result):
-                self._complete(task, message, result, None)
+                return self._complete(task, message, result, None)
             case Permanent(failure):
-                self._complete(task, message, None, failure)
+                return self._complete(task, message, None, failure)
             case Transient(failure) if task.attempts_left > 0:
                 self._retry_later(attempt, failure)
             case Transient(failure):
-                self._complete(task, message, None, failure)
+                return self._complete(task, message, None, failure)
             case Lost():
                 logger.info("task %s: attempt %d lost its claim", task.task_id, task.attempt)
                 self._handle_stale_write(task)
+        return None
 
     def _retry_later(self, attempt: _Attempt, failure: Failure) -> None:
         task = attempt.task
@@ -177,17 +187,17 @@ class TaskRunner:
 
     def _complete(
         self, task: TaskRecord, message: TaskMessage, result: Json | None, error: Failure | None
-    ) -> None:
-        """Complete or fail the task."""
+    ) -> StageRecord | None:
+        """Complete or fail the task. Returns the stage if it is closed."""
         completion = self._state.complete_task(task.task_id, task.attempt, result, error)
         if completion is not None:
             self._send_released([(completion, task, message)])
-            self._advance_if_closed(completion.stage)
         if completion is None or not completion.applied:
             self._handle_stale_write(task)
+        return completion.stage if completion and completion.stage.is_closed else None
 
-    def _complete_all(self, attempts: Sequence[_Attempt]) -> None:
-        """Complete tasks that succeeded, in one write."""
+    def _complete_all(self, attempts: Sequence[_Attempt]) -> list[StageRecord]:
+        """Complete tasks that succeeded, in one write. Returns the stages that are closed."""
         written = self._state.complete_tasks(
             [
                 Done(each.task.task_id, each.task.attempt, each.outcome.value)
@@ -200,13 +210,12 @@ class TaskRunner:
             for each in attempts
             if each.task.task_id in written
         )
-        stages = {(each.stage.job_id, each.stage.stage): each.stage for each in written.values()}
-        for stage in stages.values():
-            self._advance_if_closed(stage)
         for each in attempts:
             completion = written.get(each.task.task_id)
             if completion is None or not completion.applied:
                 self._handle_stale_write(each.task)
+        stages = {(each.stage.job_id, each.stage.stage): each.stage for each in written.values()}
+        return [stage for stage in stages.values() if stage.is_closed]
 
     def _send_released(
         self, completions: Iterable[tuple[Completion, TaskRecord, TaskMessage]]
@@ -225,13 +234,26 @@ class TaskRunner:
         if messages:
             self._bus.send_tasks(messages)
 
-    def _advance_if_closed(self, stage: StageRecord | None) -> None:
-        """Request the next stage if this one is closed and still the job's current one."""
-        if stage is None or not stage.is_closed:
-            return
+    def _repeat_requests(self, ended: Iterable[TaskRecord]) -> None:
+        """Request the stages after those of ended tasks whose messages are delivered again.
+
+        A worker may have crashed between the last task's completion and the messages of the next
+        stage.
+        """
+        by_stage = defaultdict[tuple[str, int], list[TaskRecord]](list)
+        for task in ended:
+            by_stage[task.job_id, task.stage].append(task)
+        for (job_id, number), tasks in by_stage.items():
+            stage = self._state.get_stage(job_id, number)
+            if stage is not None and stage.is_closed:
+                self._repeat_request(stage, tasks)
+
+    def _repeat_request(self, stage: StageRecord, tasks: Sequence[TaskRecord]) -> None:
         job = self._state.get_job(stage.job_id)
-        if not job.status.is_final and job.stage == stage.stage:
-            self._bus.send_jobs([job.stage_message(job.stage + 1)])
+        has_last = any(task.finished_at == stage.finished_at for task in tasks)
+        is_due = job.stage == stage.stage or (has_last and job.stage == stage.stage + 1)
+        if is_due and not job.status.is_final:
+            self._bus.send_jobs([job.stage_message(stage.stage + 1)])
 
     def _handle_stale_write(self, task: TaskRecord) -> None:
         """Discard a cancelled job again: this attempt may have written its output since."""

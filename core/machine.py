@@ -2,7 +2,7 @@
 
     submit           validate, store the job (or find it)    -> send the job message for stage 1
     job message n    advance the job: core/advancement.py    -> send task messages, or stage n + 1
-    task messages    run the tasks: core/execution.py        -> send the job message for stage n + 1
+    task messages    run the tasks: core/execution.py        -> advance the job after a stage's last
     sweep            find whatever is overdue                -> send its message again
 
 PostgreSQL holds the state; a message is only a hint. Every entry point writes state first and sends
@@ -66,7 +66,7 @@ class CoreMachine:
         self._bus = bus
         self._ports = ports
         self._jobs = JobAdvancer(registry, state, bus, ports, leases.lease, limits)
-        self._tasks = TaskRunner(registry, state, bus, ports, leases)
+        self._tasks = TaskRunner(registry, state, bus, ports, leases, self._jobs)
 
     def submit(
         self,

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.job import JobBase, stage
 from core.models import Json
-from services.greet import Greet, Greeting, greet
+from services.greet import Greet, greet
 from services.summarize_greetings import SummarizeGreetings, Summary, summarize_greetings
 
 
@@ -32,10 +32,8 @@ class HelloWorld(JobBase):
         return [Greet(number=number, message=params.message) for number in range(params.n)]
 
     @stage(summarize_greetings)
-    def summary(self, params: Parameters, greetings: list[Greeting]) -> SummarizeGreetings:
-        texts = [greeting.text for greeting in greetings]
-        first, last = (texts[0], texts[-1]) if texts else (None, None)
-        return SummarizeGreetings(count=len(texts), first=first, last=last)
+    def summary(self, params: Parameters) -> SummarizeGreetings:
+        return SummarizeGreetings(stage="greetings")
 
     def finalize(self, params: Parameters, summary: list[Summary]) -> Summary:
         [result] = summary

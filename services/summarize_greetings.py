@@ -2,14 +2,13 @@
 
 from core.handler import TaskContext, quick
 from core.models import Record
+from services.greet import Greeting
 
 
 class SummarizeGreetings(Record):
-    """What is known of the greetings."""
+    """The stage whose greetings are summarized."""
 
-    count: int
-    first: str | None
-    last: str | None
+    stage: str
 
 
 class Summary(Record):
@@ -22,5 +21,8 @@ class Summary(Record):
 
 @quick
 def summarize_greetings(params: SummarizeGreetings, ctx: TaskContext) -> Summary:
-    """Sum up."""
-    return Summary(greetings=params.count, first=params.first, last=params.last)
+    """Count the greetings, page by page, and keep the outer ones."""
+    count, first, last = 0, None, None
+    for greeting in ctx.results(params.stage, Greeting):
+        count, first, last = count + 1, first or greeting.text, greeting.text
+    return Summary(greetings=count, first=first, last=last)

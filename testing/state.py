@@ -259,15 +259,16 @@ class MemoryState:
                 self._log_stale_write(task, attempt)
                 return Completion(False, stage)
             status = TaskStatus.FAILED if error else TaskStatus.COMPLETED
+            now = self.now()
             self._set_task(
                 task, status=status, result=result, error=error, lease_expires_at=None,
-                finished_at=self.now(), progress=task.progress if error else 1.0,
+                finished_at=now, progress=task.progress if error else 1.0,
             )  # fmt: skip
             cancelled = 0
             if error:
                 self._log(task.job_id, "task_failed", task_id)
                 cancelled = 0 if stage.best_effort else self._cancel_open(stage)
-            stage = self._count_down(stage, bool(error), cancelled)
+            stage = self._count_down(stage, bool(error), cancelled, now)
             return Completion(True, stage, self._release_one(stage))
 
     def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
@@ -469,7 +470,9 @@ class MemoryState:
             )
         return len(open_tasks)
 
-    def _count_down(self, stage: StageRecord, failed: bool, cancelled: int) -> StageRecord:
+    def _count_down(
+        self, stage: StageRecord, failed: bool, cancelled: int, now: datetime
+    ) -> StageRecord:
         open_tasks = stage.open_tasks - 1 - cancelled
         failures = stage.failed_tasks + failed
         changes: dict[str, Any] = {
@@ -480,7 +483,7 @@ class MemoryState:
         if open_tasks == 0:
             broken = StageStatus.COMPLETED_WITH_ERRORS if stage.best_effort else StageStatus.FAILED
             status = broken if failures else StageStatus.COMPLETED
-            changes |= {"status": status, "finished_at": self.now()}
+            changes |= {"status": status, "finished_at": now}
             self._log(stage.job_id, f"stage_{status}")
         closed = stage.model_copy(update=changes)
         self.stages[stage.job_id, stage.stage] = closed

@@ -214,6 +214,8 @@ def test_the_last_task_closes_the_stage(state):
     assert [stage.open_tasks for stage in answers] == [4, 3, 2, 1, 0]
     assert answers[-1].status is StageStatus.COMPLETED and answers[-1].completed_tasks == 5
     assert kinds(state, job)[-1] == "stage_completed"
+    ended = {task.task_id: claim(state, task.task_id, MINUTE).task.finished_at for task in tasks}
+    assert [key for key, at in ended.items() if at == answers[-1].finished_at] == [tasks[0].task_id]
 
 
 def test_a_failed_task_fails_its_stage_and_cancels_the_rest(state):

@@ -101,6 +101,30 @@ def test_a_redelivered_task_message_repairs_a_crash_after_the_last_completion():
     assert bench.state.get_job(job.job_id).status is JobStatus.COMPLETED
 
 
+def test_the_last_task_of_a_stage_starts_the_next_one_without_a_message():
+    bench = Bench()
+    bench.machine.submit("squares", {"n": 2})
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    bench.machine.process_tasks([bench.bus.messages.popleft(), bench.bus.messages.popleft()])
+    [task_of_the_next_stage] = bench.bus.messages
+    assert isinstance(task_of_the_next_stage, TaskMessage)
+
+
+def test_only_the_last_task_s_message_repeats_the_messages_of_the_next_stage():
+    bench = Bench()
+    bench.machine.submit("squares", {"n": 2})
+    bench.machine.process_job_message(bench.bus.messages.popleft())
+    first, last = bench.bus.messages
+    bench.bus.messages.clear()
+    bench.machine.process_tasks([first])
+    bench.machine.process_tasks([last])
+    bench.bus.messages.clear()
+    bench.machine.process_tasks([first])
+    assert not bench.bus.messages
+    bench.machine.process_tasks([last])
+    assert bench.bus.messages
+
+
 def test_the_sweep_completes_a_job_whose_messages_are_all_lost():
     bench = Bench()
     job = bench.machine.submit("squares", {"n": 3}).job
