@@ -38,12 +38,28 @@ AccessTier = Literal["Hot", "Cool", "Cold"]
 ItemChange = Literal["created", "updated", "unchanged"]
 
 
+class BlobPage(NamedTuple):
+    """Some blobs of a listing in the order of their names, and where the next page begins."""
+
+    blobs: Sequence[BlobProperties]
+    next_marker: str | None
+    """None after the last page. A page that is not the last one may be empty."""
+
+
 class BlobStore(Protocol):
     """Blobs by name. Methods raise BlobNotFound and ContainerNotFound."""
 
     def properties(self, ref: BlobRef) -> BlobProperties: ...
 
     def list(self, container: str, prefix: str) -> Iterable[BlobProperties]: ...
+
+    def list_page(
+        self, container: str, prefix: str, marker: str | None, *, limit: int, recursive: bool
+    ) -> BlobPage:
+        """At most `limit` blobs from a marker of an earlier page, or from the beginning.
+
+        Without `recursive`, only blobs whose name has no slash after the prefix.
+        """
 
     def list_root(self, container: str) -> Iterable[BlobProperties]:
         """The blobs outside folders, in the order of their names."""

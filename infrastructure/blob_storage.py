@@ -34,7 +34,7 @@ from azure.storage.blob import BlobProperties as AzureProperties
 
 from core.errors import BlobChanged, BlobNotFound, ContainerNotFound, TaskFailed, Unavailable
 from core.models import BlobProperties, BlobRef
-from core.ports import AccessTier
+from core.ports import AccessTier, BlobPage
 from core.telemetry import measure, operation
 from infrastructure.identity import managed_identity
 
@@ -64,6 +64,21 @@ class AzureBlobs:
             for found in client.list_blobs(name_starts_with=prefix):
                 ref = BlobRef.model_construct(container=container, name=str(found.name))
                 yield _properties(ref, found)
+
+    def list_page(
+        self, container: str, prefix: str, marker: str | None, *, limit: int, recursive: bool
+    ) -> BlobPage:
+        with _translated(container, prefix):
+            client = self._service.get_container_client(container)
+            list_blobs = client.list_blobs if recursive else client.walk_blobs
+            listing = list_blobs(name_starts_with=prefix, results_per_page=limit)
+            pages: Any = listing.by_page(marker)
+            found = [each for each in next(pages, ()) if not isinstance(each, BlobPrefix)]
+            blobs = [
+                _properties(BlobRef.model_construct(container=container, name=each.name), each)
+                for each in found
+            ]
+            return BlobPage(blobs, pages.continuation_token or None)
 
     def list_root(self, container: str) -> Iterable[BlobProperties]:
         with _translated(container, ""):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.errors import BlobChanged, BlobNotFound
 from core.models import BlobProperties, BlobRef
-from core.ports import AccessTier
+from core.ports import AccessTier, BlobPage
 
 
 class MemoryBlobs:
@@ -34,6 +34,18 @@ class MemoryBlobs:
             for ref, found in sorted(self._properties.items(), key=lambda item: item[0].name)
             if ref.container == container and ref.name.startswith(prefix)
         ]
+
+    def list_page(
+        self, container: str, prefix: str, marker: str | None, *, limit: int, recursive: bool
+    ) -> BlobPage:
+        """The marker is the first name of the next page."""
+        found = [
+            each
+            for each in self.list(container, prefix)
+            if each.ref.name >= (marker or "")
+            and (recursive or "/" not in each.ref.name.removeprefix(prefix))
+        ]
+        return BlobPage(found[:limit], found[limit].ref.name if len(found) > limit else None)
 
     def list_root(self, container: str) -> Iterable[BlobProperties]:
         return [found for found in self.list(container, "") if "/" not in found.ref.name]
