@@ -44,6 +44,9 @@ class BlobPage(NamedTuple):
     blobs: Sequence[BlobProperties]
     next_marker: str | None
     """None after the last page. A page that is not the last one may be empty."""
+    folders: Sequence[str] = ()
+    """The prefixes of the folders among them, which end with a slash, if the listing is not
+    recursive."""
 
 
 class BlobStore(Protocol):
@@ -56,7 +59,7 @@ class BlobStore(Protocol):
     def list_page(
         self, container: str, prefix: str, marker: str | None, *, limit: int, recursive: bool
     ) -> BlobPage:
-        """At most `limit` blobs from a marker of an earlier page, or from the beginning.
+        """At most `limit` blobs and folders from a marker of an earlier page, or the beginning.
 
         Without `recursive`, only blobs whose name has no slash after the prefix.
         """

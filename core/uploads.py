@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from core.errors import BlobNotFound
+from core.errors import BlobNotFound, FieldError, InvalidRequest
 from core.models import BlobName, BlobRef, ContainerName, Record
 from core.ports import BlobStore
 from core.sidecars import APPENDED, REPLACED
@@ -12,6 +12,9 @@ from core.sidecars import APPENDED, REPLACED
 RASTERS = (".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".png", ".img", ".nc")
 MAX_UPLOAD_BYTES = 128 * 2**30
 BLOCK_BYTES = 8 * 2**20
+MAX_NAME_LENGTH = 1024
+LEVEL = 5_000
+"""How many names of a folder are read for a list of its folders: a page of the storage API."""
 MIN_BYTES_PER_SECOND = 2**20
 
 
@@ -20,7 +23,9 @@ class UploadRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: BlobName = Field(max_length=1024, description="the blob's name, with its folder")
+    name: BlobName = Field(
+        max_length=MAX_NAME_LENGTH, description="the blob's name, with its folder"
+    )
     size: int = Field(ge=1, le=MAX_UPLOAD_BYTES, strict=True, description="in bytes")
     content_md5: str | None = Field(
         None,
@@ -75,6 +80,34 @@ def grant_upload(blobs: BlobStore, container: str, request: UploadRequest) -> Up
         is_there=False,
         upload_url=blobs.upload_url(ref, lifetime),
         expires_at=datetime.now(UTC) + lifetime,
+    )
+
+
+class FolderList(Record):
+    """The folders of one level of the container that uploads go to."""
+
+    container_name: ContainerName
+    prefix: str
+    folders: tuple[str, ...] = Field(description="their prefixes, which end with a slash")
+    is_complete: bool = Field(
+        description=f"false if only the first {LEVEL:,} names of the level were read"
+    )
+
+
+def list_folders(blobs: BlobStore, container: str, prefix: str) -> FolderList:
+    """The folders whose names begin with the prefix. Reads one page, however many blobs there are.
+
+    Raises InvalidRequest for a prefix that no blob can have.
+    """
+    if len(prefix) > MAX_NAME_LENGTH:
+        message = f"a blob name has at most {MAX_NAME_LENGTH:,} characters"
+        raise InvalidRequest([FieldError("prefix", prefix, message)])
+    page = blobs.list_page(container, prefix, None, limit=LEVEL, recursive=False)
+    return FolderList(
+        container_name=container,
+        prefix=prefix,
+        folders=tuple(page.folders),
+        is_complete=page.next_marker is None,
     )
 
 

@@ -73,12 +73,14 @@ class AzureBlobs:
             list_blobs = client.list_blobs if recursive else client.walk_blobs
             listing = list_blobs(name_starts_with=prefix, results_per_page=limit)
             pages: Any = listing.by_page(marker)
-            found = [each for each in next(pages, ()) if not isinstance(each, BlobPrefix)]
+            found = list(next(pages, ()))
             blobs = [
                 _properties(BlobRef.model_construct(container=container, name=each.name), each)
                 for each in found
+                if not isinstance(each, BlobPrefix)
             ]
-            return BlobPage(blobs, pages.continuation_token or None)
+            folders = [str(each.name) for each in found if isinstance(each, BlobPrefix)]
+            return BlobPage(blobs, pages.continuation_token or None, folders)
 
     def list_root(self, container: str) -> Iterable[BlobProperties]:
         with _translated(container, ""):

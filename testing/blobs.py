@@ -39,13 +39,17 @@ class MemoryBlobs:
         self, container: str, prefix: str, marker: str | None, *, limit: int, recursive: bool
     ) -> BlobPage:
         """The marker is the first name of the next page."""
-        found = [
-            each
-            for each in self.list(container, prefix)
-            if each.ref.name >= (marker or "")
-            and (recursive or "/" not in each.ref.name.removeprefix(prefix))
-        ]
-        return BlobPage(found[:limit], found[limit].ref.name if len(found) > limit else None)
+        found: dict[str, list[BlobProperties]] = {}
+        for each in self.list(container, prefix):
+            folder, slash, _ = each.ref.name.removeprefix(prefix).partition("/")
+            if slash and not recursive:
+                found[f"{prefix}{folder}/"] = []
+            else:
+                found[each.ref.name] = [each]
+        names = sorted(name for name in found if name >= (marker or ""))
+        blobs = [each for name in names[:limit] for each in found[name]]
+        folders = [name for name in names[:limit] if not found[name]]
+        return BlobPage(blobs, names[limit] if len(names) > limit else None, folders)
 
     def list_root(self, container: str) -> Iterable[BlobProperties]:
         return [found for found in self.list(container, "") if "/" not in found.ref.name]

@@ -72,6 +72,21 @@ def test_folders_below_the_prefix_are_left_out(blobs, container, limit):
     assert top == ["a.tif", "inside.tif"]
 
 
+@pytest.mark.parametrize("limit", [1, 100])
+def test_folders_are_listed_one_level_at_a_time(blobs, container, limit):
+    folders, marker = [], None
+    while True:
+        page = blobs.list_page(container, "", marker, limit=limit, recursive=False)
+        folders += page.folders
+        marker = page.next_marker
+        if marker is None:
+            break
+    assert folders == ["in/"]
+    below = blobs.list_page(container, "in/", None, limit=100, recursive=False)
+    assert below.folders == ["in/deep/"]
+    assert not blobs.list_page(container, "", None, limit=100, recursive=True).folders
+
+
 def test_a_prefix_without_blobs_has_one_empty_page(blobs, container):
     assert read_pages(blobs, container, "none/", 10) == [[]]
 

@@ -51,6 +51,18 @@ def test_a_file_that_is_already_there_needs_no_upload(product):
     assert changed.status_code == 201 and changed.json()["upload_url"]
 
 
+def test_folders_are_listed_level_by_level(product):
+    for name in ("listed/a.tif", "listed/deep/b.tif", "listed/deep/er/c.tif"):
+        product.upload(SAMPLE, name)
+    with product.api as api:
+        top = api.get("/uploads/folders").json()
+        below = api.get("/uploads/folders", params={"prefix": "listed/"}).json()
+        refused = api.get("/uploads/folders", params={"prefix": "x" * 1025})
+    assert top["container_name"] == BRONZE and "listed/" in top["folders"]
+    assert below["folders"] == ["listed/deep/"] and below["is_complete"]
+    assert refused.status_code == 422 and refused.json()["errors"][0]["field"] == "prefix"
+
+
 def test_a_browser_can_upload_from_the_dashboard(product):
     """Storage has another origin than the dashboard, so the browser sends a CORS preflight."""
     url = granted(product, name="uploads/browser.tif").json()["upload_url"]

@@ -3,14 +3,26 @@
 import azure.functions as func
 
 from core.ports import BlobStore
-from core.uploads import Upload, UploadRequest, grant_upload
+from core.uploads import (
+    MAX_NAME_LENGTH,
+    FolderList,
+    Upload,
+    UploadRequest,
+    grant_upload,
+    list_folders,
+)
 from core.validation import validate_body
+from triggers.http.parameters import TEXT, Parameter
 from triggers.http.payloads import read_json, respond
 from triggers.http.route import Reply, RequestBody, Routes, route
 
+PREFIX = Parameter(
+    "prefix", "query", TEXT | {"maxLength": MAX_NAME_LENGTH}, "What the folders' names begin with"
+)
+
 
 class Uploads(Routes):
-    """The upload route into one container."""
+    """Uploads into one container, and the folders in it."""
 
     tag = "uploads"
 
@@ -35,3 +47,14 @@ class Uploads(Routes):
         # Anyone who has the URL can write the blob until it expires.
         headers = {"Cache-Control": "no-store"}
         return respond(upload, 200 if upload.is_there else 201, headers)
+
+    @route(
+        "GET",
+        "uploads/folders",
+        "List the folders of one level of the container that uploads go to",
+        {200: Reply("The folders", (FolderList,))},
+        problems=(404, 422, 503),
+        parameters=(PREFIX,),
+    )
+    def list_folders(self, req: func.HttpRequest) -> func.HttpResponse:
+        return respond(list_folders(self.blobs, self.container, req.params.get("prefix", "")))

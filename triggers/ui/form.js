@@ -14,14 +14,17 @@ export async function showForm(container, search, signal) {
   // A raster that was checked is processed with the same parameters, and the other way round.
   const related = [type.job_type, previous?.job_type].every((name) => ["process_raster", "validate_raster"].includes(name));
   const values = previous && (previous.job_type === type.job_type || related) ? previous.parameters : {};
+  if (search.has("dry_run")) values.dry_run = search.get("dry_run") === "true";
   const fields = readSchema(type, values);
   const problems = create("div", {});
   const button = create("button", { class: "primary", id: "submit" }, "Submit");
   const dryRun = type.job_type === "process_raster" ? types.find((each) => each.job_type === "validate_raster") : null;
-  const check = dryRun ? create("button", { type: "button", id: "check", onclick: () => submit(dryRun, fields.filter(({ name }) => name in dryRun.parameters.properties), problems, check) }, "Check first") : null;
+  const check = dryRun ? create("button", { type: "button", id: "check", onclick: () => submit(dryRun, fields.filter(({ name }) => name in dryRun.parameters.properties), problems, check) }, "Check first")
+    : "dry_run" in type.parameters.properties ? create("button", { type: "button", id: "check", onclick: () => submit(type, fields, problems, check, { dry_run: true }) }, "Check first") : null;
   const form = create("form", { class: "card", novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(type, fields, problems, button); } },
     previous?.error ? renderError(previous.error) : null,
     fields.some((field) => field.name === "blob_name") ? createDropZone(fields, button, signal) : null,
+    createFolderList(fields, signal),
     fields.filter((field) => field.required).map(renderField),
     create("details", { open: Boolean(previous) || fields.every((field) => !field.required) }, create("summary", {}, "Options"), create("div", { class: "columns" }, fields.filter((field) => !field.required).map(renderField))),
     problems, create("div", { class: "row" }, button, check));
@@ -31,6 +34,24 @@ export async function showForm(container, search, signal) {
         types.map((each) => create("option", { value: each.job_type, selected: each === type }, formatName(each.job_type)))),
       create("p", { class: "help" }, capitalize(type.description))),
     form);
+}
+
+// Offers the folders of the container of uploads for a prefix, level by level.
+function createFolderList(fields, signal) {
+  const [prefix, container] = ["prefix", "container_name"].map((name) => fields.find((field) => field.name === name)?.input);
+  if (!prefix || !container) return null;
+  const list = create("datalist", { id: "folders" });
+  const offer = async () => {
+    const above = prefix.value.slice(0, prefix.value.lastIndexOf("/") + 1);
+    // Without suggestions, a prefix can still be typed.
+    const found = await request(`/uploads/folders?prefix=${encodeURIComponent(above)}`, { signal }).catch(() => null);
+    if (!found) return;
+    container.value ||= found.container_name;
+    show(list, found.folders.map((name) => create("option", { value: name })));
+  };
+  prefix.setAttribute("list", list.id);
+  for (const event of ["focus", "input"]) prefix.addEventListener(event, offer);
+  return list;
 }
 
 function readSchema({ parameters: schema, example }, values) {
@@ -73,10 +94,10 @@ function readField({ shape, input }) {
   return text;
 }
 
-async function submit(type, fields, problems, button) {
+async function submit(type, fields, problems, button, more = {}) {
   const invalid = fields.filter(({ input }) => input.validity.badInput).map(({ name }) => ({ field: name, message: "this is not a number" }));
   if (invalid.length) return showFieldErrors(fields, invalid);
-  const body = Object.fromEntries(fields.map((field) => [field.name, readField(field)]).filter(([, value]) => value !== undefined));
+  const body = { ...Object.fromEntries(fields.map((field) => [field.name, readField(field)]).filter(([, value]) => value !== undefined)), ...more };
   showFieldErrors(fields, []);
   problems.replaceChildren();
   button.disabled = true;

@@ -7,7 +7,7 @@ const FINAL = ["completed", "completed_with_errors", "failed", "cancelled"];
 const TASKS = 100;
 
 export async function showJob(container, id, search, signal) {
-  const parts = Object.fromEntries(["head", "trouble", "work", "result", "validation", "tasks", "rest", "timeline"].map((name) => [name, create("div", {})]));
+  const parts = Object.fromEntries(["head", "trouble", "work", "failures", "result", "validation", "tasks", "rest", "timeline"].map((name) => [name, create("div", {})]));
   const view = { etag: "", known: search.has("known"), tasksShown: TASKS };
   view.redraw = () => view.job && refresh(parts.head, renderHeader(view.job, view));
   const clock = setInterval(view.redraw, 1000);
@@ -16,7 +16,7 @@ export async function showJob(container, id, search, signal) {
   while (!signal.aborted) {
     try {
       const job = await request(`/jobs/status/${id}?include=stage_results&wait=${first ? 0 : 20}`, { signal, etag: view.etag });
-      if (first) show(container, parts.head, parts.trouble, parts.work, create("div", { class: "columns" }, parts.result, parts.validation, parts.rest), parts.tasks, parts.timeline);
+      if (first) show(container, parts.head, parts.trouble, parts.work, parts.failures, create("div", { class: "columns" }, parts.result, parts.validation, parts.rest), parts.tasks, parts.timeline);
       refresh(parts.trouble);
       if (!job.unchanged) {
         view.etag = job.etag;
@@ -87,6 +87,7 @@ function renderHeader(job, view) {
     create("div", { id: "actions", class: "row" },
       open ? button("cancel", "Cancel", "Cancel this job and remove its outputs?") : null,
       ["failed", "completed_with_errors"].includes(job.status) ? button("retry", "Retry failed tasks") : null,
+      job.result_data?.dry_run ? create("a", { class: "button primary", id: "process", href: `#/new?from=${job.job_id}&dry_run=false` }, "Process these rasters") : null,
       job.result_data?.estimates ? create("a", { class: "button primary", id: "process", href: `#/new?type=process_raster&from=${job.job_id}` }, "Make the COGs") : null,
       create("a", { class: "button", id: "again", href: `#/new?from=${job.job_id}` }, label)),
     create("p", { id: "times", class: "quiet" }, `${formatName(job.job_type)} · submitted `, renderAge(job.created_at), job.started_at ? ` · ${open ? "running for" : "took"} ${formatRunTime(job)}` : "",
@@ -97,6 +98,7 @@ function renderHeader(job, view) {
 function renderStages(job) {
   const open = !FINAL.includes(job.status);
   return create("section", { class: "card", "aria-labelledby": "stages" },
+    create("progress", { id: "progress", max: 1, value: job.progress, "aria-label": "progress of the job" }),
     create("div", { class: "row spread" }, create("h2", { id: "stages" }, "Stages"), job.remaining_seconds === null ? null : create("span", { class: "quiet" }, formatTimeLeft(job.remaining_seconds))),
     create("div", { class: "scroll" }, create("table", { class: "cards stages" },
       create("thead", {}, create("tr", {}, ["Stage", "Status", "Tasks", "Progress"].map((name) => create("th", { scope: "col" }, name)))),
@@ -106,6 +108,16 @@ function renderStages(job) {
         create("td", { class: "short" }, stage.status === "pending" ? "" : `${stage.completed_tasks.toLocaleString()} of ${stage.total_tasks.toLocaleString()}${stage.failed_tasks ? `, ${stage.failed_tasks.toLocaleString()} failed` : ""}`),
         create("td", { class: "wide" }, create("progress", { max: 1, value: computeProgress(stage), "aria-label": `progress of ${formatName(stage.name)}` }),
           open ? create("div", { class: "quiet" }, stage.message || "\u00a0") : null)))))));
+}
+
+// The failed tasks of stages with many, which the list of tasks would hide among the others.
+function renderFailures(page, job) {
+  const failed = job.stages.reduce((sum, stage) => sum + stage.failed_tasks, 0);
+  if (!page?.tasks.length) return null;
+  return create("section", { class: "card", "aria-labelledby": "failures" },
+    create("div", { class: "row spread" }, create("h2", { id: "failures" }, "Failures"), create("span", { class: "quiet" }, page.next ? `${page.tasks.length.toLocaleString()} of ${failed.toLocaleString()}` : formatCount(failed, "task"))),
+    create("ul", {}, page.tasks.map((task) => create("li", {}, renderFailure(task.error), create("span", { class: "quiet" }, ` (${formatName(job.stages[task.stage - 1]?.name ?? task.task_type)} ${(task.task_index + 1).toLocaleString()})`)))),
+    page.next ? create("p", { class: "quiet" }, "The API returns all of them: ", create("code", {}, `/api/jobs/${job.job_id}/tasks?status=failed`)) : null);
 }
 
 // A failed or cancelled stage has ended without completing all of its tasks.
@@ -155,11 +167,24 @@ function listFacts(data) {
   if (data.estimates) return [
     ["Estimated COGs", data.estimates.map((cog) => create("div", {}, `${formatName(cog.tier)}: about ${formatBytes(cog.size_bytes)}, ${cog.compression}, ${cog.shape[1].toLocaleString()} × ${cog.shape[0].toLocaleString()} pixels, ${formatEstimate(cog.seconds)}`))],
   ];
+  if (data.members) return listMembers(data);
   if (!data.cog) return Object.entries(data).filter(([, value]) => typeof value !== "object").map(([name, value]) => [formatName(name), String(value)]);
   return [
     ["Raster type", formatName(data.validation.raster_type)], ["CRS", `${data.validation.source_crs} → ${data.cog.target_crs}`],
     ["COG", (data.cogs ?? [data.cog]).map((cog) => create("div", {}, create("code", {}, `${cog.cog_container}/${cog.cog_blob}`), ` ${cog.size_mb} MB, ${cog.compression}`))],
     ["STAC item", `${data.stac.collection_id} / ${data.stac.item_id}`],
+  ];
+}
+
+// What became of the rasters of a collection, and what was left out.
+function listMembers({ members, skipped, groups, collection_id: collection, dry_run: isDryRun }) {
+  const counts = Object.entries(members).filter(([, count]) => count).map(([name, count]) => `${count.toLocaleString()} ${name}`);
+  const structure = ({ band_count: bands, dtype, has_palette: hasPalette }) => `${formatCount(bands, "band")}, ${dtype}${hasPalette ? ", palette" : ""}`;
+  return [
+    ["Rasters", counts.join(", ") || "None"],
+    ["Kinds", groups.map((group) => create("div", {}, `${group.count.toLocaleString()} with ${structure(group.structure)}`))],
+    ["Skipped", Object.entries(skipped).map(([reason, found]) => create("div", {}, `${found.count.toLocaleString()} ${reason.replaceAll("_", " ")}: `, create("span", { class: "quiet" }, found.examples.join(", ") + (found.count > found.examples.length ? " …" : ""))))],
+    ["STAC collection", isDryRun ? `${collection} (nothing was written)` : collection],
   ];
 }
 
@@ -185,10 +210,13 @@ function formatValue(value) {
 
 async function refreshHistory(parts, view, signal) {
   const { job } = view;
-  const [tasks, timeline] = await Promise.all([
+  const hasFailures = job.stages.some((stage) => stage.failed_tasks && stage.total_tasks > 1);
+  const [tasks, timeline, failed] = await Promise.all([
     request(`/jobs/${job.job_id}/tasks?limit=${view.tasksShown}`, { signal }),
     request(`/jobs/${job.job_id}/events?limit=200`, { signal }),
+    hasFailures ? request(`/jobs/${job.job_id}/tasks?status=failed&limit=${TASKS}`, { signal }) : null,
   ]);
+  refresh(parts.failures, renderFailures(failed, job));
   refresh(parts.tasks, renderTasks(tasks, job, async () => {
     view.tasksShown = Math.min(1000, view.tasksShown + 300);
     await refreshHistory(parts, view, signal);
