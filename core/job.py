@@ -94,6 +94,9 @@ class JobBase:
     version: ClassVar[int] = 1
     parameters: ClassVar[type[BaseModel]]
     example: ClassVar[Json] = {}
+    runs_again: ClassVar[bool] = False
+    """Whether an equal submission runs a completed job again, because its result depends on more
+    than its parameters. While the job runs, an equal submission finds it."""
     stages: ClassVar[tuple[Stage, ...]]
 
     finalize: Callable[..., BaseModel]

@@ -101,6 +101,7 @@ class CoreMachine:
                 traceparent=traceparent(),
             ),
             request,
+            runs_again=job.runs_again,
         )
         return self._submitted(is_new, record)
 

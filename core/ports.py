@@ -414,8 +414,12 @@ class JobCursor(NamedTuple):
 class StateRepository(Protocol):
     """Job, stage and task state. Every method may be repeated at any time."""
 
-    def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
+    def submit_job(
+        self, job: JobRecord, key: RequestKey | None = None, *, runs_again: bool = False
+    ) -> tuple[bool, JobRecord]:
         """Store the job, or find it. True if it is new, or starts again after a failure or cancel.
+
+        With `runs_again`, a completed job starts again, too.
 
         A known key finds its job and changes nothing. Raises KeyReused.
         """

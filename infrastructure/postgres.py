@@ -59,7 +59,9 @@ class PostgresState:
         self.pool = pool
 
     @retried
-    def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
+    def submit_job(
+        self, job: JobRecord, key: RequestKey | None = None, *, runs_again: bool = False
+    ) -> tuple[bool, JobRecord]:
         columns = (
             job.job_id,
             job.job_type,
@@ -69,13 +71,15 @@ class PostgresState:
             job.correlation_id,
             job.priority,
             job.traceparent,
+            runs_again,
         )
         if key is None:
-            query = "SELECT is_new, (job_row).* FROM app.accept_job(%s, %s, %s, %s, %s, %s, %s, %s)"
+            query = """SELECT is_new, (job_row).*
+                         FROM app.accept_job(%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
             [row] = self._rows(query, *columns)
         else:
             query = """SELECT fingerprint, is_new, (job_row).*
-                         FROM app.accept_job_once(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+                         FROM app.accept_job_once(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
             [row] = self._rows(query, *key, *columns)
             key.must_match(row["fingerprint"])
         return row["is_new"], JobRecord.model_validate(row)

@@ -72,14 +72,16 @@ class MemoryState:
         """Move the clock ahead to `time`, unless it is later already."""
         self.ahead += max(time - self.now(), timedelta(0))
 
-    def submit_job(self, job: JobRecord, key: RequestKey | None = None) -> tuple[bool, JobRecord]:
+    def submit_job(
+        self, job: JobRecord, key: RequestKey | None = None, *, runs_again: bool = False
+    ) -> tuple[bool, JobRecord]:
         with self._lock:
             if key is not None:
                 answered = self.find_submission(key)
                 if answered is not None:
                     return False, answered
                 self.keys[key.key] = (key.fingerprint, job.job_id)
-            return self._submit(job)
+            return self._submit(job, runs_again)
 
     def find_submission(self, key: RequestKey) -> JobRecord | None:
         with self._lock:
@@ -99,13 +101,13 @@ class MemoryState:
         found.sort(key=_age, reverse=True)
         return [job for job in found if after is None or _age(job) < after][:limit]
 
-    def _submit(self, job: JobRecord) -> tuple[bool, JobRecord]:
+    def _submit(self, job: JobRecord, runs_again: bool) -> tuple[bool, JobRecord]:
         with self._lock:
             known = self.jobs.get(job.job_id)
             if known is None:
                 stored = job.model_copy(update={"created_at": self.now(), "updated_at": self.now()})
                 kind = "job_submitted"
-            elif known.status in AGAIN:
+            elif known.status in AGAIN or (runs_again and known.status.is_final):
                 self._drop_stages(job.job_id, 1)
                 fresh = {"status": JobStatus.QUEUED, "run": known.run + 1, "stage": 0}
                 fresh |= {"total_stages": job.total_stages, "started_at": None}

@@ -1,10 +1,12 @@
 -- Store a job, or find it.
 --
--- A running or completed job is returned as it is. A failed or cancelled one starts a new run; its
--- stages and tasks are deleted, so workers and messages of the old run find nothing.
+-- A running or completed job is returned as it is. A failed or cancelled one, and with p_runs_again a
+-- completed one, starts a new run; its stages and tasks are deleted, so workers and messages of the
+-- old run find nothing. The previous release does not name p_runs_again.
+DROP FUNCTION IF EXISTS app.accept_job(text, text, int, jsonb, int, text, text, text);
 CREATE OR REPLACE FUNCTION app.accept_job(
     p_job_id text, p_job_type text, p_version int, p_parameters jsonb, p_total_stages int,
-    p_correlation_id text, p_priority text, p_traceparent text
+    p_correlation_id text, p_priority text, p_traceparent text, p_runs_again boolean DEFAULT false
 ) RETURNS TABLE (is_new boolean, job_row app.jobs) LANGUAGE plpgsql AS $$
 DECLARE
     v_job app.jobs;
@@ -26,10 +28,11 @@ BEGIN
         -- Purged between the two statements.
         RETURN QUERY SELECT * FROM app.accept_job(
             p_job_id, p_job_type, p_version, p_parameters, p_total_stages, p_correlation_id,
-            p_priority, p_traceparent);
+            p_priority, p_traceparent, p_runs_again);
         RETURN;
     END IF;
-    IF v_job.status NOT IN ('failed', 'cancelled') THEN
+    IF v_job.status IN ('queued', 'processing')
+       OR v_job.status IN ('completed', 'completed_with_errors') AND NOT p_runs_again THEN
         RETURN QUERY SELECT false, v_job;
         RETURN;
     END IF;

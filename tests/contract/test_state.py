@@ -1,5 +1,7 @@
 """The contract of StateRepository: methods can be repeated, and stale writes change nothing."""
 
+import uuid
+
 import pytest
 
 from core.errors import JobNotFound, KeyReused
@@ -73,6 +75,19 @@ def test_resubmitting_a_failed_or_cancelled_job_deletes_its_old_tasks(state, sta
     assert claim(state, task.task_id, MINUTE) is None
     assert state.complete_task(task.task_id, 1, {}, None) is None
     assert state.get_stages(job.job_id) == []
+
+
+@pytest.mark.parametrize("status", [JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_ERRORS])
+@pytest.mark.parametrize("with_key", [False, True])
+def test_a_completed_job_runs_again_only_if_wanted(state, status, with_key):
+    key = RequestKey(uuid.uuid4().hex, "fingerprint") if with_key else None
+    job, [task] = started_stage(state, 1)
+    assert not state.submit_job(job, runs_again=True)[0]
+    state.finish_job(job, status, {"n": 1}, None)
+    assert not state.submit_job(job)[0]
+    is_new, again = state.submit_job(job, key, runs_again=True)
+    assert is_new and (again.run, again.status, again.result) == (2, JobStatus.QUEUED, None)
+    assert claim(state, task.task_id, MINUTE) is None
 
 
 def test_a_stage_starts_once_with_all_its_tasks(state):

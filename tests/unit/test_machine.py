@@ -61,6 +61,18 @@ def test_an_equal_submission_finds_the_same_job_and_sends_nothing():
     assert not again.is_new and again.job == first and not bench.bus.messages
 
 
+def test_a_job_whose_result_depends_on_more_than_its_parameters_runs_again():
+    again = squares_with(square)
+    again.runs_again = True
+    bench = Bench(jobs=[again])
+    first = bench.run(n=2)
+    running = bench.machine.submit("squares", {"n": 2})
+    assert running.is_new and (running.job.job_id, running.job.run) == (first.job_id, 2)
+    assert not bench.machine.submit("squares", {"n": 2}).is_new
+    bench.drain()
+    assert bench.state.get_job(first.job_id).result == first.result
+
+
 def test_the_job_id_covers_type_version_and_every_default():
     bench = Bench()
     plain = bench.machine.submit("squares", {}).job.job_id
