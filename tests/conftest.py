@@ -22,6 +22,8 @@ pytest_plugins = [
     "tests.fixtures.api_cases",
     "tests.fixtures.browser",
     "tests.fixtures.tile_server",
+    "tests.fixtures.mosaics",
+    "tests.fixtures.map_page",
 ]
 
 TEMPLATE = "template_geolathe"

@@ -1,9 +1,11 @@
 """Readers that open only GeoTIFFs, in allowed blobs."""
 
+import math
 from xml.sax.saxutils import escape
 
 import attr
 import rasterio
+from affine import Affine
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -13,6 +15,13 @@ from rio_tiler.utils import has_mask_band
 from titiler.pgstac.reader import PgSTACReader
 
 from tiles.blobs import AllowedBlobs
+
+WEB_MERCATOR = CRS.from_epsg(3857)
+MERCATOR_EDGE = math.pi * 6_378_137
+MERCATOR_FROM_180 = CRS.from_proj4(
+    "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=180 +units=m +nadgrids=@null"
+)
+"""Web Mercator with its seam at Greenwich."""
 
 
 @attr.s
@@ -62,10 +71,14 @@ def _simple_source(raster: DatasetReader, band: str) -> str:
 
 
 def crosses_antimeridian(raster: DatasetReader) -> bool:
-    """Whether a raster in degrees extends beyond 180 or -180."""
-    if raster.crs is None or not raster.crs.is_geographic:
+    """Whether a raster in degrees or Web Mercator extends beyond 180 or -180."""
+    if raster.crs is None:
         return False
-    return bool(raster.bounds.left < -180 or raster.bounds.right > 180)
+    left, _, right, _ = raster.bounds
+    if raster.crs == WEB_MERCATOR:
+        edge = MERCATOR_EDGE + raster.res[0]
+        return bool(left < -edge or right > edge)
+    return bool(raster.crs.is_geographic and (left < -180 or right > 180))
 
 
 def turned(raster: DatasetReader) -> WarpedVRT:
@@ -73,9 +86,17 @@ def turned(raster: DatasetReader) -> WarpedVRT:
 
     Tiles have no longitudes beyond 180, so those on the other side would not find the raster.
     """
+    has_mask = has_mask_band(raster)
+    if raster.crs == WEB_MERCATOR:
+        side = math.copysign(MERCATOR_EDGE, raster.bounds.left + raster.bounds.right)
+        moved = Affine.translation(-side, 0) @ raster.transform
+        place = {"src_transform": moved, "transform": moved}
+        crs = MERCATOR_FROM_180
+        size = {"width": raster.width, "height": raster.height}
+        return WarpedVRT(raster, src_crs=crs, crs=crs, add_alpha=has_mask, **place, **size)
     middle = (raster.bounds.left + raster.bounds.right) / 2
     crs = CRS.from_dict({**raster.crs.to_dict(projjson=False), "lon_wrap": middle})
-    return WarpedVRT(raster, src_crs=crs, crs=crs, add_alpha=has_mask_band(raster))
+    return WarpedVRT(raster, src_crs=crs, crs=crs, add_alpha=has_mask)
 
 
 def restricted_reader(allowed: AllowedBlobs) -> type[PgSTACReader]:

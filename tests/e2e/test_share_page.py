@@ -1,76 +1,17 @@
 """The share page in a real browser: every type of raster, without requests to other hosts."""
 
-import io
 import json
-import os
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 import rasterio
-from PIL import Image
 from playwright.sync_api import expect
 from rasterio.warp import transform as reproject
 
 from core.models import BlobRef
+from tests.fixtures.map_page import hide, opened, screenshot
 from tests.fixtures.sample_items import RASTERS, UTM33, SampleItems, write_cog
-
-
-@pytest.fixture
-def page(chromium, titiler: str, request) -> Iterator:
-    """A page that fails the test for an error on it or a request to another host."""
-    wrong: list[str] = []
-    options = getattr(request, "param", {"viewport": {"width": 1200, "height": 800}})
-    with chromium.new_context(**options) as context:
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-        page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
-        page.on(
-            "requestfailed",
-            # The browser reports a navigation that becomes a download as aborted.
-            lambda asked: (
-                None if "/cog/download?" in asked.url else wrong.append(f"failed: {asked.url}")
-            ),
-        )
-        page.on(
-            "request",
-            lambda asked: (
-                None
-                if urlsplit(asked.url).netloc in (urlsplit(titiler).netloc, "")
-                else wrong.append(f"another host: {asked.url}")
-            ),
-        )
-        yield page
-    assert wrong == []
-
-
-def opened(page, url: str) -> None:
-    """Open the page and wait until all tiles of the raster are drawn."""
-    page.goto(url)
-    page.wait_for_selector(".leaflet-tile-loaded")
-    page.wait_for_load_state("networkidle")
-    page.wait_for_function("!document.querySelector('.leaflet-tile:not(.leaflet-tile-loaded)')")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.leaflet-tile')]"
-        ".every(tile => getComputedStyle(tile).opacity === '1')"
-    )
-
-
-def screenshot(page, name: str) -> np.ndarray:
-    shot = page.screenshot()
-    if folder := os.environ.get("SCREENSHOTS"):
-        (Path(folder) / f"{name}.png").write_bytes(shot)
-    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
-
-
-def hide(page) -> None:
-    page.locator("#opacity").fill("0")
-    page.wait_for_function(
-        "document.querySelector('.leaflet-tile-container')?.parentElement.style.opacity === '0'"
-    )
 
 
 def on_screen(page, column: int, row: int) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """Overviews made from pieces, compared with GDAL's warp of all members at once."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.transform import Affine
-from rasterio.warp import reproject, transform, transform_bounds
+from rasterio.warp import transform
 from rio_cogeo.cogeo import cog_validate
 
 from core.errors import TaskFailed
@@ -22,81 +20,19 @@ from services.raster.mosaic.grid import plan_overview
 from services.raster.mosaic.model import OverviewGrid, PasteOverview, PlacedPiece
 from services.raster.mosaic.paste import paste_overview
 from services.raster.mosaic.piece import make_piece
+from tests.fixtures.surveys import (
+    HALF_WORLD,
+    SIDE,
+    bounds_4326,
+    inside,
+    surface,
+    survey,
+    warp_survey,
+    write_member,
+)
 
-SIDE = 384
 PALETTE = {1: (230, 0, 0, 255), 2: (0, 160, 0, 255), 7: (240, 240, 0, 255)}
 RGBA = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A COG with its place in pixels of 2 m of the whole survey."""
-
-    path: Path
-    crs: str
-
-
-def surface(columns: int, rows: int, bands: int = 1) -> NDArray[Any]:
-    """A surface over the whole survey, from 0 to 1."""
-    y, x = np.mgrid[0:rows, 0:columns] / 500
-    return np.stack([(np.sin(3 * x + n) * np.cos(4 * y) + 1) / 2 for n in range(bands)])
-
-
-def write_member(
-    folder: Path,
-    pixels: NDArray[Any],
-    column: int,
-    row: int,
-    *,
-    crs: str = "EPSG:32633",
-    corner: tuple[float, float, float] = (500_000, 5_500_000, 2),
-    mask: NDArray[Any] | None = None,
-    palette: dict[int, tuple[int, int, int, int]] | None = None,
-    **profile: Any,
-) -> Path:
-    """A COG of the pixels, `column` and `row` pixels from the survey's corner."""
-    colors = profile.pop("colorinterp", None)
-    x, y, size = corner
-    count, height, width = pixels.shape
-    name = f"{column}_{row}"
-    plain, cog = folder / f"{name}_plain.tif", folder / f"{name}.tif"
-    settings = {
-        "driver": "GTiff", "count": count, "height": height, "width": width,
-        "dtype": pixels.dtype, "crs": crs, "tiled": True,
-        "transform": Affine(size, 0, x + column * size, 0, -size, y - row * size),
-    }  # fmt: skip
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-        with rasterio.open(plain, "w", **(settings | profile)) as target:
-            if colors:
-                target.colorinterp = colors
-            if palette:
-                target.write_colormap(1, palette)
-            if mask is not None:
-                target.write_mask(mask)
-            target.write(pixels)
-        resampling = "MODE" if palette else "AVERAGE"
-        rasterio.shutil.copy(
-            plain, cog, driver="COG", BLOCKSIZE=128, OVERVIEW_RESAMPLING=resampling
-        )
-    return cog
-
-
-def survey(folder: Path, pixels: NDArray[Any], **options: Any) -> list[Path]:
-    """Adjacent members of SIDE pixels that make up the pixels."""
-    _, rows, columns = pixels.shape
-    mask = options.pop("mask", None)
-    members = []
-    for row in range(0, rows, SIDE):
-        for column in range(0, columns, SIDE):
-            part = np.s_[row : row + SIDE, column : column + SIDE]
-            own = {"mask": mask[part]} if mask is not None else {}
-            members.append(write_member(folder, pixels[:, *part], column, row, **options, **own))
-    return members
-
-
-def bounds_4326(path: Path) -> tuple[float, float, float, float]:
-    with rasterio.open(path) as raster:
-        return transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
 
 
 def make(
@@ -125,32 +61,12 @@ def make(
 def warp_all(
     grid: OverviewGrid, whole: NDArray[Any], resampling: Resampling, **options: Any
 ) -> NDArray[Any]:
-    """GDAL's warp of the undivided survey to the grid. Zero where nothing is."""
-    size = 2 * 20_037_508.342789244 / (256 * 2**grid.zoom)
-    target = np.zeros((len(whole), grid.height, grid.width), whole.dtype)
-    reproject(
-        whole,
-        target,
-        src_transform=Affine(2, 0, 500_000, 0, -2, 5_500_000),
-        src_crs="EPSG:32633",
-        dst_transform=Affine(
-            size, 0, grid.column * size - 20_037_508.342789244,
-            0, -size, 20_037_508.342789244 - grid.row * size,
-        ),
-        dst_crs="EPSG:3857",
-        resampling=resampling,
-        **options,
-    )  # fmt: skip
-    return target
-
-
-def inside(valid: NDArray[np.bool_], by: int = 2) -> NDArray[np.bool_]:
-    """Valid pixels that are not at the edge of the valid area."""
-    kept = valid.copy()
-    for axis in (0, 1):
-        for step in range(-by, by + 1):
-            kept &= np.roll(valid, step, axis)
-    return kept
+    """GDAL's warp of the undivided survey to the grid."""
+    size = 2 * HALF_WORLD / (256 * 2**grid.zoom)
+    left, top = grid.column * size - HALF_WORLD, HALF_WORLD - grid.row * size
+    bounds = (left, top - grid.height * size, left + grid.width * size, top)
+    shape = (grid.height, grid.width)
+    return warp_survey(whole, bounds, shape, resampling=resampling, **options)
 
 
 def test_a_picture_has_no_hole_and_no_seam(tmp_path):

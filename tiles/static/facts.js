@@ -37,7 +37,7 @@ function formatBands(bands) {
   return names.every((name, i) => name === `band ${i + 1}`) ? String(bands.length) : names.join(", ");
 }
 
-function addFacts(facts) {
+export function addFacts(facts) {
   for (const [name, text] of facts) {
     if (text) element("facts").append(createElement("dt", name), createElement("dd", text));
   }
@@ -51,7 +51,7 @@ export function showCentre(bounds) {
   addFacts([["Centre", `${formatDegrees(round(lat), "NS")}, ${formatDegrees(round(lng), "EW")}`]]);
 }
 
-function formatDates({ datetime, start_datetime: start, end_datetime: end }) {
+export function formatDates({ datetime, start_datetime: start, end_datetime: end }) {
   const days = (datetime ? [datetime] : [start, end]).map((at) =>
     new Date(at).toLocaleDateString(undefined, { dateStyle: "long", timeZone: "UTC" }));
   return days.join(" – ");
@@ -101,7 +101,7 @@ export function showLinks(layer, item) {
   links.append(createCopyButton("XYZ address, for web maps", tiles));
 }
 
-function createCopyButton(text, url) {
+export function createCopyButton(text, url) {
   const button = createElement("button", "Copy", { type: "button", "data-address": url, "aria-label": `Copy the ${text}` });
   button.addEventListener("click", async () => {
     try {

@@ -2,6 +2,9 @@
 
 export const config = JSON.parse(document.getElementById("config").textContent);
 export const element = (id) => document.getElementById(id);
+/* The parameters of a link that choose what is drawn. */
+export const DRAWN = ["bidx", "rescale", "colormap_name", "colormap", "algorithm", "buffer", "nodata",
+  "resampling", "color_formula", "expression", "unscale"];
 export const narrow = matchMedia("(max-width: 640px)");
 
 export function createElement(tag, text, attributes = {}, ...children) {
