@@ -161,6 +161,12 @@ class Catalog(Protocol):
     def update_collection(self, collection_id: str, fields: Json) -> bool:
         """Replace top-level fields of the collection; None removes one. False if there is none."""
 
+    def count_items(self, collection_id: str) -> int:
+        """The number of items of the collection; its time grows with them."""
+
+    def list_items(self, collection_id: str, first: str = "", stop: str | None = None) -> list[str]:
+        """The ids with first <= id < stop, in the order of their characters' codes."""
+
     def collection_key(self, collection_id: str) -> int | None:
         """A number that a collection gets when it is created; None when there is none."""
 

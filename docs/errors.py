@@ -15,6 +15,7 @@ PAGE = ROOT / "docs" / "errors.md"
 TITLES = {
     "request": "Requests: `code` and HTTP status of a problem",
     "raster": "Rasters: `error.code` of a failed job or task, and warnings of a result",
+    "collection": "Collections: `error.code` of a failed job or task",
     "service": "Service",
 }
 INTRODUCTION = """# Errors

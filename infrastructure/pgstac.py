@@ -126,6 +126,26 @@ class PgstacCatalog:
             return True
 
     @retried
+    def count_items(self, collection_id: str) -> int:
+        with self._transaction() as conn:
+            query = "SELECT count(*) FROM items WHERE collection = %s"
+            row = conn.execute(query, (collection_id,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    @retried
+    def list_items(self, collection_id: str, first: str = "", stop: str | None = None) -> list[str]:
+        with self._transaction() as conn:
+            found = conn.execute(
+                """SELECT id FROM items
+                    WHERE collection = %s AND id >= %s COLLATE "C"
+                      AND (%s::text IS NULL OR id < %s COLLATE "C")
+                    ORDER BY id COLLATE "C"
+                """,
+                (collection_id, first, stop, stop),
+            )
+            return [name for (name,) in found]
+
+    @retried
     def collection_key(self, collection_id: str) -> int | None:
         """The number that pgSTAC gave the collection when it was created."""
         with self._transaction() as conn:

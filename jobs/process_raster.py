@@ -1,13 +1,8 @@
 """process_raster: one raster in; a COG for each tier, one STAC item and a map link out."""
 
-import re
-from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BeforeValidator,
     ConfigDict,
     Field,
 )
@@ -16,7 +11,13 @@ from core.errors import FieldError, InvalidRequest
 from core.job import JobBase, stage
 from core.models import BlobRef, ContainerName, Json, Record
 from core.ports import Ports
-from jobs.raster_parameters import RasterParameters, RasterSource, find_source, plan_validation
+from jobs.raster_parameters import (
+    PublishingOptions,
+    RasterParameters,
+    RasterSource,
+    find_source,
+    plan_validation,
+)
 from services.create_cog import CreateCog, create_cog
 from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_metadata
 from services.raster.model import (
@@ -33,43 +34,12 @@ from services.storage.naming import describe_owner, name_cog, propose_locations
 from services.storage.ownership import discard_outputs, verify_outputs
 from services.validate_raster import ValidateRaster, validate_raster
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
-
-def _timestamp(value: object) -> object:
-    """Pydantic would take a number, or a text of digits, for seconds since 1970."""
-    if value is None or isinstance(value, datetime):
-        return value
-    text = value.strip() if isinstance(value, str) else ""
-    if not _DATE.match(text):
-        raise ValueError(
-            "write an ISO 8601 date such as '2024-01-02', or a date and time with a time zone "
-            "such as '2024-01-02T10:30:00Z'"
-        )
-    return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
-
-
-def _folder(value: str) -> str:
-    BlobRef(container="any", name=value.strip("/"))
-    return value.strip("/")
-
-
-class Parameters(RasterParameters):
+class Parameters(PublishingOptions, RasterParameters):
     """What process_raster takes."""
 
-    in_memory: bool | None = Field(
-        None, strict=True, description="work in memory; for small rasters only"
-    )
     collection_id: StacId | None = Field(None, description="the STAC collection")
     item_id: StacId | None = Field(None, description="the STAC item; made from the name if absent")
-    output_folder: Annotated[str, AfterValidator(_folder)] | None = Field(
-        None, description="the folder of the COG in the silver container"
-    )
-    datetime: Annotated[AwareDatetime | None, BeforeValidator(_timestamp)] = Field(
-        None,
-        description="acquisition time, before every date in the file: an ISO 8601 date, "
-        "or a date and time with a time zone",
-    )
 
 
 class Submission(RasterSource, Parameters):

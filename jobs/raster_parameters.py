@@ -2,9 +2,10 @@
 
 import math
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.models import BlobName, BlobRef, ContainerName
 from core.ports import Ports
@@ -49,13 +50,32 @@ def _nodata_value(value: object) -> int | float | str:
     return number
 
 
-class RasterParameters(BaseModel):
-    """A raster in blob storage, how to read it, and what COG is wanted."""
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _timestamp(value: object) -> object:
+    """Pydantic would take a number, or a text of digits, for seconds since 1970."""
+    if value is None or isinstance(value, datetime):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if not _DATE.match(text):
+        raise ValueError(
+            "write an ISO 8601 date such as '2024-01-02', or a date and time with a time zone "
+            "such as '2024-01-02T10:30:00Z'"
+        )
+    return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
+
+
+def _folder(value: str) -> str:
+    BlobRef(container="any", name=value.strip("/"))
+    return value.strip("/")
+
+
+class RasterOptions(BaseModel):
+    """How to read rasters, and what COGs are wanted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-    blob_name: BlobName = Field(description="the raster's blob, with its folder")
-    container_name: ContainerName = Field(description="the container the blob lies in")
     input_crs: Annotated[str, AfterValidator(check_crs_text)] | None = Field(
         None,
         min_length=1,
@@ -78,13 +98,40 @@ class RasterParameters(BaseModel):
         None, min_length=1, description="the variable of a NetCDF file that has several"
     )
 
+    def choose_tiers(self, facts: RasterFacts) -> tuple[Tier, ...]:
+        """The tiers to make: the one asked for, or every tier that suits the raster."""
+        return facts.cog_tiers if self.output_tier == "all" else (Tier(self.output_tier),)
+
+
+class PublishingOptions(BaseModel):
+    """How COGs are made, where they are stored, and their date."""
+
+    in_memory: bool | None = Field(
+        None, strict=True, description="work in memory; for small rasters only"
+    )
+    output_folder: Annotated[str, AfterValidator(_folder)] | None = Field(
+        None, description="the folder of the COG in the silver container"
+    )
+    datetime: Annotated[AwareDatetime | None, BeforeValidator(_timestamp)] = Field(
+        None,
+        description="acquisition time, before every date in the file: an ISO 8601 date, "
+        "or a date and time with a time zone",
+    )
+
+
+class RasterName(BaseModel):
+    """Which blob."""
+
+    blob_name: BlobName = Field(description="the raster's blob, with its folder")
+    container_name: ContainerName = Field(description="the container the blob lies in")
+
     @property
     def source(self) -> BlobRef:
         return BlobRef(container=self.container_name, name=self.blob_name)
 
-    def choose_tiers(self, facts: RasterFacts) -> tuple[Tier, ...]:
-        """The tiers to make: the one asked for, or every tier that suits the raster."""
-        return facts.cog_tiers if self.output_tier == "all" else (Tier(self.output_tier),)
+
+class RasterParameters(RasterOptions, RasterName):
+    """A raster in blob storage, how to read it, and what COG is wanted."""
 
 
 class RasterSource(BaseModel):

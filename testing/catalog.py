@@ -82,6 +82,13 @@ class MemoryCatalog:
         self.collections[collection_id] = deepcopy(changed)
         return True
 
+    def count_items(self, collection_id: str) -> int:
+        return sum(name.collection_id == collection_id for name in self.items)
+
+    def list_items(self, collection_id: str, first: str = "", stop: str | None = None) -> list[str]:
+        ids = sorted(name.item_id for name in self.items if name.collection_id == collection_id)
+        return [each for each in ids if first <= each and (stop is None or each < stop)]
+
     def collection_key(self, collection_id: str) -> int | None:
         return self._keys.get(collection_id)
 

@@ -53,12 +53,9 @@ RasterTypeChoice = Literal[
 TierChoice = Literal["visualization", "analysis", "archive", "all"]
 
 
-class InspectionOptions(Record):
-    """A source raster and how to interpret it."""
+class ReadingOptions(Record):
+    """How to interpret a source raster, and what it is inspected for."""
 
-    source: BlobRef
-    source_etag: str
-    sidecars: tuple[BlobRef, ...] = ()
     input_crs: str | None = None
     raster_type: RasterTypeChoice = "auto"
     output_tier: TierChoice = "analysis"
@@ -67,6 +64,14 @@ class InspectionOptions(Record):
     subdataset: str | None = None
     nodata: NodataChoice = None
     """Used instead of the file's nodata values."""
+
+
+class InspectionOptions(ReadingOptions):
+    """A version of a source raster and how to interpret it."""
+
+    source: BlobRef
+    source_etag: str
+    sidecars: tuple[BlobRef, ...] = ()
 
 
 class RasterWarning(Record):

@@ -20,8 +20,8 @@ from services.stac.map_links import (
     build_wmts_url,
     to_vsiaz_path,
 )
-from services.stac.model import OWNER, DescribeRaster
-from services.stac.scan import BandScan, CogScan
+from services.stac.model import OWNER, BandScan, CogScan, DescribeRaster
+from services.stac.rendering import describe_rendering
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 EXTENSIONS = "https://stac-extensions.github.io"
@@ -123,26 +123,6 @@ def describe_heights(facts: RasterFacts, scan: CogScan) -> Json:
     if scan.projjson is not None and vertical.projjson and scan.epsg is not None:
         found["proj:projjson"] = compound_projjson(scan.projjson, vertical)
     return found
-
-
-def describe_rendering(look: Rendering) -> Json:
-    """One entry of the render extension. `asset_bidx` is how TiTiler reads `bidx` there."""
-    entry: Json = {"title": look.title, "assets": [MAIN_ASSET]}
-    if look.bidx:
-        entry["bidx"] = list(look.bidx)
-        entry["asset_bidx"] = [f"{MAIN_ASSET}|{','.join(map(str, look.bidx))}"]
-    if look.rescale:
-        entry["rescale"] = [list(pair) for pair in look.rescale]
-    if look.colormap_name is not None:
-        entry["colormap_name"] = look.colormap_name
-    colors = look.colormap or look.palette
-    if colors is not None:
-        entry["colormap"] = {str(value): list(color) for value, color in colors.items()}
-    if look.nodata is not None:
-        entry["nodata"] = look.nodata
-    if look.algorithm is not None:
-        entry["algorithm"] = look.algorithm
-    return entry
 
 
 def list_software() -> dict[str, str]:

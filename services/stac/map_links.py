@@ -5,7 +5,7 @@ links are titiler-pgstac 3's, whose assets carry their bands as `assets=data|bid
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from core.models import BlobRef, Record
@@ -113,6 +113,36 @@ def build_item_links(
     return {
         "item_viewer_url": f"{base}/{TILE_MATRIX_SET}/map.html?{drawn}",
         "item_tilejson_url": f"{base}/{TILE_MATRIX_SET}/tilejson.json?{drawn}",
+    }
+
+
+def build_collection_links(
+    titiler_url: str,
+    collection_id: str,
+    key: str,
+    look: Rendering,
+    bbox: Sequence[float],
+    zooms: tuple[int, int],
+) -> dict[str, str]:
+    """The URLs of a collection's map, as titiler-pgstac 3 has them. `viewer_url` is the share link.
+
+    `bbox` is west, south, east, north in degrees, and `zooms` the first and last zoom of the map.
+    """
+    base = f"{titiler_url.rstrip('/')}/collections/{quote(collection_id, safe='')}"
+    drawn = encode_pairs(look.item_query(key))
+    least, most = zooms
+    zoomed = f"{drawn}&minzoom={least}&maxzoom={most}"
+    box = ",".join(format_number(edge) for edge in bbox)
+    preview = f"{base}/bbox/{box}.png?{drawn}&max_size="
+    return {
+        "viewer_url": f"{base}/{TILE_MATRIX_SET}/map.html?{zoomed}",
+        "tilejson_url": f"{base}/{TILE_MATRIX_SET}/tilejson.json?{zoomed}",
+        "tiles_url_template": f"{base}/tiles/{TILE_MATRIX_SET}/{{z}}/{{x}}/{{y}}?{drawn}",
+        "wmts_url": f"{base}/WMTSCapabilities.xml?{drawn}",
+        "preview_url": f"{preview}{PREVIEW_SIZE}",
+        "thumbnail_url": f"{preview}{THUMBNAIL_SIZE}",
+        "statistics_url": f"{base}/statistics?{drawn}",
+        "point_url_template": f"{base}/point/{{lon}},{{lat}}?{drawn}",
     }
 
 

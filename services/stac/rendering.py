@@ -4,10 +4,12 @@ import colorsys
 import re
 from collections.abc import Sequence
 
+from core.assets import MAIN_ASSET
+from core.models import Json
 from services.raster.band_names import BandLabel, find_common_names
 from services.raster.model import RasterType
 from services.stac.map_links import LONG_COLORS, Color, Rendering
-from services.stac.scan import BandScan, CogScan
+from services.stac.model import BandScan, BandSet
 
 LISTED_CLASSES = 256
 """URLs with more colours than this are too long for browsers and proxies."""
@@ -21,7 +23,7 @@ _INFRARED_FILE = re.compile(r"(?<![a-z])(cir|false[_ -]?colou?r)(?![a-z])", re.I
 
 
 def build_renderings(
-    raster_type: RasterType, cog: CogScan, *, file_name: str = "", is_inverted: bool = False
+    raster_type: RasterType, cog: BandSet, *, file_name: str = "", is_inverted: bool = False
 ) -> dict[str, Rendering]:
     """The renderings by name. Links show `default`."""
     looks = {"default": render_default(raster_type, cog, file_name, is_inverted=is_inverted)}
@@ -34,7 +36,7 @@ def build_renderings(
     return looks
 
 
-def has_faint_alpha(cog: CogScan) -> bool:
+def has_faint_alpha(cog: BandSet) -> bool:
     """Whether 16 bit alpha holds 8 bit values: TiTiler takes 255 of 65,535 for transparent."""
     return any(
         band.color == "alpha"
@@ -45,7 +47,7 @@ def has_faint_alpha(cog: CogScan) -> bool:
     )
 
 
-def render_infrared(cog: CogScan) -> Rendering:
+def render_infrared(cog: BandSet) -> Rendering:
     """Near infrared, red and green as red, green and blue, which shows plants in red."""
     named = find_bands(cog.bands, "nir", "red", "green")
     red, green, _ = find_natural_color(cog.bands) or (1, 2, 3)
@@ -53,7 +55,7 @@ def render_infrared(cog: CogScan) -> Rendering:
 
 
 def render_default(
-    raster_type: RasterType, cog: CogScan, file_name: str = "", *, is_inverted: bool = False
+    raster_type: RasterType, cog: BandSet, file_name: str = "", *, is_inverted: bool = False
 ) -> Rendering:
     """The default rendering."""
     if cog.palette is not None:
@@ -69,7 +71,7 @@ def render_default(
     return render_ramp(cog, "viridis")
 
 
-def render_grey(cog: CogScan, *, is_inverted: bool = False) -> Rendering:
+def render_grey(cog: BandSet, *, is_inverted: bool = False) -> Rendering:
     """One band from black to white, or from white to black as in scans that store 0 for white."""
     band = cog.bands[0]
     flat = band.data_type == "uint8" and is_flat(band)
@@ -84,7 +86,7 @@ def is_flat(band: BandScan) -> bool:
     return found is not None and found.p98 - found.p2 < FLAT_RANGE
 
 
-def render_composite(raster_type: RasterType, cog: CogScan, file_name: str = "") -> Rendering:
+def render_composite(raster_type: RasterType, cog: BandSet, file_name: str = "") -> Rendering:
     """Three bands as red, green and blue. Bytes of a picture are not stretched."""
     if len(cog.bands) < 3:
         return render_grey(cog)
@@ -97,7 +99,7 @@ def render_composite(raster_type: RasterType, cog: CogScan, file_name: str = "")
 
 
 def choose_bands(
-    raster_type: RasterType, cog: CogScan, file_name: str
+    raster_type: RasterType, cog: BandSet, file_name: str
 ) -> tuple[tuple[int, ...], str]:
     """The bands to show, and the title. Bands that nothing names are titled by their numbers."""
     if bidx := find_natural_color(cog.bands):
@@ -109,7 +111,7 @@ def choose_bands(
     return bidx, f"Bands {', '.join(map(str, bidx))}"
 
 
-def render_stretched(cog: CogScan, bidx: tuple[int, ...], title: str) -> Rendering:
+def render_stretched(cog: BandSet, bidx: tuple[int, ...], title: str) -> Rendering:
     """Three bands, each stretched to its own range."""
     ranges = tuple(choose_range(cog.bands[index - 1]) for index in bidx)
     return Rendering(title=title, bidx=bidx, rescale=ranges)
@@ -152,20 +154,20 @@ def guess_order(raster_type: RasterType, count: int) -> tuple[int, ...]:
     return (4, 3, 2) if count >= 12 else (3, 2, 1)
 
 
-def render_ramp(cog: CogScan, name: str) -> Rendering:
+def render_ramp(cog: BandSet, name: str) -> Rendering:
     """One band through a continuous colour map."""
     return Rendering(
         title="Values", bidx=(1,), rescale=(choose_range(cog.bands[0]),), colormap_name=name
     )
 
 
-def keep_used_colors(cog: CogScan, palette: dict[int, Color]) -> dict[int, Color]:
+def keep_used_colors(cog: BandSet, palette: dict[int, Color]) -> dict[int, Color]:
     """The colours of values that occur, and all but black, which fills unused entries."""
     seen = set(cog.classes or ())
     return {value: c for value, c in palette.items() if value in seen or any(c[:3])}
 
 
-def render_classes(cog: CogScan) -> Rendering:
+def render_classes(cog: BandSet) -> Rendering:
     """A distinct colour for each class."""
     if cog.classes is None or len(cog.classes) > LISTED_CLASSES:
         return render_ramp(cog, "viridis")
@@ -208,3 +210,23 @@ def choose_range(band: BandScan) -> tuple[float, float]:
             return low, high
     value = band.statistics.minimum
     return value - 1.0, value + 1.0
+
+
+def describe_rendering(look: Rendering) -> Json:
+    """One entry of the render extension. `asset_bidx` is how TiTiler reads `bidx` there."""
+    entry: Json = {"title": look.title, "assets": [MAIN_ASSET]}
+    if look.bidx:
+        entry["bidx"] = list(look.bidx)
+        entry["asset_bidx"] = [f"{MAIN_ASSET}|{','.join(map(str, look.bidx))}"]
+    if look.rescale:
+        entry["rescale"] = [list(pair) for pair in look.rescale]
+    if look.colormap_name is not None:
+        entry["colormap_name"] = look.colormap_name
+    colors = look.colormap or look.palette
+    if colors is not None:
+        entry["colormap"] = {str(value): list(color) for value, color in colors.items()}
+    if look.nodata is not None:
+        entry["nodata"] = look.nodata
+    if look.algorithm is not None:
+        entry["algorithm"] = look.algorithm
+    return entry

@@ -1,6 +1,7 @@
 """Scans a COG for its item: grid, bands, statistics, classes, colours and footprint."""
 
 import math
+from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
@@ -9,12 +10,11 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from core.models import Json, Record
 from services.raster.gdal import environment, failing_as
-from services.raster.model import Nodata
 from services.raster.nodata import as_json
 from services.stac.footprint import GRID, Footprint, Mask, trace_footprint
 from services.stac.map_links import Color
+from services.stac.model import BandScan, BandStatistics, CogScan
 
 SAMPLE = 1024
 """Longest side of the decimated copy that statistics are computed from."""
@@ -25,54 +25,7 @@ MAX_CLASSES = 256
 COMPLEX = {"complex64": "cfloat32", "complex128": "cfloat64"}
 """STAC's names of the complex data types."""
 METRES_PER_DEGREE = 111_319.490_793
-
-
-class BandStatistics(Record):
-    """Over the valid pixels of the sample."""
-
-    minimum: float
-    maximum: float
-    mean: float
-    stddev: float
-    valid_percent: float
-    p2: float
-    p98: float
-
-
-class BandScan(Record):
-    """One band of the COG."""
-
-    index: int
-    data_type: str
-    color: str
-    description: str | None
-    unit: str | None
-    scale: float
-    offset: float
-    nodata: Nodata | None
-    common_name: str | None = None
-    """Of the source's band, as STAC's eo extension lists them."""
-    statistics: BandStatistics | None
-    """None if no sampled pixel is valid."""
-
-
-class CogScan(Record):
-    """One COG."""
-
-    shape: tuple[int, int]
-    transform: tuple[float, ...]
-    bounds: tuple[float, float, float, float]
-    epsg: int | None
-    wkt2: str
-    projjson: Json | None
-    gsd: float
-    """The size of a pixel on the ground in metres, in the middle of the raster."""
-    bands: tuple[BandScan, ...]
-    palette: dict[int, Color] | None
-    classes: tuple[int, ...] | None
-    """The distinct values of the first band in order, if they are few whole numbers."""
-    geometry: Json
-    bbox: list[float]
+Number = TypeVar("Number", bound=np.floating[Any])
 
 
 def scan_cog(path: str, fill: float | None = None) -> CogScan:
@@ -196,12 +149,18 @@ def find_percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
 
     Stretched to an undeclared collar of 0 or -3.4e38, all other values would have one colour.
     """
+    inner = drop_filled_ends(values)
+    low, high = np.percentile(inner if inner.size else values, (2, 98))
+    return float(low), float(high)
+
+
+def drop_filled_ends(values: NDArray[Number]) -> NDArray[Number]:
+    """The values without a minimum or maximum that fills more than 2 %; empty if these are all."""
     low, high = np.percentile(values, (2, 98))
     least, greatest = values.min(), values.max()
-    inner = values[((values > least) | (low > least)) & ((values < greatest) | (high < greatest))]
-    if inner.size:
-        low, high = np.percentile(inner, (2, 98))
-    return float(low), float(high)
+    wanted = ((values > least) | (low > least)) & ((values < greatest) | (high < greatest))
+    inner: NDArray[Number] = values[wanted]
+    return inner
 
 
 def significant(value: float, digits: int = 7) -> float:

@@ -81,6 +81,7 @@ def set_overview(catalog):
 
 def test_a_batch_is_stored_with_its_collection(catalog):
     assert put(catalog, range(5)) == ["created"] * 5
+    assert (catalog.count_items("many"), catalog.count_items("none")) == (5, 0)
     stored = catalog.get_item("many", "item-3")
     assert stored["geometry"] == make_item(3)["geometry"]
     assert stored["properties"]["created"] == stored["properties"]["updated"]
@@ -90,6 +91,16 @@ def test_a_batch_is_stored_with_its_collection(catalog):
     extent = catalog.get_collection("many")["extent"]
     assert extent["spatial"]["bbox"] == [[0, 0, 8, 1]]
     assert extent["temporal"]["interval"] == [["1990-01-01T00:00:00Z", "1997-01-01T00:00:00Z"]]
+
+
+def test_items_are_listed_by_range(catalog):
+    ids = ["B", "a", "a-1", "a.2", "a_3", "aB"]
+    batch = [publish(make_item(n) | {"id": each}) for n, each in enumerate(ids)]
+    catalog.put_items(batch, make_collection(0, len(ids)), OWNER)
+    assert catalog.list_items("many") == sorted(ids)
+    assert catalog.list_items("many", "a", "aB") == ["a", "a-1", "a.2"]
+    assert catalog.list_items("many", "aB") == ["aB", "a_3"]
+    assert catalog.list_items("none") == []
 
 
 def test_each_item_of_a_batch_has_its_own_outcome(catalog):

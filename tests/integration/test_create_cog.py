@@ -320,7 +320,7 @@ def test_reading_by_ranges_gives_the_same_bytes(handlers, tmp_path, monkeypatch)
     copied = handlers.make(path)
     # The packages export functions with the names of their modules.
     monkeypatch.setattr(import_module("services.outputs.cog"), "WHOLE_UP_TO_BYTES", 0)
-    monkeypatch.setattr(import_module("services.validate_raster"), "SAMPLED_FROM_BYTES", 0)
+    monkeypatch.setattr(import_module("services.outputs.facts"), "SAMPLED_FROM_BYTES", 0)
     monkeypatch.setattr(handlers.blobs, "download", _refused)
     ranged = handlers.make(path)
     assert ranged.checksum == copied.checksum

@@ -7,8 +7,8 @@ import pytest
 from core.models import BlobRef
 from services.raster.model import RasterType
 from services.stac.map_links import build_cog_links
+from services.stac.model import BandScan, BandStatistics, CogScan
 from services.stac.rendering import build_renderings, find_natural_color, render_default
-from services.stac.scan import BandScan, BandStatistics, CogScan
 
 
 def band(index: int, **changes: Any) -> BandScan:

@@ -1,0 +1,329 @@
+"""process_raster_collection with the real database, storage and raster code."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from rasterio.io import MemoryFile
+from rasterio.transform import Affine, from_origin
+from rasterio.warp import transform
+
+from core.errors import InvalidRequest
+from core.models import BlobRef, JobStatus
+from tests.fixtures.catalogue import Catalogue, open_catalogue
+
+SIZE = 32
+PIXEL = 10.0
+UTM = "EPSG:32633"
+IN_A_ROW = 5
+
+
+@pytest.fixture
+def catalogue(azurite, pool, tmp_path):
+    with open_catalogue(azurite.connection_string, pool, tmp_path) as catalogue:
+        yield catalogue
+
+
+def place_of(number: int) -> Affine:
+    row, column = divmod(number, IN_A_ROW)
+    side = SIZE * PIXEL
+    return from_origin(500_000 + column * side, 5_500_000 - row * side, PIXEL, PIXEL)
+
+
+def tile(number: int, bands: int = 3, dtype: str = "uint8", crs: str | None = UTM) -> bytes:
+    """A raster next to the others. Its values are from 20 + 8 * number to 7 more."""
+    values = np.arange(SIZE * SIZE).reshape(SIZE, SIZE) % 8 + 20 + 8 * number
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", width=SIZE, height=SIZE, count=bands, dtype=dtype, crs=crs,
+            transform=place_of(number),
+        ) as raster:  # fmt: skip
+            for band in range(1, bands + 1):
+                raster.write(values.astype(dtype), band)
+        return bytes(memory.read())
+
+
+def put(catalogue: Catalogue, name: str, content: bytes) -> None:
+    path = catalogue.folder / "upload"
+    path.write_bytes(content)
+    ref = BlobRef(container=catalogue.bronze, name=name)
+    catalogue.blobs.upload(ref, path, content_type="image/tiff")
+
+
+def put_tiles(catalogue: Catalogue, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        put(catalogue, f"in/{number:02}.tif", tile(number))
+
+
+def run(catalogue: Catalogue, **parameters: Any):
+    wanted = {"container_name": catalogue.bronze, "prefix": "in/", "collection_id": "survey"}
+    job = catalogue.submit("process_raster_collection", **wanted | parameters)
+    catalogue.drain()
+    return catalogue.state.get_job(job.job_id)
+
+
+def failures(catalogue: Catalogue, job) -> dict[str, str]:
+    """The messages of the failed tasks by their code."""
+    tasks = catalogue.state.list_tasks(job.job_id, (0, 0), 1000)
+    return {task.error.code: task.error.message for task in tasks if task.error}
+
+
+def silver_blobs(catalogue: Catalogue, prefix: str = "") -> set[str]:
+    return {found.ref.name for found in catalogue.blobs.list(catalogue.silver, prefix)}
+
+
+def assets(catalogue: Catalogue) -> dict[str, Any]:
+    return catalogue.catalog.get_collection("survey").get("assets", {})
+
+
+def find_shown(catalogue: Catalogue) -> set[int]:
+    """The numbers of the tiles in whose middle the overview shows their own values."""
+    asset = assets(catalogue)["overview"]
+    path = catalogue.folder / "overview.tif"
+    name = asset["href"].partition(f"{catalogue.silver}/")[2]
+    catalogue.blobs.download(BlobRef(container=catalogue.silver, name=name), path)
+    shown = set()
+    with rasterio.open(path) as overview:
+        assert overview.crs == "EPSG:3857" and list(overview.shape) == asset["proj:shape"]
+        pixels, mask = overview.read(1).astype(int), overview.dataset_mask()
+        for number in range(25):
+            [x], [y] = transform(UTM, "EPSG:3857", *([v] for v in place_of(number) * (16, 16)))
+            row, column = overview.index(x, y)
+            inside = 0 <= row < overview.height and 0 <= column < overview.width
+            if inside and mask[row, column]:
+                assert 16 <= pixels[row, column] - 8 * number <= 32
+                shown.add(number)
+    return shown
+
+
+def test_failed_rasters_are_named_and_made_after_they_are_replaced(catalogue):
+    put_tiles(catalogue, range(12))
+    put(catalogue, "in/03.tif", tile(3)[:1000])
+    put(catalogue, "in/07.tif", tile(7, crs=None))
+    put(catalogue, "in/11.tif", tile(11, bands=1, dtype="uint16"))
+    put(catalogue, "in/readme.txt", b"notes")
+    job = run(catalogue, title="Survey", license="CC-BY-4.0", keywords=["a"])
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS
+    members = job.result["members"]
+    assert (members["found"], members["published"]) == (12, 9)
+    assert (members["invalid"], members["failed"]) == (2, 1)
+    assert job.result["skipped"]["not_a_raster"] == {"count": 1, "examples": ["in/readme.txt"]}
+    reasons = failures(catalogue, job)
+    assert len(reasons) == 3
+    assert all(name in " ".join(reasons.values()) for name in ("03.tif", "07.tif", "11.tif"))
+    assert "1 band of uint16" in reasons["DOES_NOT_FIT"]
+    assert catalogue.catalog.count_items("survey") == 9
+    assert find_shown(catalogue) == set(range(12)) - {3, 7, 11}
+
+    put_tiles(catalogue, (3, 7, 11))
+    catalogue.machine.retry(job.job_id)
+    catalogue.drain()
+    job = catalogue.state.get_job(job.job_id)
+    assert job.status is JobStatus.COMPLETED
+    members = job.result["members"]
+    assert (members["found"], members["published"]) == (12, 12)
+    assert (members["unchanged"], members["reused"]) == (9, 9)
+    assert find_shown(catalogue) == set(range(12))
+    assert not silver_blobs(catalogue, ".mosaic/")
+
+
+def test_the_collection_is_valid_and_links_to_its_map(catalogue):
+    put_tiles(catalogue, range(2))
+    about = {"keywords": ["a", "b"], "providers": ["Example"]}
+    job = run(catalogue, title="Survey", license="CC-BY-4.0", **about)
+    stored = catalogue.catalog.get_collection("survey")
+    collection = pystac.Collection.from_dict(stored)
+    assert collection.title == "Survey" and collection.license == "CC-BY-4.0"
+    assert collection.keywords == ["a", "b"]
+    [provider] = collection.providers
+    assert provider.to_dict() == {"name": "Example", "roles": ["producer"]}
+    assert stored["assets"]["thumbnail"]["href"].startswith("http://titiler.test/collections/")
+    [render] = stored["renders"].values()
+    assert render["assets"] == ["data"] and render["bidx"] == [1, 2, 3]
+    least, most = render["minmax_zoom"]
+    share = job.result["share_url"]
+    assert share.startswith("http://titiler.test/collections/survey/WebMercatorQuad/map.html?")
+    assert share.endswith(f"&minzoom={least}&maxzoom={most}")
+    assert "assets=data%7Cbidx%3D1%2C2%2C3" in share
+    assert 0 <= least < most
+
+
+def test_the_next_job_makes_only_new_rasters_and_sync_removes_missing_ones(catalogue):
+    put_tiles(catalogue, range(3))
+    run(catalogue)
+    before = catalogue.stored()
+    put_tiles(catalogue, (3, 4))
+    job = run(catalogue)
+    members = job.result["members"]
+    assert (members["published"], members["unchanged"], members["reused"]) == (5, 3, 3)
+    after = catalogue.stored()
+    kept = [name for name in before if not name.startswith(".")]
+    assert len(kept) == 3 and all(after[name] == before[name] for name in kept)
+    assert find_shown(catalogue) == set(range(5))
+
+    gone = BlobRef(container=catalogue.bronze, name="in/01.tif")
+    catalogue.blobs.delete(gone)
+    assert run(catalogue).result["members"]["removed"] == 0
+    assert "overview" not in assets(catalogue), "it would lack an item of the collection"
+    job = run(catalogue, sync=True)
+    assert job.result["members"]["removed"] == 1
+    assert catalogue.catalog.count_items("survey") == 4
+    assert "survey/in/01_cog_analysis.tif" not in silver_blobs(catalogue)
+    assert find_shown(catalogue) == {0, 2, 3, 4}
+
+
+def test_an_unpublished_member_drops_the_overview(catalogue):
+    put_tiles(catalogue, range(2))
+    run(catalogue)
+    assert "overview" in assets(catalogue)
+    catalogue.run("unpublish_raster", source=f"{catalogue.bronze}/in/01.tif")
+    assert "overview" not in assets(catalogue)
+
+
+def test_a_cancelled_job_leaves_nothing(catalogue):
+    put_tiles(catalogue, range(4))
+    wanted = {"container_name": catalogue.bronze, "prefix": "in/", "collection_id": "survey"}
+    job = catalogue.submit("process_raster_collection", **wanted)
+    for _ in range(40):
+        if len(silver_blobs(catalogue, ".mosaic/")) == 2:
+            break
+        catalogue.deliver(1)
+    assert silver_blobs(catalogue, "survey/")
+    catalogue.machine.cancel(job.job_id)
+    catalogue.settle()
+    catalogue.clean()
+    assert catalogue.state.get_job(job.job_id).status is JobStatus.CANCELLED
+    assert silver_blobs(catalogue) == set()
+    assert catalogue.catalog.get_collection("survey") is None
+
+
+class Killed(BaseException):
+    """The end of the worker's process; no handler of exceptions catches it."""
+
+
+def kill_after(monkeypatch, target: object, method: str) -> None:
+    """End the worker once, after this method has had its effect and before anyone knows."""
+    original, calls = getattr(target, method), iter(range(1))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if next(calls, None) is not None:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(target, method, call)
+
+
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [("blobs", "upload"), ("outputs", "record"), ("catalog", "put_items"),
+     ("catalog", "update_collection")],
+)  # fmt: skip
+def test_a_killed_worker_leaves_no_orphan_and_no_doubled_item(catalogue, monkeypatch, part, method):
+    put_tiles(catalogue, range(2))
+    wanted = {"container_name": catalogue.bronze, "prefix": "in/", "collection_id": "survey"}
+    job = catalogue.submit("process_raster_collection", **wanted)
+    kill_after(monkeypatch, getattr(catalogue, part), method)
+    with pytest.raises(Killed):
+        catalogue.drain()
+    catalogue.settle()
+    assert_complete(catalogue, job.job_id, 2)
+
+
+def test_doubled_messages_in_another_order_do_not_double_anything(catalogue):
+    put_tiles(catalogue, range(2))
+    wanted = {"container_name": catalogue.bronze, "prefix": "in/", "collection_id": "survey"}
+    job = catalogue.submit("process_raster_collection", **wanted)
+    for _ in range(100):
+        waiting = list(catalogue.bus.messages)
+        if not waiting:
+            break
+        catalogue.bus.messages.extend(reversed(waiting))
+        catalogue.deliver(2 * len(waiting))
+    catalogue.settle()
+    assert_complete(catalogue, job.job_id, 2)
+
+
+def assert_complete(catalogue: Catalogue, job_id: str, members: int) -> None:
+    """The job is completed, and storage, registry, catalogue and overview agree."""
+    job = catalogue.state.get_job(job_id)
+    assert job.status is JobStatus.COMPLETED, job.error
+    assert job.result["members"]["published"] == members
+    assert catalogue.catalog.count_items("survey") == members
+    cogs = {name for name in silver_blobs(catalogue) if not name.startswith(".")}
+    assert cogs == set(catalogue.live()) and len(cogs) == members
+    assert not silver_blobs(catalogue, ".mosaic/")
+    assert find_shown(catalogue) == set(range(members))
+
+
+def test_rasters_of_different_kinds_are_refused_as_one_mosaic(catalogue):
+    put_tiles(catalogue, range(2))
+    put(catalogue, "in/dem.tif", tile(2, bands=1, dtype="float32"))
+    job = run(catalogue)
+    assert job.status is JobStatus.FAILED and job.error.code == "UNLIKE_RASTERS"
+    assert "2 with 3 bands of uint8, 1 with 1 band of float32" in job.error.message
+    assert silver_blobs(catalogue) == set()
+
+    job = run(catalogue, mosaic=False)
+    assert job.status is JobStatus.COMPLETED
+    assert job.result["members"]["published"] == 3
+    assert job.result["share_url"] is None and "overview" not in assets(catalogue)
+    assert len(job.result["groups"]) == 2
+
+
+def test_a_dry_run_writes_nothing(catalogue):
+    put_tiles(catalogue, range(2))
+    put(catalogue, "in/bad.tif", b"no raster")
+    job = run(catalogue, dry_run=True)
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS
+    members = job.result["members"]
+    assert (members["found"], members["invalid"], members["published"]) == (3, 1, 0)
+    assert members["failed"] == 0
+    assert job.result["estimate"]["pixel_bytes"] == 2 * 3 * SIZE * SIZE
+    assert silver_blobs(catalogue) == set()
+    assert catalogue.catalog.get_collection("survey") is None
+
+
+def test_a_job_that_stops_on_errors_publishes_nothing(catalogue):
+    put_tiles(catalogue, range(2))
+    put(catalogue, "in/bad.tif", b"no raster")
+    job = run(catalogue, on_error="stop")
+    assert job.status is JobStatus.FAILED and "bad.tif" in job.error.message
+    assert catalogue.catalog.get_collection("survey") is None
+
+
+def test_listed_blobs_are_members_and_missing_ones_fail(catalogue):
+    put_tiles(catalogue, range(3))
+    names = ["in/00.tif", "in/02.tif", "in/none.tif", "in/00.tif"]
+    job = run(catalogue, prefix=None, blob_names=names)
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS
+    assert job.result["members"]["published"] == 2
+    assert "none.tif" in failures(catalogue, job)["BLOB_NOT_FOUND"]
+
+
+def test_a_prefix_without_rasters_says_what_was_skipped(catalogue):
+    put(catalogue, "in/notes.txt", b"x")
+    job = run(catalogue)
+    assert job.status is JobStatus.FAILED and job.error.code == "NO_MEMBERS"
+    assert "in/notes.txt" in job.error.message
+
+
+def test_a_collection_is_unpublished_as_a_whole(catalogue):
+    put_tiles(catalogue, range(3))
+    run(catalogue)
+    catalogue.run(**catalogue.put_raster("other/a.tif"), collection_id="other")
+    result = catalogue.run("unpublish_raster_collection", collection_id="survey").result
+    assert result["items"] == {"removed": 3} and result["removed_cogs"] == 3
+    assert result["collection_removed"]
+    assert catalogue.catalog.get_collection("survey") is None
+    assert {collection for collection, _ in catalogue.items()} == {"other"}
+    assert all(name.startswith("other/") for name in silver_blobs(catalogue))
+    assert len(silver_blobs(catalogue)) == 1
+
+
+def test_unpublishing_an_unknown_collection_is_refused(catalogue):
+    with pytest.raises(InvalidRequest, match="there is no collection 'none'"):
+        catalogue.submit("unpublish_raster_collection", collection_id="none")
