@@ -97,6 +97,8 @@ machine = CoreMachine(
             default_collection=settings.default_collection,
             titiler_url=settings.titiler_url,
             stac_url=settings.stac_url,
+            windows_from_mb=settings.windows_from_mb,
+            window_mb=settings.window_mb,
         ),
     ),
     Leases(state, settings.lease, settings.heartbeat),

@@ -4,11 +4,13 @@ Geolathe is the create_cog handler as a worker runs it, with download and upload
 time is also given separately. The other programs are `gdalwarp -of COG` (Debian's gdal-bin) and
 rio-cogeo over a WarpedVRT, on local files and without a mask outside the footprint, which is less
 work. All use the same cache, threads, compression and resampling. `--memory` makes COGs of 30 MB,
-300 MB and 3 GB of pixels.
+300 MB and 3 GB of pixels. These COGs are all made by one task; `--large 1` makes a picture of a
+gigapixel in windows, with two workers at once.
 """
 
 import argparse
 import json
+import math
 import os
 import resource
 import shutil
@@ -19,7 +21,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, cast
@@ -28,6 +30,7 @@ import numpy as np
 import rasterio
 from _machine import CSTIME, CUTIME, STIME, TICKS, UTIME, install_program, process_stat
 from _results import keep
+from _windows import SIMULATED, LargeRun, describe_plans, make_large_source, run_large, simulate
 from azure.storage.blob import BlobServiceClient
 from rasterio.windows import Window
 from rich.console import Console
@@ -50,10 +53,13 @@ DEPLOYMENT = Deployment(
     default_collection="bench",
     titiler_url="http://titiler.bench",
     stac_url="http://stac.bench",
+    windows_from_mb=2**20,
 )
 
 
 NOISE = 0.012
+# Below it, windows are made small, to check that the benchmark works.
+_SMALL = 4_000
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ class Geolathe:
 
     name = "geolathe"
 
-    def __init__(self, folder: Path, azurite: Azurite) -> None:
+    def __init__(self, folder: Path, azurite: Azurite, deployment: Deployment = DEPLOYMENT) -> None:
         self._blobs = ClockedBlobs(azurite.connection_string)
         self._container = f"bench-{uuid.uuid4().hex[:8]}"
         with BlobServiceClient.from_connection_string(azurite.connection_string) as client:
@@ -223,9 +229,15 @@ class Geolathe:
             catalog=cast(Catalog, None),
             scratch=LocalScratch(folder / "scratch"),
             outputs=MemoryOutputs(),
-            deployment=DEPLOYMENT,
+            deployment=deployment,
         )
         self._context = TaskContext("bench", 1, ports, IgnoredProgress())
+
+    def context(self, task_id: str) -> TaskContext:
+        return replace(self._context, task_id=task_id)
+
+    def target(self) -> BlobRef:
+        return BlobRef(container=self._container, name=f"cogs/{uuid.uuid4().hex}.tif")
 
     @property
     def transferring(self) -> float:
@@ -238,9 +250,8 @@ class Geolathe:
         return validate_raster(request, self._context)
 
     def make(self, case: Case, source: Path, prepared: Any, output: Path) -> int:
-        target = BlobRef(container=self._container, name=f"cogs/{uuid.uuid4().hex}.tif")
         request = CreateCog(
-            facts=prepared, target=target, tier=Tier.ANALYSIS, target_crs=case.target
+            facts=prepared, target=self.target(), tier=Tier.ANALYSIS, target_crs=case.target
         )
         return create_cog(request, self._context).size_bytes
 
@@ -376,6 +387,50 @@ def memory(folder: Path, azurite: Azurite, console: Console) -> list[Run]:
     return runs
 
 
+def large(folder: Path, azurite: Azurite, side: int, console: Console) -> list[Run]:
+    """A picture that is made in windows by two workers."""
+    source = folder / "large.tif"
+    make_large_source(source, side)
+    sizes = {
+        "windows_from_mb": 200 if side > _SMALL else 1,
+        "window_mb": 64 if side > _SMALL else 8,
+    }
+    maker = Geolathe(folder, azurite, DEPLOYMENT.model_copy(update=sizes))
+    prepared = maker.prepare(source)
+    source.unlink()
+    cpu = _cpu_seconds()
+    with peak_memory() as peak:
+        made = run_large(prepared, maker.target(), maker.context)
+        megabytes, watching = peak()
+    spent = _cpu_seconds() - cpu - watching
+    _print_large(made, spent, megabytes, console)
+    case = f"{side}^2 in windows"
+    return [
+        Run(
+            case,
+            maker.name,
+            round(made.wall_seconds, 1),
+            round(spent, 1),
+            0.0,
+            megabytes,
+            made.output_mb,
+        )
+    ]
+
+
+def _print_large(made: LargeRun, cpu_seconds: float, peak_mb: int, console: Console) -> None:
+    pixels = made.plan.width * made.plan.height / 1e6
+    console.print(
+        f"{made.plan.width} x {made.plan.height} pixels, {len(made.windows)} windows of "
+        f"{made.plan.side}: {cpu_seconds / pixels:.2f} CPU s a megapixel, {peak_mb} MB, windows "
+        f"{made.quantile(0.5):.1f} s (p50) and {made.quantile(1.0):.1f} s (max), assembly "
+        f"{made.assembly_seconds:.1f} s"
+    )
+    walls = ", ".join(f"{count}: {simulate(made, count):.0f} s" for count in SIMULATED)
+    console.print(f"simulated wall by workers: {walls}")
+    console.print(describe_plans())
+
+
 def print_table(runs: list[Run], console: Console) -> None:
     heads = ("case", "maker", "wall s", "ratio", "transfers s", "ratio without", "cpu s")
     table = Table(*heads, "peak MB", "COG MB", box=None)
@@ -396,6 +451,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=8_192, help="width and height in pixels")
     parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--large", type=float, metavar="GIGAPIXELS", help="one COG in windows")
     parser.add_argument("--quick", action="store_true", help="only check that it works")
     options = parser.parse_args()
     if options.quick:
@@ -405,7 +461,10 @@ def main() -> None:
     azurite = Azurite(folder / "azurite")
     azurite.start()
     try:
-        if options.memory:
+        if options.large:
+            side = 1_200 if options.quick else round(math.sqrt(options.large) * 32_768)
+            runs = large(folder, azurite, side, console)
+        elif options.memory:
             runs = memory(folder, azurite, console)
         else:
             runs = compare(folder, azurite, options.size, options.only, console)
@@ -414,6 +473,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     print_table(runs, console)
     part = "memory" if options.memory else f"{options.size} px {options.only}".strip()
+    part = f"{options.large} gigapixels" if options.large else part
     keep("raster", [asdict(run) for run in runs], quick=options.quick, part=part)
 
 

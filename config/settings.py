@@ -56,6 +56,10 @@ class Settings(BaseModel):
     default_collection: str = "system-rasters"
     """STAC collection of items for which the caller names none."""
 
+    windows_from_mb: int = Field(200, ge=1)
+    """COGs of at least this decoded size, in MB, are made by many tasks, each a window."""
+    window_mb: int = Field(64, ge=4, le=128)
+    """Largest decoded size of a window in MB; a worker needs about four times as much memory."""
     scratch_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir(), "geolathe"))
     """Directory for temporary files; by default one in the system's temporary directory."""
     proj_grids_dir: DirectoryPath | None = None

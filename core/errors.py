@@ -16,6 +16,7 @@ GeolatheError            carries a stable `code` and a message for people
 │   ├── KeyReused            the Idempotency-Key was used for a different request
 │   └── StateConflict        the job's state does not allow the operation
 ├── BlobChanged          another writer replaced the blob: try again
+│   └── BlocksMissing    staged blocks are gone: stage them again
 ├── TaskFailed           permanent: the task fails at once, without a retry
 ├── TaskLost             the claim is gone (cancelled, or claimed again): stop, write nothing
 ├── NotReady             the database lacks the tables or rights of this release
@@ -98,6 +99,12 @@ class BlobChanged(GeolatheError):
     """The blob is not at the version that was to be replaced."""
 
     code = "BLOB_CHANGED"
+
+
+class BlocksMissing(BlobChanged):
+    """Storage does not have all of the staged blocks: another writer committed, or they expired."""
+
+    code = "BLOCKS_MISSING"
 
 
 class TierMissing(GeolatheError):

@@ -51,6 +51,11 @@ class TaskContext:
     stages: StageReader = _no_stages
 
     @property
+    def job(self) -> str:
+        """The part of the task id that all tasks of the job have in common, in every run."""
+        return self.task_id.partition("-")[0]
+
+    @property
     def blobs(self) -> BlobStore:
         return self.ports.blobs
 

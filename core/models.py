@@ -122,6 +122,10 @@ class Deployment(Record):
     default_collection: str
     titiler_url: str
     stac_url: str
+    windows_from_mb: int = 200
+    """The decoded size of a COG from which on many tasks make it."""
+    window_mb: int = 64
+    """What the pixels of one such task take in memory."""
 
 
 class Failure(Record):

@@ -35,6 +35,8 @@ from core.models import (
 from core.results import TaskResult
 
 AccessTier = Literal["Hot", "Cool", "Cold"]
+BLOCK_ID_LENGTH = 41
+"""Azure Storage requires ids of one length for all blocks of a blob, also of other uploads."""
 ItemChange = Literal["created", "updated", "unchanged"]
 
 
@@ -47,6 +49,14 @@ class BlobPage(NamedTuple):
     folders: Sequence[str] = ()
     """The prefixes of the folders among them, which end with a slash, if the listing is not
     recursive."""
+
+
+class Block(NamedTuple):
+    """A part of a blob in Azure Storage. The ids have BLOCK_ID_LENGTH ASCII characters."""
+
+    block_id: str
+    size: int
+    """In bytes."""
 
 
 class BlobStore(Protocol):
@@ -109,6 +119,48 @@ class BlobStore(Protocol):
         `confirm` is called when everything is sent and before it becomes visible. Raises
         BlobChanged when the blob is at another version, or another writer committed.
         """
+
+    def stage_block(self, ref: BlobRef, block_id: str, content: bytes) -> None:
+        """Send a block that is no part of the blob until `commit_blocks` names it.
+
+        Staging a block again replaces it.
+        """
+
+    def staged_blocks(self, ref: BlobRef) -> Sequence[Block]:
+        """The blocks that are staged and not committed, in any order."""
+
+    def commit_blocks(
+        self,
+        ref: BlobRef,
+        blocks: Sequence[Block],
+        etag: str | None,
+        *,
+        content_type: str,
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
+        """Make these staged blocks, in this order, the content of the blob.
+
+        They replace the version with this ETag; None means that there is no blob yet. All other
+        staged blocks are dropped. Raises BlobChanged when the blob is at another version, and
+        BlocksMissing when a block is not staged.
+        """
+
+    def discard_blocks(self, ref: BlobRef) -> bool:
+        """Drop the staged blocks of a blob that was never committed.
+
+        False, and nothing is done, when the blob has content: storage drops its staged blocks at
+        the next commit, or after a week.
+        """
+
+    def read(self, ref: BlobRef) -> bytes:
+        """The content of a small blob."""
+
+    def write(self, ref: BlobRef, content: bytes) -> None:
+        """Write a small blob, over what is there."""
+
+    def delete_folder(self, container: str, prefix: str) -> int:
+        """Delete the blobs whose names begin so. Returns their number."""
 
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
         """Delete the blob and its snapshots if it still has this ETag.

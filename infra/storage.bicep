@@ -92,6 +92,34 @@ resource silver 'Microsoft.Storage/storageAccounts/blobServices/containers@2026-
   name: 'silver-cogs'
 }
 
+// What the windows of large COGs leave until their COG is assembled: .windows/ in the container.
+resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2026-09-01' = {
+  parent: data
+  name: 'default'
+  properties: {
+    policy: {
+      rules: [
+        {
+          name: 'windows'
+          enabled: true
+          type: 'Lifecycle'
+          definition: {
+            filters: {
+              blobTypes: ['blockBlob']
+              prefixMatch: ['silver-cogs/.windows/']
+            }
+            actions: {
+              baseBlob: {
+                delete: { daysAfterModificationGreaterThan: 7 }
+              }
+            }
+          }
+        }
+      ]
+    }
+  }
+}
+
 // The host keeps its locks, keys and timers here, and reads the deployed package.
 resource hostOwner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: host

@@ -2,7 +2,7 @@
 
 import uuid
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,6 +24,7 @@ from azure.storage.blob import (
     BlobPrefix,
     BlobSasPermissions,
     BlobServiceClient,
+    BlockState,
     ContentSettings,
     ExponentialRetry,
     StandardBlobTier,
@@ -32,9 +33,16 @@ from azure.storage.blob import (
 )
 from azure.storage.blob import BlobProperties as AzureProperties
 
-from core.errors import BlobChanged, BlobNotFound, ContainerNotFound, TaskFailed, Unavailable
+from core.errors import (
+    BlobChanged,
+    BlobNotFound,
+    BlocksMissing,
+    ContainerNotFound,
+    TaskFailed,
+    Unavailable,
+)
 from core.models import BlobProperties, BlobRef
-from core.ports import AccessTier, BlobPage
+from core.ports import BLOCK_ID_LENGTH, AccessTier, BlobPage, Block
 from core.telemetry import measure, operation
 from infrastructure.identity import managed_identity
 
@@ -171,20 +179,70 @@ class AzureBlobs:
     ) -> BlobProperties:
         """Uses block ids that are unique to this call. The SDK's ids are offsets, so two writers of
         one blob would mix their blocks."""
+        with operation(f"upload to {ref.container}", "client"):
+            with _translated(ref.container, ref.name):
+                blocks = _stage_file(self._service.get_blob_client(ref.container, ref.name), path)
+                if confirm is not None:
+                    confirm()
+            return self.commit_blocks(
+                ref,
+                blocks,
+                etag,
+                content_type=content_type,
+                access_tier=access_tier,
+                metadata=metadata,
+            )
+
+    def read(self, ref: BlobRef) -> bytes:
+        with _translated(ref.container, ref.name):
+            client = self._service.get_blob_client(ref.container, ref.name)
+            content = bytes(client.download_blob(max_concurrency=1).readall())
+        measure("blob.read", len(content))
+        return content
+
+    def write(self, ref: BlobRef, content: bytes) -> None:
+        with _translated(ref.container, ref.name):
+            client = self._service.get_blob_client(ref.container, ref.name)
+            client.upload_blob(content, length=len(content), overwrite=True)
+        measure("blob.written", len(content))
+
+    def delete_folder(self, container: str, prefix: str) -> int:
+        with ThreadPoolExecutor(CONCURRENCY) as threads:
+            refs = (found.ref for found in self.list(container, prefix))
+            return sum(threads.map(self.delete, refs))
+
+    def stage_block(self, ref: BlobRef, block_id: str, content: bytes) -> None:
+        with _translated(ref.container, ref.name):
+            client = self._service.get_blob_client(ref.container, ref.name)
+            client.stage_block(block_id, content, length=len(content))
+
+    def staged_blocks(self, ref: BlobRef) -> Sequence[Block]:
+        client = self._service.get_blob_client(ref.container, ref.name)
+        try:
+            with _translated(ref.container, ref.name):
+                _, staged = client.get_block_list("uncommitted")
+        except BlobNotFound:
+            return []
+        return [Block(str(block.id), int(block.size)) for block in staged]
+
+    def commit_blocks(
+        self,
+        ref: BlobRef,
+        blocks: Sequence[Block],
+        etag: str | None,
+        *,
+        content_type: str,
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
         client = self._service.get_blob_client(ref.container, ref.name)
         expected: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         if etag is not None:
             expected = {"match_condition": MatchConditions.IfNotModified, "etag": etag}
-        with (
-            operation(f"upload to {ref.container}", "client"),
-            _translated(ref.container, ref.name),
-        ):
-            blocks = _stage_blocks(client, path)
-            if confirm is not None:
-                confirm()
+        with _translated(ref.container, ref.name):
             try:
                 stored = client.commit_block_list(
-                    blocks,
+                    [BlobBlock(block.block_id, BlockState.UNCOMMITTED) for block in blocks],
                     content_settings=ContentSettings(content_type=content_type),
                     standard_blob_tier=StandardBlobTier(access_tier) if access_tier else None,
                     metadata=metadata,
@@ -197,8 +255,8 @@ class AzureBlobs:
                 # A commit drops the uncommitted blocks of every other writer.
                 if _code(error) != "InvalidBlockList":
                     raise
-                raise BlobChanged(f"{ref} was written by another task meanwhile") from error
-        size = path.stat().st_size
+                raise BlocksMissing(f"{ref}: storage dropped blocks of this upload") from error
+        size = sum(block.size for block in blocks)
         measure("blob.written", size)
         return BlobProperties(
             ref=ref,
@@ -209,6 +267,17 @@ class AzureBlobs:
             access_tier=access_tier,
             metadata=metadata or {},
         )
+
+    def discard_blocks(self, ref: BlobRef) -> bool:
+        """Storage has no request for this: an empty blob drops the blocks and is deleted."""
+        if not self.staged_blocks(ref):
+            return True
+        try:
+            empty = self.commit_blocks(ref, [], None, content_type="application/octet-stream")
+        except BlobChanged:
+            return False
+        self.delete(ref, empty.etag)
+        return True
 
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
         client = self._service.get_blob_client(ref.container, ref.name)
@@ -267,19 +336,20 @@ def _connect(account: str) -> BlobServiceClient:
     )
 
 
-def _stage_blocks(client: BlobClient, path: Path) -> list[BlobBlock]:
+def _stage_file(client: BlobClient, path: Path) -> list[Block]:
     """Send the file as uncommitted blocks, several at a time."""
-    mine, count = uuid.uuid4().hex, -(-path.stat().st_size // BLOCK)
-    blocks = [BlobBlock(f"{mine}-{number:08d}") for number in range(count)]
+    mine = uuid.uuid4().hex
 
-    def stage(number: int) -> None:
+    def stage(number: int) -> Block:
         with path.open("rb") as file:
             file.seek(number * BLOCK)
-            client.stage_block(blocks[number].id, file.read(BLOCK))
+            content = file.read(BLOCK)
+        block = Block(f"{mine}{number:0{BLOCK_ID_LENGTH - len(mine)}d}", len(content))
+        client.stage_block(block.block_id, content)
+        return block
 
     with ThreadPoolExecutor(CONCURRENCY) as threads:
-        list(threads.map(stage, range(count)))
-    return blocks
+        return list(threads.map(stage, range(-(-path.stat().st_size // BLOCK))))
 
 
 def _properties(ref: BlobRef, found: AzureProperties) -> BlobProperties:

@@ -1,5 +1,6 @@
 """process_raster: one raster in; a COG for each tier, one STAC item and a map link out."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from pydantic import (
@@ -19,7 +20,9 @@ from jobs.raster_parameters import (
     plan_validation,
 )
 from services.create_cog import CreateCog, create_cog
+from services.encode_window import EncodeWindow, encode_window
 from services.extract_stac_metadata import ExtractStac, StacItem, extract_stac_metadata
+from services.outputs.windows import discard_windows
 from services.raster.model import (
     Cog,
     CrsOperation,
@@ -29,8 +32,9 @@ from services.raster.model import (
     Tier,
     VerticalCrs,
 )
+from services.raster.windows.plan import WindowPlan
 from services.stac.model import StacId
-from services.storage.naming import describe_owner, name_cog, propose_locations
+from services.storage.naming import WINDOWS, describe_owner, name_cog, propose_locations
 from services.storage.ownership import discard_outputs, verify_outputs
 from services.validate_raster import ValidateRaster, validate_raster
 
@@ -73,6 +77,9 @@ def _reserve_location(params: Parameters, ports: Ports) -> str:
     source = params.source
     made_of = (params.subdataset, params.target_crs)
     proposed = propose_locations(source, params.output_folder, *made_of)
+    if proposed[0].startswith(WINDOWS):
+        message = f"the COGs would be in {WINDOWS}, which holds temporary files; choose a folder"
+        raise InvalidRequest([FieldError("output_folder", params.output_folder, message)])
     owner = describe_owner(source, *made_of)
     location = ports.outputs.reserve_location(ports.deployment.silver_container, proposed, owner)
     if location is None:
@@ -173,9 +180,16 @@ class Result(Record):
     stac: StacSummary
     share_url: str = Field(description="a page with the map")
     titiler_urls: dict[str, str]
-    stages_completed: int
+    stages_completed: int = Field(description="the number of stages that had tasks")
     total_tasks_executed: int
     tasks_by_status: TaskCounts
+
+
+def _planned_windows(params: Submission, facts: RasterFacts) -> Iterator[tuple[Tier, WindowPlan]]:
+    """The tiers to make whose COGs are made in windows."""
+    for tier in params.choose_tiers(facts):
+        if tier in facts.windows:
+            yield tier, facts.windows[tier]
 
 
 class ProcessRaster(JobBase):
@@ -213,6 +227,23 @@ class ProcessRaster(JobBase):
     def validate(self, params: Submission) -> ValidateRaster:
         return plan_validation(params, params)
 
+    @stage(encode_window)
+    def encode_windows(
+        self, params: Submission, validate: list[RasterFacts]
+    ) -> Iterator[EncodeWindow]:
+        """Encode each window of large COGs; no tasks for smaller ones."""
+        [facts] = validate
+        for tier, plan in _planned_windows(params, facts):
+            for window in plan.windows(0):
+                yield EncodeWindow(
+                    target=params.target(tier),
+                    tier=tier,
+                    target_crs=params.target_crs,
+                    jpeg_quality=params.jpeg_quality,
+                    row=window.row,
+                    column=window.column,
+                )
+
     @stage(create_cog)
     def create_cog(self, params: Submission, validate: list[RasterFacts]) -> list[CreateCog]:
         [facts] = validate
@@ -244,8 +275,10 @@ class ProcessRaster(JobBase):
         )
 
     def discard(self, params: Submission, ports: Ports, owner: str) -> None:
-        """Remove COGs that this job made and that no STAC item shows."""
+        """Remove windows, and COGs that this job made and that no STAC item shows."""
         discard_outputs(ports, owner)
+        job, _, _ = owner.partition("-")
+        discard_windows(ports, job, [params.target(tier) for tier in Tier])
 
     def finalize(
         self,
@@ -256,7 +289,8 @@ class ProcessRaster(JobBase):
     ) -> Result:
         [facts], [item] = validate, create_stac
         [shown] = [cog for cog in create_cog if cog.blob.name == item.blob_name]
-        executed = len(validate) + len(create_cog) + len(create_stac)
+        windows = sum(len(plan.windows(0)) for _, plan in _planned_windows(params, facts))
+        executed = len(validate) + windows + len(create_cog) + len(create_stac)
         return Result(
             job_type=self.job_type,
             source_blob=params.blob_name,
@@ -267,7 +301,7 @@ class ProcessRaster(JobBase):
             stac=StacSummary.of(item),
             share_url=item.share_url,
             titiler_urls=item.titiler_urls,
-            stages_completed=len(self.stages),
+            stages_completed=len(self.stages) - (windows == 0),
             total_tasks_executed=executed,
             tasks_by_status=TaskCounts(completed=executed),
         )

@@ -11,6 +11,7 @@ from core.models import BlobName, BlobRef, ContainerName
 from core.ports import Ports
 from services.raster.crs_text import check_crs_text
 from services.raster.model import NodataChoice, RasterFacts, RasterTypeChoice, Tier, TierChoice
+from services.storage.naming import WINDOWS
 from services.storage.sidecars import find_sidecars
 from services.validate_raster import ValidateRaster
 
@@ -67,8 +68,11 @@ def _timestamp(value: object) -> object:
 
 
 def _folder(value: str) -> str:
-    BlobRef(container="any", name=value.strip("/"))
-    return value.strip("/")
+    folder = value.strip("/")
+    BlobRef(container="any", name=folder)
+    if f"{folder}/".startswith(WINDOWS):
+        raise ValueError(f"{WINDOWS} holds temporary files; choose another folder")
+    return folder
 
 
 class RasterOptions(BaseModel):

@@ -3,7 +3,7 @@
 from core.handler import TaskContext
 from core.models import Record
 from services.outputs.cog import work_bytes
-from services.raster.model import EncodeSamples, Estimates, RasterFacts, Tier
+from services.raster.model import CogEstimate, EncodeSamples, Estimates, RasterFacts, Tier
 from services.sandbox import child
 from services.storage.fetch import SAMPLED_FROM_BYTES, Fetched, Wanted, read_source
 
@@ -52,7 +52,12 @@ def _estimate(params: EstimateCogs, ctx: TaskContext, source: Fetched) -> Estima
         memory_bytes=MEMORY_BYTES,
         seconds=SECONDS,
     )
-    scratch = {"scratch_bytes": work_bytes(params.facts)}
     return found.model_copy(
-        update={"cogs": tuple(cog.model_copy(update=scratch) for cog in found.cogs)}
+        update={"cogs": tuple(_with_scratch(cog, params.facts) for cog in found.cogs)}
     )
+
+
+def _with_scratch(cog: CogEstimate, facts: RasterFacts) -> CogEstimate:
+    """COGs that are made in windows need no scratch space."""
+    needed = 0 if cog.tier in facts.windows else work_bytes(facts)
+    return cog.model_copy(update={"scratch_bytes": needed})

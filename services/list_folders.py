@@ -2,6 +2,7 @@
 
 from core.handler import TaskContext
 from core.models import ContainerName, Record
+from services.storage.naming import WINDOWS
 
 
 class ListFolders(Record):
@@ -18,9 +19,9 @@ class Folders(Record):
 
 
 def list_folders(params: ListFolders, ctx: TaskContext) -> Folders:
-    """The prefixes that together contain every blob and every output once."""
+    """The prefixes that together contain every COG and every output once."""
     if params.folder is not None:
         return Folders(prefixes=(f"{params.folder}/",))
-    stored = set(ctx.blobs.folders(params.container))
+    stored = set(ctx.blobs.folders(params.container)) - {WINDOWS}
     known = set(ctx.ports.outputs.folders(params.container))
     return Folders(prefixes=("", *sorted(stored | known)))

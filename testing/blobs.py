@@ -2,13 +2,13 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from core.errors import BlobChanged, BlobNotFound
+from core.errors import BlobChanged, BlobNotFound, BlocksMissing
 from core.models import BlobProperties, BlobRef
-from core.ports import AccessTier, BlobPage
+from core.ports import AccessTier, BlobPage, Block
 
 
 class MemoryBlobs:
@@ -18,6 +18,7 @@ class MemoryBlobs:
         """`contents` by name, such as `bronze-rasters/folder/name.tif`."""
         self.contents: dict[BlobRef, bytes] = {}
         self._properties: dict[BlobRef, BlobProperties] = {}
+        self._staged: dict[BlobRef, dict[str, bytes]] = {}
         self._version = 0
         for name, content in (contents or {}).items():
             container, _, blob = name.partition("/")
@@ -95,10 +96,52 @@ class MemoryBlobs:
     ) -> BlobProperties:
         if confirm is not None:
             confirm()
+        self._expect(ref, etag)
+        return self._store(ref, path.read_bytes(), content_type, access_tier, metadata or {})
+
+    def read(self, ref: BlobRef) -> bytes:
+        self.properties(ref)
+        return self.contents[ref]
+
+    def write(self, ref: BlobRef, content: bytes) -> None:
+        self._store(ref, content)
+
+    def delete_folder(self, container: str, prefix: str) -> int:
+        return sum(self.delete(found.ref) for found in self.list(container, prefix))
+
+    def stage_block(self, ref: BlobRef, block_id: str, content: bytes) -> None:
+        self._staged.setdefault(ref, {})[block_id] = content
+
+    def staged_blocks(self, ref: BlobRef) -> Sequence[Block]:
+        return [Block(name, len(content)) for name, content in self._staged.get(ref, {}).items()]
+
+    def commit_blocks(
+        self,
+        ref: BlobRef,
+        blocks: Sequence[Block],
+        etag: str | None,
+        *,
+        content_type: str,
+        access_tier: AccessTier | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> BlobProperties:
+        self._expect(ref, etag)
+        staged = self._staged.get(ref, {})
+        if not staged.keys() >= {block.block_id for block in blocks}:
+            raise BlocksMissing(f"blob {ref}: blocks are not staged")
+        content = b"".join(staged[block.block_id] for block in blocks)
+        return self._store(ref, content, content_type, access_tier, metadata or {})
+
+    def discard_blocks(self, ref: BlobRef) -> bool:
+        if ref in self._properties:
+            return False
+        self._staged.pop(ref, None)
+        return True
+
+    def _expect(self, ref: BlobRef, etag: str | None) -> None:
         found = self._properties.get(ref)
         if (found.etag if found else None) != etag:
             raise BlobChanged(f"blob {ref} has changed")
-        return self._store(ref, path.read_bytes(), content_type, access_tier, metadata or {})
 
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
         found = self._properties.get(ref)
@@ -116,6 +159,7 @@ class MemoryBlobs:
         metadata: dict[str, str] | None = None,
     ) -> BlobProperties:
         self._version += 1
+        self._staged.pop(ref, None)
         self.contents[ref] = content
         self._properties[ref] = BlobProperties(
             ref=ref,

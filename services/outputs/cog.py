@@ -10,7 +10,7 @@ from pydantic import Field
 from core.handler import LONGEST_TASK, TaskContext
 from core.models import BlobRef, OutputTarget, Record
 from core.ports import AccessTier
-from services.raster.model import Cog, MadeCog, MakeCog, RasterFacts, Tier
+from services.raster.model import Cog, CogFacts, MadeCog, MakeCog, RasterFacts, Tier
 from services.sandbox import child
 from services.sandbox.turns import length_of
 from services.storage.fetch import WHOLE_UP_TO_BYTES, Fetched, Wanted, read_source, unchanged
@@ -24,7 +24,7 @@ STORAGE_TIERS: dict[Tier, Literal["hot", "cool"]] = {
     Tier.ANALYSIS: "hot",
     Tier.ARCHIVE: "cool",
 }
-_ACCESS_TIERS: dict[Tier, AccessTier] = {
+ACCESS_TIERS: dict[Tier, AccessTier] = {
     Tier.VISUALIZATION: "Hot",
     Tier.ANALYSIS: "Hot",
     Tier.ARCHIVE: "Cool",
@@ -118,14 +118,14 @@ def make_output(order: CogOrder, ctx: TaskContext, source: Fetched) -> StoredCog
     unchanged(ctx, facts.source, facts.source_etag)
     ctx.report(0.9, "uploading")
     path = Path(made.path)
-    file = OutputFile(path, made.checksum, CONTENT_TYPE, _ACCESS_TIERS[order.tier])
-    stored = store_output(ctx, _target(order), file)
-    cog = _cog(order, made, stored, time.monotonic() - started)
+    file = OutputFile(path, made.checksum, CONTENT_TYPE, ACCESS_TIERS[order.tier])
+    stored = store_output(ctx, output_target(order), file)
+    cog = describe_output(order, made, stored, time.monotonic() - started)
     record_output(ctx, stored, cog.model_dump(mode="json"))
     return StoredCog(cog, path)
 
 
-def _target(order: CogOrder) -> OutputTarget:
+def output_target(order: CogOrder) -> OutputTarget:
     return OutputTarget(
         blob=order.target,
         location=locate_cog(order.target.name, order.tier),
@@ -137,7 +137,8 @@ def _target(order: CogOrder) -> OutputTarget:
     )
 
 
-def _cog(order: CogOrder, made: MadeCog, stored: StoredOutput, seconds: float) -> Cog:
+def describe_output(order: CogOrder, made: CogFacts, stored: StoredOutput, seconds: float) -> Cog:
+    """The COG as it is stored and recorded."""
     facts = order.facts
     return Cog(
         **made.model_dump(exclude={"path"}),

@@ -2,9 +2,15 @@
 
 from core.handler import TaskContext
 from core.models import BlobRef
-from services.raster.model import InspectionOptions, InspectRaster, RasterFacts, ReadingOptions
+from services.raster.model import (
+    InspectionOptions,
+    InspectRaster,
+    RasterFacts,
+    ReadingOptions,
+    WindowSizes,
+)
 from services.sandbox import child
-from services.storage.fetch import SAMPLED_FROM_BYTES, Fetched, Wanted, read_source
+from services.storage.fetch import SAMPLED_FROM_BYTES, Fetched, Wanted, can_be_ranged, read_source
 from services.storage.sidecars import find_sidecars
 
 MEMORY_BYTES = 768 * 2**20
@@ -49,8 +55,13 @@ def load_inspect() -> child.Function[InspectRaster, RasterFacts]:
 
 
 def _inspect(options: InspectionOptions, ctx: TaskContext, source: Fetched) -> RasterFacts:
+    deployment = ctx.ports.deployment
+    sizes = WindowSizes(
+        from_bytes=deployment.windows_from_mb * 2**20, window_bytes=deployment.window_mb * 2**20
+    )
     request = InspectRaster(
         options=options,
+        windows=sizes if can_be_ranged(options.source, options.sidecars) else None,
         path=source.path,
         stored_bytes=source.properties.size,
         last_modified=source.properties.last_modified,

@@ -22,6 +22,7 @@ from services.raster.georeference import Georeference, read_georeference
 from services.raster.grid import Grid, grid_for
 from services.raster.model import (
     BandFacts,
+    CogFacts,
     CogSettings,
     MadeCog,
     MakeCog,
@@ -232,7 +233,31 @@ def _validity(
 
 
 def _make(plan: Plan, request: MakeCog, folder: Path, report: Report, stack: ExitStack) -> MadeCog:
-    warnings: list[RasterWarning] = []
+    in_memory = _in_memory(plan, request)
+    output = folder / "cog.tif"
+    view = _settled(plan.view, plan)
+    if plan.grid.warped:
+        scratch = _scratch(folder, "warped.tif", in_memory, stack)
+        view = _warped(plan, scratch, Stretch(report, 0.15, 0.55, "warping"))
+    view = replace(view, georeference=replace(view.georeference, crs=plan.stored_crs))
+    writing = Stretch(report, 0.55 if plan.grid.warped else 0.15, 0.95, "writing")
+    writer.write(view, output, plan.settings, plan.quality, name=plan.name, progress=writing)
+    writer.check(str(output), plan.name)
+    report(0.97, "checked")
+    facts = describe_cog(
+        plan,
+        str(output),
+        size_bytes=output.stat().st_size,
+        checksum=writer.checksum(output),
+        in_memory=in_memory,
+        warnings=find_warnings(plan, request),
+    )
+    return MadeCog(path=str(output), **facts.model_dump())
+
+
+def find_warnings(plan: Plan, request: MakeCog) -> tuple[RasterWarning, ...]:
+    """What about the COG may surprise the caller."""
+    warnings = []
     if plan.dtype != request.facts.dtype:
         warnings.append(
             RasterWarning(
@@ -242,32 +267,20 @@ def _make(plan: Plan, request: MakeCog, folder: Path, report: Report, stack: Exi
                 f"{', scaled by 65535' if request.facts.picture_top == 1 else ''}",
             )
         )
-    in_memory = _in_memory(plan, request, warnings)
-    output = folder / "cog.tif"
-    view = _settled(plan.view, plan)
-    if plan.grid.warped:
-        scratch = _scratch(folder, "warped.tif", in_memory, stack)
-        view = _warped(plan, scratch, Stretch(report, 0.15, 0.55, "warping"))
-    view = replace(view, georeference=replace(view.georeference, crs=plan.stored_crs))
-    writing = Stretch(report, 0.55 if plan.grid.warped else 0.15, 0.95, "writing")
-    writer.write(view, output, plan.settings, plan.quality, name=plan.name, progress=writing)
-    writer.check(output, plan.name)
-    report(0.97, "checked")
-    return _made(plan, output, in_memory, warnings)
-
-
-def _in_memory(plan: Plan, request: MakeCog, warnings: list[RasterWarning]) -> bool:
-    """Small rasters are warped in memory unless `in_memory` is false; large ones never are."""
-    fits = plan.decoded_bytes <= IN_MEMORY_BYTES
-    if request.in_memory and not fits:
+    if request.in_memory and plan.decoded_bytes > IN_MEMORY_BYTES:
         warnings.append(
             RasterWarning(
                 code="IN_MEMORY_TOO_LARGE",
                 message=f"{plan.name} decodes to {plan.decoded_bytes >> 20} MB: in_memory holds "
-                f"{IN_MEMORY_BYTES >> 20} MB, so the scratch disk was used",
+                f"{IN_MEMORY_BYTES >> 20} MB, so it was ignored",
             )
         )
-    return fits and request.in_memory is not False
+    return tuple(warnings)
+
+
+def _in_memory(plan: Plan, request: MakeCog) -> bool:
+    """Small rasters are warped in memory unless `in_memory` is false; large ones never are."""
+    return plan.decoded_bytes <= IN_MEMORY_BYTES and request.in_memory is not False
 
 
 def _scratch(folder: Path, name: str, in_memory: bool, stack: ExitStack) -> str:
@@ -295,20 +308,31 @@ def _keeps(band: Band, value: float | None, dtype: str) -> bool:
 
 def _warped(plan: Plan, scratch: str, progress: Stretch) -> View:
     """Warp, and return the view over the result."""
+    job = plan_warp(plan, scratch)
+    with progress.watching_file(scratch, plan.decoded_bytes):
+        warp(job)
+    gdal.give_back_memory()
+    mask = _warped_mask(job)
+    if mask and mask.form == "mask" and writer.is_full(scratch, len(job.view.bands) + 1):
+        mask = None
+    return _over(scratch, replace(job.view, nodata=job.nodata), plan, mask)
+
+
+def plan_warp(plan: Plan, path: str) -> Warp:
+    """The warp of the plan's view to a file."""
     view = _settled(plan.view, plan)
     value = view.nodata
     if view.mask and plan.dtype in _WIDE_INTEGERS:
         value = view.mask.nodata
-    alpha = value is None and (plan.footprint or view.mask is not None)
     top = alpha_top(plan.dtype)
     if view.mask and view.mask.sources[0].isdigit():
         top = int(np.iinfo(plan.dtype).max) if np.dtype(plan.dtype).kind in "ui" else 1
-    job = Warp(
+    return Warp(
         view=view,
         grid=plan.grid,
-        path=scratch,
+        path=path,
         name=plan.name,
-        alpha=alpha,
+        alpha=value is None and (plan.footprint or view.mask is not None),
         alpha_top=top,
         resampling=plan.settings.reproject_resampling if plan.grid.resampled else "nearest",
         unified=plan.unified,
@@ -316,24 +340,44 @@ def _warped(plan: Plan, scratch: str, progress: Stretch) -> View:
         nodata=value,
         scale=measure_scale(view.georeference, plan.grid),
     )
-    with progress.watching_file(scratch, plan.decoded_bytes):
-        warp(job)
-    gdal.give_back_memory()
-    return _over(scratch, replace(view, nodata=value), plan, alpha)
 
 
-def _over(scratch: str, view: View, plan: Plan, alpha: bool) -> View:
-    """The same bands over the warped file, whose last band holds the validity if `alpha`."""
-    last = len(view.bands) + 1
+def stored_view(plan: Plan) -> View:
+    """The bands, tags and validity of the COG, over a file whose last band is the validity.
+
+    The file has that band if the view has a mask.
+    """
+    if plan.grid.warped:
+        job = plan_warp(plan, "")
+        view, mask = replace(job.view, nodata=job.nodata), _warped_mask(job)
+    else:
+        view = _settled(plan.view, plan)
+        mask = view.mask and Mask((str(len(view.bands) + 1),), _form(view.mask))
+    view = _over("", view, plan, mask)
+    return replace(view, georeference=replace(view.georeference, crs=plan.stored_crs))
+
+
+def _form(mask: Mask) -> Literal["mask", "alpha"]:
+    """Only an alpha band of the source becomes one of the COG."""
+    return "alpha" if mask.sources[0].isdigit() else "mask"
+
+
+def _warped_mask(job: Warp) -> Mask | None:
+    """The last band of the warped file as the mask or the alpha band of the COG."""
+    if not job.alpha:
+        return None
+    last = str(len(job.view.bands) + 1)
+    if job.view.mask and _form(job.view.mask) == "alpha":
+        return Mask((last,), "alpha")
+    return Mask((last,), "mask", soft=job.view.mask is not None)
+
+
+def _over(path: str, view: View, plan: Plan, mask: Mask | None) -> View:
+    """The same bands over a file on the plan's grid."""
     bands = [replace(band, source=n, nodata=None) for n, band in enumerate(view.bands, 1)]
-    mask = None
-    if alpha and view.mask and view.mask.sources[0].isdigit():
-        mask = Mask((str(last),), "alpha")
-    elif alpha and not writer.is_full(scratch, last):
-        mask = Mask((str(last),), "mask", soft=view.mask is not None)
     return replace(
         view,
-        path=scratch,
+        path=path,
         georeference=plan.grid.georeference,
         bands=bands,
         mask=mask,
@@ -342,8 +386,17 @@ def _over(scratch: str, view: View, plan: Plan, alpha: bool) -> View:
     )
 
 
-def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarning]) -> MadeCog:
-    with rasterio.open(output, driver="GTiff") as cog:
+def describe_cog(
+    plan: Plan,
+    path: str,
+    *,
+    size_bytes: int,
+    checksum: str,
+    in_memory: bool,
+    warnings: tuple[RasterWarning, ...],
+) -> CogFacts:
+    """The facts of a COG that was made by the plan. `path` is a file or a /vsicurl/ address."""
+    with rasterio.open(path, driver="GTiff") as cog:
         if dataset_crs(cog) is None:
             raise TaskFailed(
                 "REPROJECTION_FAILED",
@@ -353,8 +406,7 @@ def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarnin
         where = read_georeference(cog, to_horizontal(cog.crs))
         globe = geographic_extent(where)
         resampling = plan.settings.reproject_resampling if plan.grid.resampled else None
-        return MadeCog(
-            path=str(output),
+        return CogFacts(
             reprojection_performed=plan.grid.resampled,
             source_crs=describe_crs(plan.view.georeference.crs),
             target_crs=describe_crs(plan.grid.crs),
@@ -373,10 +425,10 @@ def _made(plan: Plan, output: Path, in_memory: bool, warnings: list[RasterWarnin
             overviews=tuple(cog.overviews(1)),
             reproject_resampling=resampling,
             overview_resampling=plan.settings.overview_resampling,
-            size_bytes=output.stat().st_size,
-            checksum=writer.checksum(output),
+            size_bytes=size_bytes,
+            checksum=checksum,
             in_memory=in_memory,
-            warnings=tuple(warnings),
+            warnings=warnings,
         )
 
 

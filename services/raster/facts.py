@@ -28,6 +28,7 @@ from services.raster.model import (
     DetectedType,
     InspectionOptions,
     InspectRaster,
+    MakeCog,
     Nodata,
     RasterFacts,
     RasterType,
@@ -38,6 +39,8 @@ from services.raster.operation import choose_operation
 from services.raster.raster_type import Detection
 from services.raster.source import Source, open_source
 from services.raster.source_georeference import locate_source, read_extent
+from services.raster.windows.layout import plan_windows
+from services.raster.windows.plan import WindowPlan
 
 _SAMPLED_BANDS = 8
 _SPECTRAL = re.compile("band|wavelength|channel|spectral", re.IGNORECASE)
@@ -67,7 +70,25 @@ def inspect(request: InspectRaster, report: Report) -> RasterFacts:
         ) as source,
     ):
         report(0.1, "reading samples")
-        return _collect_facts(request, source)
+        facts = _collect_facts(request, source)
+        return facts.model_copy(update={"windows": _plan_windows(request, source, facts)})
+
+
+def _plan_windows(
+    request: InspectRaster, source: Source, facts: RasterFacts
+) -> dict[Tier, WindowPlan]:
+    sizes, options = request.windows, request.options
+    if sizes is None:
+        return {}
+    tiers = facts.cog_tiers if options.output_tier == "all" else (Tier(options.output_tier),)
+    wanted = MakeCog(
+        facts=facts,
+        tier=tiers[0],
+        target_crs=options.target_crs,
+        path=request.path,
+        folder="",
+    )
+    return plan_windows(source, wanted, tiers, sizes)
 
 
 def _collect_facts(request: InspectRaster, source: Source) -> RasterFacts:

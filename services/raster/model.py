@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from core.models import BlobRef, Json, Record
+from services.raster.windows.plan import WindowPlan
 
 Bounds = tuple[float, float, float, float]
 
@@ -197,6 +198,8 @@ class RasterFacts(Record):
 
     raster_type: DetectedType
     cog_tiers: tuple[Tier, ...]
+    windows: dict[Tier, WindowPlan] = Field(default_factory=dict)
+    """The tiers whose COGs many tasks make, each a window; all others are made by one task."""
     tiers_not_applicable: dict[Tier, str] = Field(default_factory=dict)
     bit_depth_check: BitDepth
     acquired: datetime | None = None
@@ -207,10 +210,21 @@ class RasterFacts(Record):
     warnings: tuple[RasterWarning, ...] = ()
 
 
+class WindowSizes(Record):
+    """When and how COGs are made in windows."""
+
+    from_bytes: int
+    """The decoded size of a COG from which on it is made in windows."""
+    window_bytes: int
+    """What the pixels of a window may take in memory."""
+
+
 class InspectRaster(Record):
     """A request to the sandbox: inspect the raster at `path`."""
 
     options: InspectionOptions
+    windows: WindowSizes | None = None
+    """None where the source cannot be read in parts."""
     path: str
     """A local file, or a signed /vsicurl/ address; never stored."""
     stored_bytes: int
@@ -277,8 +291,8 @@ class MakeCog(Record):
     tier: Tier
     target_crs: str
     """EPSG:n, or native."""
-    jpeg_quality: int
-    in_memory: bool | None
+    jpeg_quality: int = 85
+    in_memory: bool | None = None
     path: str
     """A local file, or a signed /vsicurl/ address; never stored."""
     folder: str

@@ -8,6 +8,7 @@ from services.raster import facts as facts
 from services.raster import gdal
 from services.raster.mosaic import paste as paste
 from services.raster.mosaic import piece as piece
+from services.raster.windows import work as work
 
 gdal.skip_other_drivers()
 with rasterio.Env():

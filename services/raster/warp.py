@@ -126,35 +126,64 @@ def _on_grid(
 
 def warp(job: Warp) -> None:
     """Warp the view's bands to the file. Raises TaskFailed where pixels are unreadable or lost."""
-    place = job.view.georeference
-    view = replace(job.view, georeference=turn_source(place))
-    before = "" if view.georeference is place else describe_turn(place.crs)
-    options = job.options | warp_options(place, job.grid.crs, before=before)
     bands = len(job.view.bands)
+    grid = Window(0, 0, job.grid.width, job.grid.height)
     with (
         gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} cannot be warped"),
-        rasterio.open(view.xml, driver="VRT") as source,
         rasterio.open(job.path, "w", **job.profile) as target,
     ):
         if job.alpha:
             target.colorinterp = [ColorInterp.undefined] * bands + [ColorInterp.alpha]
-        with gdal.listening():
-            for tile in _tiles(job):
-                target.write(_warp_tile(job, source, tile, options), window=tile)
+        for tile, pixels in _warp_tiles(job, grid):
+            target.write(pixels, window=tile)
+    check_warp(job, job.path, job.grid.georeference)
+
+
+def warp_region(job: Warp, region: Window) -> NDArray[Any]:
+    """The pixels of a part of the grid that begins and ends at tiles, or at the grid's edge.
+
+    They equal those of the whole warp. Bands, rows and columns. Raises TaskFailed where pixels are
+    unreadable.
+    """
+    shape = (job.profile["count"], region.height, region.width)
+    pixels = np.empty(shape, job.view.dtype)
+    with gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} cannot be warped"):
+        for tile, part in _warp_tiles(job, region):
+            row, column = tile.row_off - region.row_off, tile.col_off - region.col_off
+            pixels[:, row : row + tile.height, column : column + tile.width] = part
+    return pixels
+
+
+def check_warp(job: Warp, result: str, where: Georeference) -> None:
+    """Raises TaskFailed COVERAGE_LOST where the warped file lacks samples of the source."""
     with gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} has pixels that cannot be decoded"):
-        check_coverage(view.xml, job.view.georeference, job.path, job.grid.georeference, job.name)
+        check_coverage(_turned(job).xml, job.view.georeference, result, where, job.name)
 
 
-def _tiles(job: Warp) -> Iterator[Window]:
-    """The grid in tiles, row by row. Their size depends on the bands, never on the machine."""
+def _turned(job: Warp) -> View:
+    """The view, on a map turned half around where the source crosses the antimeridian."""
+    return replace(job.view, georeference=turn_source(job.view.georeference))
+
+
+def _warp_tiles(job: Warp, region: Window) -> Iterator[tuple[Window, NDArray[Any]]]:
+    place, view = job.view.georeference, _turned(job)
+    before = "" if view.georeference is place else describe_turn(place.crs)
+    options = job.options | warp_options(place, job.grid.crs, before=before)
+    with rasterio.open(view.xml, driver="VRT") as source, gdal.listening():
+        for tile in _tiles(job, region):
+            yield tile, _warp_tile(job, source, tile, options)
+
+
+def _tiles(job: Warp, region: Window) -> Iterator[Window]:
+    """The region in tiles, row by row. Their size depends on the bands, never on the machine."""
     pixel = job.profile["count"] * np.dtype(job.view.dtype).itemsize
     side = BLOCK
     while side**2 * pixel > _TILE_BYTES:
         side //= 2
-    for row in range(0, job.grid.height, side):
-        for column in range(0, job.grid.width, side):
-            size = min(side, job.grid.width - column), min(side, job.grid.height - row)
-            yield Window(column, row, *size)
+    bottom, right = region.row_off + region.height, region.col_off + region.width
+    for row in range(region.row_off, bottom, side):
+        for column in range(region.col_off, right, side):
+            yield Window(column, row, min(side, right - column), min(side, bottom - row))
 
 
 def _warp_tile(

@@ -44,7 +44,7 @@ def write(
     ):
         block = block_for(source.width, source.height)
         if settings.interleave == "band":
-            _write_by_band(source, output, settings, block)
+            _write_by_band(source, output, settings, quality, block)
             return
         options = _cog_options(settings, quality, block)
         rasterio.shutil.copy(source, output, driver="COG", strict=True, **options)
@@ -71,33 +71,54 @@ def _cog_options(settings: CogSettings, quality: int, block: int) -> dict[str, A
     return options
 
 
-def _write_by_band(source: Any, output: Path, settings: CogSettings, block: int) -> None:
+def _write_by_band(
+    source: Any, output: Path, settings: CogSettings, quality: int, block: int
+) -> None:
     """Write by way of a tiled GeoTIFF: GDAL 3.10's COG driver has pixel interleave only."""
     staged = output.with_name("staged.tif")
-    tiles = {
-        "TILED": True,
-        "BLOCKXSIZE": block,
-        "BLOCKYSIZE": block,
-        "INTERLEAVE": "BAND",
-        "BIGTIFF": "IF_SAFER",
-        "SPARSE_OK": True,
-    }
-    rasterio.shutil.copy(source, staged, driver="GTiff", strict=True, **tiles)
+    plain = tile_options(settings, quality, block, compress=False)
+    rasterio.shutil.copy(source, staged, driver="GTiff", strict=True, BIGTIFF="IF_SAFER", **plain)
     with rasterio.open(staged, "r+", driver="GTiff") as image:
         if factors := overview_factors(image.width, image.height, block):
             image.build_overviews(factors, Resampling[settings.overview_resampling])
-    compression: dict[str, Any] = {
+    options = tile_options(settings, quality, block)
+    with rasterio.open(staged, driver="GTiff") as image:
+        rasterio.shutil.copy(
+            image, output, driver="GTiff", strict=True, BIGTIFF="IF_SAFER", **options
+        )
+    staged.unlink()
+
+
+def tile_options(
+    settings: CogSettings, quality: int, block: int, *, compress: bool = True
+) -> dict[str, Any]:
+    """Of GDAL's GeoTIFF driver; with `compress` overviews are copied, too.
+
+    https://gdal.org/en/stable/drivers/raster/gtiff.html#creation-options
+    """
+    options: dict[str, Any] = {
+        "TILED": True,
+        "BLOCKXSIZE": block,
+        "BLOCKYSIZE": block,
+        "INTERLEAVE": settings.interleave.upper(),
+        "SPARSE_OK": True,
+    }
+    if not compress:
+        return options
+    options |= {
         "COMPRESS": settings.compression,
         "COPY_SRC_OVERVIEWS": True,
         "NUM_THREADS": gdal.THREADS,
     }
+    if settings.compression == "JPEG":
+        options |= {"PHOTOMETRIC": "YCBCR", "JPEG_QUALITY": quality}
+    if settings.compression == "WEBP":
+        options |= {"WEBP_LEVEL": quality, "WEBP_LOSSLESS": quality == 100}
     if settings.compression in _LEVEL:
-        compression["ZLEVEL"] = _LEVEL[settings.compression]
+        options["ZLEVEL"] = _LEVEL[settings.compression]
     if settings.predictor:
-        compression["PREDICTOR"] = settings.predictor
-    with rasterio.open(staged, driver="GTiff") as image:
-        rasterio.shutil.copy(image, output, driver="GTiff", strict=True, **tiles, **compression)
-    staged.unlink()
+        options["PREDICTOR"] = settings.predictor
+    return options
 
 
 def overview_factors(width: int, height: int, block: int) -> list[int]:
@@ -148,17 +169,21 @@ def checksum(path: Path) -> str:
         return f"1220{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def check(path: Path, name: str) -> None:
-    """Validate the COG with rio-cogeo. Raises TaskFailed for errors and warnings alike."""
-    # Metadata that GeoTIFF cannot hold would stay behind on the upload.
-    path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
+def check(path: str, name: str) -> None:
+    """Validate the COG with rio-cogeo. Raises TaskFailed for errors and warnings alike.
+
+    Of a remote COG only the header is read.
+    """
+    if not path.startswith("/vsi"):
+        # Metadata that GeoTIFF cannot hold would stay behind on the upload.
+        Path(f"{path}.aux.xml").unlink(missing_ok=True)
     _, errors, warnings = cog_validate(path, strict=True, quiet=True)
     problems = "; ".join(e for e in [*errors, *warnings] if not _is_ribbon(path, e))
     if problems:
         raise TaskFailed("COG_INVALID", f"the COG made from {name} is not valid: {problems}")
 
 
-def _is_ribbon(path: Path, error: str) -> bool:
+def _is_ribbon(path: str, error: str) -> bool:
     """Whether the error is about tiles that are exactly as wide as the image."""
     with rasterio.open(path, driver="GTiff") as image:
         rows, columns = image.block_shapes[0]

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel
 
@@ -89,13 +89,14 @@ def run(
     seconds: float,
     network: bool = False,
     length: Length = "long",
+    exchange: BinaryIO | None = None,
 ) -> Result:
     """Run the function that `load` returns on the request in a child process.
 
     `load` is a module-level function. The child imports its module and calls it, so that only the
     child imports what the work needs. Besides its program the child can open only `folder`, and it
     can open connections only with `network`. Work of one `length` does not wait for work of the
-    other.
+    other. The function finds `exchange` by exchange.received().
 
     Raises TaskFailed when the function does, and for a crash, too much memory or too much time.
     An exception from `report` ends the child at once.
@@ -109,7 +110,7 @@ def run(
         "memory_bytes": 2 * memory_bytes,
     }
     waiting = _TURNS.take(length, _TICK_SECONDS, lambda: report(0.0, "waiting for a processor"))
-    with waiting, _SERVER.conversation() as line:
+    with waiting, _SERVER.conversation(exchange) as line:
         conversation = _Conversation(line, report, memory_bytes, seconds)
         try:
             line.sendall(json.dumps(order).encode() + b"\n")
@@ -244,11 +245,12 @@ class _Server:
             self.stop()
 
     @contextmanager
-    def conversation(self) -> Iterator[socket.socket]:
+    def conversation(self, exchange: BinaryIO | None) -> Iterator[socket.socket]:
         line, remote = socket.socketpair()
         with line:
             with remote, self._lock:
-                socket.send_fds(self._started(), [b"x"], [remote.fileno()])
+                descriptors = [each.fileno() for each in (remote, exchange) if each]
+                socket.send_fds(self._started(), [b"x"], descriptors)
             yield line
 
     def _started(self) -> socket.socket:

@@ -1,8 +1,9 @@
 """A process that has the raster modules in memory and forks once for every task.
 
 services/sandbox/child.py starts it with one end of a socket pair and the modules to load. Each
-request arrives as a socket, over which parent and child exchange lines of JSON. The child dies with
-this process, and this process ends when its parent closes the socket pair.
+request arrives as a socket, over which parent and child exchange lines of JSON, and perhaps a file
+in memory for larger content (exchange.py). The child dies with this process, and this process ends
+when its parent closes the socket pair.
 """
 
 import ctypes
@@ -25,7 +26,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel
 
 from core.errors import TaskFailed
-from services.sandbox import landlock
+from services.sandbox import exchange, landlock
 from services.sandbox.read_counter import open_counter
 
 _PR_SET_PDEATHSIG = 1
@@ -48,10 +49,10 @@ def serve(control: socket.socket) -> None:
             woken.recv(4096)
             _reap(children)
         if control in ready:
-            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
             if not message:
                 return
-            _fork(socket.socket(fileno=descriptors[0]), children, (control, woken, waker))
+            _fork(descriptors, children, (control, woken, waker))
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
@@ -59,14 +60,19 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 
 
 def _fork(
-    conversation: socket.socket,
+    descriptors: list[int],
     children: dict[int, socket.socket],
     inherited: tuple[socket.socket, ...],
 ) -> None:
+    """`descriptors` are those of the conversation and, if there is one, of the exchange file."""
+    first, *exchanged = descriptors
+    conversation = socket.socket(fileno=first)
     server = os.getpid()
     child = os.fork()
     if child:
         children[child] = conversation
+        for descriptor in exchanged:
+            os.close(descriptor)
         return
     # The child leaves by os._exit, so that it does not clean up what belongs to the server.
     status = 1
@@ -77,6 +83,8 @@ def _fork(
         for other in (*inherited, *children.values()):
             other.close()
         _silence()
+        for descriptor in exchanged:
+            exchange.receive(descriptor)
         _answer(conversation)
         status = 0
     finally:

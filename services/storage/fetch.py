@@ -50,9 +50,9 @@ class Fetched:
         return self.path.startswith("/vsicurl/")
 
 
-def _can_be_ranged(properties: BlobProperties, sidecars: tuple[BlobRef, ...]) -> bool:
+def can_be_ranged(source: BlobRef, sidecars: tuple[BlobRef, ...]) -> bool:
     """Whether the source can be read in parts: GeoTIFFs, and without sidecars only."""
-    return not sidecars and properties.ref.name.lower().endswith(_RANGED_SUFFIXES)
+    return not sidecars and source.name.lower().endswith(_RANGED_SUFFIXES)
 
 
 def unchanged(ctx: TaskContext, source: BlobRef, etag: str) -> BlobProperties:
@@ -87,23 +87,27 @@ def read_source(ctx: TaskContext, wanted: Wanted, read: Callable[[Fetched], Resu
     """
     is_ranged = False
     try:
-        with _fetched(ctx, wanted) as source:
+        with open_source(ctx, wanted) as source:
             is_ranged = source.is_ranged
             return read(source)
     except TaskFailed as error:
         if not (is_ranged and error.code in _UNREADABLE):
             raise
-    with _fetched(ctx, replace(wanted, download_below=math.inf)) as source:
+    with open_source(ctx, replace(wanted, download_below=math.inf)) as source:
         return read(source)
 
 
 @contextmanager
-def _fetched(ctx: TaskContext, wanted: Wanted) -> Iterator[Fetched]:
+def open_source(ctx: TaskContext, wanted: Wanted) -> Iterator[Fetched]:
+    """The source, by range requests or as a copy.
+
+    Raises TaskFailed SOURCE_CHANGED when the blob has changed, also at the end.
+    """
     properties = unchanged(ctx, wanted.source, wanted.etag)
     _check_size(properties)
     _check_tier(properties)
-    can_be_ranged = _can_be_ranged(properties, wanted.sidecars)
-    copied = properties.size < wanted.download_below or not can_be_ranged
+    is_ranged = can_be_ranged(properties.ref, wanted.sidecars)
+    copied = properties.size < wanted.download_below or not is_ranged
     room = wanted.work_bytes + (properties.size if copied else 0)
     with ctx.scratch.folder(ctx.task_id, room) as folder:
         if copied:

@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 from core.models import BlobRef
 
 DEFAULT_CRS = "EPSG:4326"
+WINDOWS = ".windows/"
+"""The folder in the silver container for what windows leave until their COG is assembled."""
 
 
 def propose_locations(
@@ -46,6 +48,17 @@ def name_cog(location: str, tier: str) -> str:
 def locate_cog(name: str, tier: str) -> str:
     """The location of a COG with this name."""
     return name.removesuffix(f"_cog_{tier}.tif")
+
+
+def name_windows(job: str, name: str) -> str:
+    """The folder of what the windows of a COG leave for its assembly."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{WINDOWS}{job}/{digest}/"
+
+
+def name_window(folder: str, tier: int, row: int, column: int) -> str:
+    """The blob of one window in the folder of its COG."""
+    return f"{folder}{tier}-{row}-{column}"
 
 
 def make_item_id(container: str, location: str) -> str:

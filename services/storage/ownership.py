@@ -1,5 +1,6 @@
 """Writing, checking and discarding outputs, as the registry of outputs requires it."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from core.outputs import (
     remove_output,
     withdraw_output,
 )
-from core.ports import AccessTier, Ports, RecordOutcome
+from core.ports import AccessTier, Block, Ports, RecordOutcome
 
 UPLOADS = 5
 """How often an upload is begun again because another writer came first."""
@@ -33,11 +34,25 @@ class OutputFile(NamedTuple):
     access_tier: AccessTier | None
 
 
+class StagedOutput(NamedTuple):
+    """Blocks that become the blob of an output."""
+
+    stage: Callable[[], Sequence[Block]]
+    """Stages the blocks that are not staged, and returns all of them in order."""
+    content_type: str
+    access_tier: AccessTier | None
+
+
 class StoredOutput(NamedTuple):
     """An upload that the registry does not know yet."""
 
     output_id: int
     properties: BlobProperties
+
+    def with_checksum(self, checksum: str) -> "StoredOutput":
+        """With the checksum of a blob that was committed before it was known."""
+        metadata = self.properties.metadata | {CHECKSUM: checksum}
+        return self._replace(properties=self.properties.model_copy(update={"metadata": metadata}))
 
 
 def store_output(ctx: TaskContext, target: OutputTarget, file: OutputFile) -> StoredOutput:
@@ -46,24 +61,58 @@ def store_output(ctx: TaskContext, target: OutputTarget, file: OutputFile) -> St
     Raises TaskFailed OUTPUT_TAKEN when the blob is of another source, and OUTPUT_SUPERSEDED when
     a job that started later writes to the same location.
     """
+
+    def upload(output_id: int, replaced: str | None) -> BlobProperties:
+        return ctx.blobs.replace(
+            target.blob,
+            file.path,
+            replaced,
+            content_type=file.content_type,
+            access_tier=file.access_tier,
+            metadata=mark(output_id, ctx.task_id, target, replaced, file.checksum),
+            confirm=ctx.confirm,
+        )
+
+    return _store(ctx, target, file.checksum, upload)
+
+
+def commit_output(ctx: TaskContext, target: OutputTarget, output: StagedOutput) -> StoredOutput:
+    """Commit staged blocks over the version of the blob that is there now.
+
+    An earlier attempt of the task may have done it. Raises TaskFailed as `store_output` does.
+    """
+
+    def commit(output_id: int, replaced: str | None) -> BlobProperties:
+        blocks = output.stage()
+        ctx.confirm()
+        return ctx.blobs.commit_blocks(
+            target.blob,
+            blocks,
+            replaced,
+            content_type=output.content_type,
+            access_tier=output.access_tier,
+            metadata=mark(output_id, ctx.task_id, target, replaced, ""),
+        )
+
+    return _store(ctx, target, "", commit)
+
+
+def _store(
+    ctx: TaskContext,
+    target: OutputTarget,
+    checksum: str,
+    write: Callable[[int, str | None], BlobProperties],
+) -> StoredOutput:
+    """Call `write` with the output's id and the ETag to replace, until no other writer is first."""
     for _ in range(UPLOADS):
         output_id = _begin(ctx, target)
         current = find_blob(ctx.blobs, target.blob)
         if current is not None:
             refuse_other_source(current, target.source)
-            if _is_same(current, output_id, file):
+            if _is_same(current, output_id, checksum):
                 return StoredOutput(output_id, current)
-        replaced = None if current is None else current.etag
         try:
-            stored = ctx.blobs.replace(
-                target.blob,
-                file.path,
-                replaced,
-                content_type=file.content_type,
-                access_tier=file.access_tier,
-                metadata=mark(output_id, ctx.task_id, target, replaced, file.checksum),
-                confirm=ctx.confirm,
-            )
+            stored = write(output_id, None if current is None else current.etag)
         except BlobChanged:
             continue
         return StoredOutput(output_id, stored)
@@ -136,6 +185,13 @@ def _delete_discarded(ports: Ports, output: Output) -> None:
         withdraw_output(ports, replaced)
 
 
+def withdraw_upload(ports: Ports, stored: StoredOutput) -> None:
+    """Delete an upload that turned out to be invalid before it was recorded."""
+    output = ports.outputs.get(stored.output_id)
+    if output is not None:
+        _delete_discarded(ports, output)
+
+
 def remove_outputs_of(ports: Ports, item: ItemName) -> list[BlobRef]:
     """Remove the outputs that the item had and that are not live any more. Returns their blobs."""
     superseded = [each for each in ports.outputs.of_item(item) if not each.is_live]
@@ -155,10 +211,14 @@ def _begin(ctx: TaskContext, target: OutputTarget) -> int:
     return output_id
 
 
-def _is_same(current: BlobProperties, output_id: int, file: OutputFile) -> bool:
-    """Whether the blob holds this very file already: the answer to its upload was lost."""
-    known = current.metadata.get(OUTPUT), current.metadata.get(CHECKSUM)
-    return known == (str(output_id), file.checksum)
+def _is_same(current: BlobProperties, output_id: int, checksum: str) -> bool:
+    """Whether the blob holds this very file already: the answer to its upload was lost.
+
+    The checksum of staged blocks is not known before the commit, but all attempts of a task make
+    the same bytes.
+    """
+    known = current.metadata.get(OUTPUT), current.metadata.get(CHECKSUM, "")
+    return known == (str(output_id), checksum)
 
 
 def _superseded(blob: BlobRef, job_id: str | None) -> TaskFailed:

@@ -101,7 +101,7 @@ def test_all_tiers_make_one_item_with_an_asset_each(product):
         "cool",
         "JPEG",
     )
-    assert [stage["total_tasks"] for stage in job["stages"]] == [1, 3, 1]
+    assert [stage["total_tasks"] for stage in job["stages"]] == [1, 0, 3, 1]
 
 
 def test_a_raster_without_crs_fails_and_leaves_nothing(product, tmp_path):

@@ -48,11 +48,12 @@ def path_of(span, trace):
 
 
 def test_every_handler_stands_below_the_request(trace, job_id):
-    for number, handler in enumerate(HANDLERS, 1):
+    # Stage 2, encode_windows, has no tasks for a raster of this size.
+    for number, (stage, handler) in enumerate(zip((1, 3, 4), HANDLERS, strict=True), 1):
         [span] = [each for each in trace if each.name == f"{handler} attempt 1"]
         assert path_of(span, trace)[0] == REQUEST
         assert path_of(span, trace).count("task delivered") == number
-        assert span.job_id == job_id and span.attribute("stage") == str(number)
+        assert span.job_id == job_id and span.attribute("stage") == str(stage)
         assert span.attribute("job_type") == "process_raster" and not span.is_error
 
 

@@ -22,7 +22,7 @@ def assets(item):
 def write_cog(catalogue, source, **parameters):
     """Submit a job and run it until the message of its extract_stac_metadata task."""
     job = catalogue.submit(**source, **parameters)
-    for _ in range(4):
+    while catalogue.state.get_job(job.job_id).stage < job.total_stages:
         catalogue.deliver(1)
     return job
 

@@ -15,6 +15,7 @@ import pytest
 from core.errors import TaskFailed, TaskLost
 from services.sandbox import child, landlock
 from services.sandbox.child import ChildError, ChildKilled
+from services.sandbox.exchange import open_exchange, read_at, write_at
 from services.sandbox.processors import count_processors
 from tests.fixtures import child_functions
 from tests.fixtures.child_functions import Order, Reply
@@ -40,6 +41,23 @@ def test_the_parent_receives_result_and_progress():
     assert reply.text == "Grüße"
     assert reply.pid != os.getpid()
     assert (0.0, "") in steps
+
+
+def test_both_sides_write_to_and_read_from_the_exchange_file():
+    with open_exchange() as exchange:
+        write_at(exchange, 5, b"question")
+        assert run("exchange", exchange=exchange, text="answer").text == "question"
+        assert read_at(exchange, 13, 6) == b"answer"
+
+
+def test_a_child_cannot_make_the_exchange_file_larger():
+    with open_exchange() as exchange:
+        assert run("overfill", exchange=exchange).text == "PermissionError"
+
+
+def test_a_child_without_an_exchange_file_says_so():
+    with pytest.raises(ChildError, match="without an exchange file"):
+        run("exchange")
 
 
 def test_every_task_has_a_process_of_its_own_at_the_same_time():

@@ -10,6 +10,7 @@ import pytest
 from pycep import BicepParser
 
 from config.settings import Settings
+from services.storage.naming import WINDOWS
 from tests.fixtures.arm_models import MODELS, UNCHECKED, Scope, find_problems, known_versions
 
 ROOT = Path(__file__).parents[2]
@@ -262,6 +263,13 @@ def test_keys_and_passwords_are_off():
     assert bus["properties"]["disableLocalAuth"] is True
     [server] = [c for kind, _, c in resources("database.bicep") if kind.endswith("flexibleServers")]
     assert server["properties"]["authConfig"]["passwordAuth"] == "Disabled"
+
+
+def test_what_windows_leave_is_deleted():
+    [policy] = [c for k, _, c in resources("storage.bicep") if k.endswith("managementPolicies")]
+    [rule] = policy["properties"]["policy"]["rules"]
+    silver = Settings.model_fields["silver_container"].default
+    assert rule["definition"]["filters"]["prefixMatch"] == [f"{silver}/{WINDOWS}"]
 
 
 def test_queues_are_those_of_the_local_broker():

@@ -13,7 +13,8 @@ from config.host import HOST_JSON, OVERRIDE, HostLimits
 from config.settings import Settings
 from core.handler import LONGEST_TASK
 from local.emulators.functions.hostjson import read_host_json
-from services import create_cog, estimate_cogs, extract_stac_metadata, validate_raster
+from services import estimate_cogs, extract_stac_metadata, validate_raster
+from services.outputs import cog
 from services.storage.fetch import SIGNATURE_LIFETIME
 
 TRANSFERS = timedelta(hours=1)
@@ -26,7 +27,7 @@ def default(name: str) -> timedelta:
 
 def test_no_limit_ends_a_task_that_keeps_its_time():
     options, _ = read_host_json(HOST_JSON, {})
-    limits = [each.SECONDS for each in (create_cog, estimate_cogs, extract_stac_metadata,
+    limits = [each.SECONDS for each in (cog, estimate_cogs, extract_stac_metadata,
                                         validate_raster)]  # fmt: skip
     assert max(limits) == LONGEST_TASK.total_seconds()
     assert options.function_timeout is None, "a timeout restarts the worker with all its tasks"

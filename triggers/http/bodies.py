@@ -96,7 +96,8 @@ class Job(JobSummary):
     )
     stages: list[Stage]
     stage_results: dict[str, StageResult] | None = absent(
-        "Results of completed stages with a single task, with `include=stage_results`."
+        "Results of completed stages with a single task, with `include=stage_results`, by their"
+        " number among the stages that had tasks."
     )
     result_data: Json | None = absent()
 

@@ -182,10 +182,12 @@ class Jobs(Routes):
         return known | {name: job.parameters[name] for name in shown}
 
     def _add_stage_results(self, job: Job) -> Job:
-        single = [stage for stage in job.stages if stage.completed_tasks == stage.total_tasks == 1]
+        """Numbers the stages that have tasks: those that a job did not need are left out."""
+        needed = [stage for stage in job.stages if stage.total_tasks]
         found = {
-            str(stage.stage): describe_result(result)
-            for stage in single
+            str(number): describe_result(result)
+            for number, stage in enumerate(needed, 1)
+            if stage.completed_tasks == stage.total_tasks == 1
             for result in self.state.results(job.job_id, stage.stage)
         }
         return job.model_copy(update={"stage_results": found})

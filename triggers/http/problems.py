@@ -48,8 +48,8 @@ STATUS: dict[type[GeolatheError], tuple[int, str]] = {
 # A failed job is the fault of its input, except for these codes and for unexpected errors.
 SERVICE_FAULTS = {
     "INTERNAL_ERROR", "UNEXPECTED_ERROR", "STAGE_FAILED", "LEASE_LOST", "WORKER_LOST",
-    "BLOB_CHANGED", "TIER_MISSING", "TASK_TYPE_NOT_FOUND", "SERVICE_UNAVAILABLE", "DISK_FULL",
-    "SCRATCH_TOO_SMALL", "DATABASE_NOT_READY",
+    "BLOB_CHANGED", "BLOCKS_MISSING", "TIER_MISSING", "TASK_TYPE_NOT_FOUND",
+    "SERVICE_UNAVAILABLE", "DISK_FULL", "SCRATCH_TOO_SMALL", "DATABASE_NOT_READY",
     "NOT_STORABLE", "COG_INVALID", "COG_UNREADABLE",
 }  # fmt: skip
 

@@ -43,7 +43,7 @@ def paste_overview(request: PasteOverview, report: Report) -> MadeOverview:
         known = _choose_settings(request.raster_type, view)
         writing = Stretch(report, 0.6, 0.95, "writing the overview")
         writer.write(view, output, known, JPEG_QUALITY, name="the overview", progress=writing)
-        writer.check(output, "the pieces")
+        writer.check(str(output), "the pieces")
     pasted.unlink()
     return MadeOverview(
         path=str(output),
