@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+import uuid
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from local.stack.environment import ROOT
 
 SAMPLE = ROOT / "samples" / "bahamas_landsat7.tif"
 REQUEST = "POST /api/jobs/submit/{job_type}"
-LAST = "stage 4 requested"
+LAST = "stage 5 requested"
 HANDLERS = ("validate_raster", "create_cog", "extract_stac_metadata")
 
 
 @pytest.fixture(scope="module")
 def job_id(product):
-    source = product.upload(SAMPLE, "e2e/traced.tif")
+    # Each process that runs these tests has its own source: a second upload changes the first.
+    source = product.upload(SAMPLE, f"e2e/traced-{uuid.uuid4().hex}.tif")
     job = product.run("process_raster", **source, output_folder="e2e/traced")
     assert job["status"] == "completed", job
     return job["job_id"]
@@ -63,7 +65,7 @@ def test_storage_the_catalogue_and_the_queue_are_in_the_trace(trace):
         below[span.parent_id].add(span.name)
     by_name = {span.name: below[span.span_id] for span in trace}
     assert "upload to silver-cogs" in by_name["create_cog attempt 1"]
-    assert "SELECT create_item" in by_name["extract_stac_metadata attempt 1"]
+    assert "SELECT create_items" in by_name["extract_stac_metadata attempt 1"]
     assert "send 1 to geospatial-tasks" in by_name["stage 1 requested"]
     assert "SELECT app.finish_job" in by_name[LAST]
 

@@ -13,8 +13,8 @@ from config.host import HOST_JSON, OVERRIDE, HostLimits
 from config.settings import Settings
 from core.handler import LONGEST_TASK
 from local.emulators.functions.hostjson import read_host_json
-from services import estimate_cogs, extract_stac_metadata, validate_raster
-from services.outputs import cog
+from services import estimate_cogs, extract_stac_metadata
+from services.outputs import cog, facts
 from services.storage.fetch import SIGNATURE_LIFETIME
 
 TRANSFERS = timedelta(hours=1)
@@ -27,8 +27,7 @@ def default(name: str) -> timedelta:
 
 def test_no_limit_ends_a_task_that_keeps_its_time():
     options, _ = read_host_json(HOST_JSON, {})
-    limits = [each.SECONDS for each in (cog, estimate_cogs, extract_stac_metadata,
-                                        validate_raster)]  # fmt: skip
+    limits = [each.SECONDS for each in (cog, estimate_cogs, extract_stac_metadata, facts)]
     assert max(limits) == LONGEST_TASK.total_seconds()
     assert options.function_timeout is None, "a timeout restarts the worker with all its tasks"
     renewal = options.extensions.service_bus.max_auto_lock_renewal_duration
