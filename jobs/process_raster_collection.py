@@ -1,7 +1,6 @@
 """process_raster_collection: many rasters in; their items, and one map of all of them out."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -98,13 +97,12 @@ class Parameters(PublishingOptions, RasterOptions):
 
 
 class Submission(Parameters):
-    """The parameters, with the time: each submission looks at the blobs again."""
+    """The parameters, with the folder of the COGs."""
 
     # Jobs that another release submitted may have other fields.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     output_folder: str
-    requested_at: datetime
 
     @property
     def looked_for(self) -> str:
@@ -192,6 +190,7 @@ class ProcessRasterCollection(JobBase):
 
     job_type = "process_raster_collection"
     description = "Turn a folder of rasters into COGs, a STAC collection and one map of them"
+    runs_again = True
     parameters = Parameters
     example: ClassVar[Json] = {
         "container_name": "bronze-rasters",
@@ -204,11 +203,8 @@ class ProcessRasterCollection(JobBase):
         """Raises ContainerNotFound. The COGs go into a folder with the name of the collection."""
         prefix = params.prefix or ""
         ports.blobs.list_page(params.container_name, prefix, None, limit=1, recursive=True)
-        known = {
-            "output_folder": params.output_folder or params.collection_id,
-            "requested_at": datetime.now(UTC),
-        }
-        return Submission.model_validate(params.model_dump() | known)
+        folder = params.output_folder or params.collection_id
+        return Submission.model_validate(params.model_dump() | {"output_folder": folder})
 
     @stage(list_members)
     def list_blobs(self, params: Submission) -> list[ListMembers]:

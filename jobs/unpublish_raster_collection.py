@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import ClassVar
 
@@ -28,14 +27,6 @@ class Parameters(BaseModel):
     collection_id: StacId = Field(description="the STAC collection to remove, with all its items")
 
 
-class Submission(Parameters):
-    """The parameters, with the time: each submission is a job of its own."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    requested_at: datetime
-
-
 class Result(Record):
     """The result of unpublish_raster_collection."""
 
@@ -52,23 +43,24 @@ class UnpublishRasterCollection(JobBase):
 
     job_type = "unpublish_raster_collection"
     description = "Remove a STAC collection with its items, COGs and overview; the sources stay"
+    runs_again = True
     parameters = Parameters
     example: ClassVar[Json] = {"collection_id": "survey-2024"}
 
-    def prepare(self, params: Parameters, ports: Ports) -> Submission:
+    def prepare(self, params: Parameters, ports: Ports) -> Parameters:
         """Raises InvalidRequest if there is no such collection."""
         if ports.catalog.collection_key(params.collection_id) is None:
             message = f"there is no collection {params.collection_id!r}"
             raise InvalidRequest([FieldError("collection_id", params.collection_id, message)])
-        return Submission.model_validate(params.model_dump() | {"requested_at": datetime.now(UTC)})
+        return params
 
     @stage(list_items)
-    def list_items(self, params: Submission) -> ListItems:
+    def list_items(self, params: Parameters) -> ListItems:
         return ListItems(collection_id=params.collection_id)
 
     @stage(unpublish_items)
     def unpublish(
-        self, params: Submission, list_items: list[ItemRanges]
+        self, params: Parameters, list_items: list[ItemRanges]
     ) -> Iterator[UnpublishItems]:
         [ranges] = list_items
         for first, stop in pairwise([*ranges.first_ids, None]):
@@ -76,12 +68,12 @@ class UnpublishRasterCollection(JobBase):
                 yield UnpublishItems(collection_id=params.collection_id, first=first, stop=stop)
 
     @stage(remove_collection)
-    def remove(self, params: Submission) -> RemoveCollection:
+    def remove(self, params: Parameters) -> RemoveCollection:
         return RemoveCollection(collection_id=params.collection_id)
 
     def finalize(
         self,
-        params: Submission,
+        params: Parameters,
         unpublish: Results[UnpublishedItems],
         remove: list[RemovedCollection],
     ) -> Result:

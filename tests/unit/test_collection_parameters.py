@@ -33,12 +33,10 @@ def test_an_empty_prefix_means_the_whole_container():
     assert Parameters.model_validate(REQUIRED | {"prefix": ""}).prefix == ""
 
 
-def test_each_submission_is_a_job_of_its_own_in_the_folder_of_the_collection():
+def test_cogs_go_into_the_folder_of_the_collection_by_default():
     ports = memory_ports(MemoryBlobs({"bronze/in/a.tif": b"x"}))
     job, params = ProcessRasterCollection(), Parameters.model_validate(REQUIRED | {"prefix": "in/"})
-    first, second = job.prepare(params, ports), job.prepare(params, ports)
-    assert job.job_id(first) != job.job_id(second)
-    assert first.output_folder == "survey"
+    assert job.prepare(params, ports).output_folder == "survey"
     chosen = params.model_copy(update={"output_folder": "cogs"})
     assert job.prepare(chosen, ports).output_folder == "cogs"
 
