@@ -282,7 +282,11 @@ class ProcessRasterCollection(JobBase):
 
     @stage(publish_collection)
     def publish(
-        self, params: Submission, check: list[Checked], overview: list[StoredOverview]
+        self,
+        params: Submission,
+        check: list[Checked],
+        catalogue: list[Catalogued],
+        overview: list[StoredOverview],
     ) -> list[PublishCollection]:
         """Show the collection as one map."""
         [checked] = check
@@ -294,7 +298,7 @@ class ProcessRasterCollection(JobBase):
                 fields=params.fields,
                 mosaic=_find_mosaic(params, check),
                 overview=overview[0] if overview else None,
-                members=checked.members,
+                failed=checked.members - sum(each.published for each in catalogue),
             )
         ]
 

@@ -30,6 +30,7 @@ from services.sandbox.turns import length_of
 from services.stac.model import DescribedMember, DescribeMember, MemberLook, StacId, preferred
 from services.storage.fetch import Fetched
 from services.storage.naming import describe_owner, name_cog, propose_locations
+from services.storage.sidecars import find_sidecars
 
 REQUEST_VERSION = 1
 """Part of the identity of a COG: increase it when the same options give other pixels."""
@@ -82,10 +83,11 @@ def create_member(params: CreateMember, ctx: TaskContext) -> CreatedMember:
     """
     source = params.facts.source
     with naming(source):
-        facts = _inspect_again(params, ctx)
+        sidecars = find_sidecars(ctx.blobs, source)
+        facts = _inspect_again(params, tuple(sidecars), ctx)
         if params.kind is not None and (misfit := find_misfit(facts, params.kind)):
             raise TaskFailed("DOES_NOT_FIT", f"{source.name} does not fit the collection: {misfit}")
-        orders = _order_cogs(params.options, facts, ctx)
+        orders = _order_cogs(params.options, facts, sidecars, ctx)
         kept = {order.tier: cog for order in orders if (cog := _find_cog(order, ctx))}
         missing = [order for order in orders if order.tier not in kept]
 
@@ -102,10 +104,15 @@ def create_member(params: CreateMember, ctx: TaskContext) -> CreatedMember:
             return _describe(params, facts, tuple(kept.values()), {}, folder, ctx)
 
 
-def _inspect_again(params: CreateMember, ctx: TaskContext) -> RasterFacts:
+def _inspect_again(
+    params: CreateMember, sidecars: tuple[str, ...], ctx: TaskContext
+) -> RasterFacts:
     """The facts of the version that is stored now, with the raster type of most members."""
     facts, kind = params.facts, params.kind
-    is_current = ctx.blobs.properties(facts.source).etag == facts.source_etag
+    is_current = (
+        ctx.blobs.properties(facts.source).etag == facts.source_etag
+        and tuple(each.name for each in facts.sidecars) == sidecars
+    )
     wanted = facts.raster_type.applied_type if kind is None else kind.raster_type
     if is_current and facts.raster_type.applied_type is wanted:
         return facts
@@ -114,7 +121,9 @@ def _inspect_again(params: CreateMember, ctx: TaskContext) -> RasterFacts:
     return inspect_current(facts.source, options, ctx)
 
 
-def _order_cogs(options: MemberOptions, facts: RasterFacts, ctx: TaskContext) -> list[CogOrder]:
+def _order_cogs(
+    options: MemberOptions, facts: RasterFacts, sidecars: dict[str, str], ctx: TaskContext
+) -> list[CogOrder]:
     """The COGs of all tiers, at a location that is reserved for this source."""
     source, made_of = facts.source, (options.subdataset, options.target_crs)
     container = ctx.ports.deployment.silver_container
@@ -135,17 +144,20 @@ def _order_cogs(options: MemberOptions, facts: RasterFacts, ctx: TaskContext) ->
             target_crs=options.target_crs,
             jpeg_quality=options.jpeg_quality,
             in_memory=options.in_memory,
-            request=_identify(facts, options, tier),
+            request=_identify(facts, sidecars, options, tier),
         )
         for tier in tiers
     ]
 
 
-def _identify(facts: RasterFacts, options: MemberOptions, tier: Tier) -> str:
-    """Equal for equal COGs: a hash of the facts of the source and of the options."""
+def _identify(
+    facts: RasterFacts, sidecars: dict[str, str], options: MemberOptions, tier: Tier
+) -> str:
+    """Equal for equal COGs: a hash of the source, its sidecars by ETag, and the options."""
     content = [
         REQUEST_VERSION,
         facts.model_dump(mode="json"),
+        sidecars,
         tier,
         options.target_crs,
         options.jpeg_quality,

@@ -13,6 +13,9 @@ from services.raster.mosaic.model import OverviewGrid
 from services.stac.model import MemberLook, StacId
 from services.stac.mosaic import MosaicLinks, Overview, choose_look, choose_zooms, describe_mosaic
 
+FAILED = "geolathe:failed"
+"""The field of a collection with the number of rasters that failed. The map page shows it."""
+
 
 class Mosaic(Record):
     """What is common to the members of a mosaic."""
@@ -30,8 +33,8 @@ class PublishCollection(Record):
     mosaic: Mosaic | None
     """None for a collection that is not shown as one map."""
     overview: StoredOverview | None
-    members: int
-    """All members, also those that failed: a retry of these needs the pieces of the others."""
+    failed: int
+    """Members without an item. A retry of these needs the pieces of the others."""
 
 
 class PublishedCollection(Record):
@@ -62,10 +65,11 @@ def publish_collection(params: PublishCollection, ctx: TaskContext) -> Published
     if params.mosaic is not None:
         described = _describe(params.mosaic, collection, overview, ctx)
         fields, urls = fields | described.fields, described.titiler_urls
+    failed = {FAILED: params.failed or None}
     ctx.confirm()
-    ctx.catalog.update_collection(params.collection_id, fields)
+    ctx.catalog.update_collection(params.collection_id, fields | failed)
     delete_overviews(ctx.ports, params.collection_id, older_than=KEPT_FOR)
-    if overview is not None and params.members == items:
+    if overview is not None and not params.failed:
         delete_pieces(ctx.ports, ctx.task_id[:JOB_DIGITS])
     return PublishedCollection(
         collection_id=params.collection_id,

@@ -14,6 +14,7 @@ from rasterio.warp import transform
 from core.errors import InvalidRequest
 from core.models import BlobRef, JobStatus
 from tests.fixtures.catalogue import Catalogue, open_catalogue
+from tests.fixtures.made_rasters import classes, hills, write
 
 SIZE = 32
 PIXEL = 10.0
@@ -116,6 +117,7 @@ def test_failed_rasters_are_named_and_made_after_they_are_replaced(catalogue):
     assert all(name in " ".join(reasons.values()) for name in ("03.tif", "07.tif", "11.tif"))
     assert "1 band of uint16" in reasons["DOES_NOT_FIT"]
     assert catalogue.catalog.count_items("survey") == 9
+    assert catalogue.catalog.get_collection("survey")["geolathe:failed"] == 3
     assert find_shown(catalogue) == set(range(12)) - {3, 7, 11}
 
     put_tiles(catalogue, (3, 7, 11))
@@ -127,6 +129,7 @@ def test_failed_rasters_are_named_and_made_after_they_are_replaced(catalogue):
     assert (members["found"], members["published"]) == (12, 12)
     assert (members["unchanged"], members["reused"]) == (9, 9)
     assert find_shown(catalogue) == set(range(12))
+    assert "geolathe:failed" not in catalogue.catalog.get_collection("survey")
     assert not silver_blobs(catalogue, ".mosaic/")
 
 
@@ -173,6 +176,23 @@ def test_the_next_job_makes_only_new_rasters_and_sync_removes_missing_ones(catal
     assert catalogue.catalog.count_items("survey") == 4
     assert "survey/in/01_cog_analysis.tif" not in silver_blobs(catalogue)
     assert find_shown(catalogue) == {0, 2, 3, 4}
+
+
+def test_a_changed_source_or_sidecar_makes_its_cog_again(catalogue):
+    put_tiles(catalogue, range(3))
+    run(catalogue)
+    before = catalogue.live()
+    put_tiles(catalogue, [0])
+    triangle = np.tri(SIZE, dtype="uint8")[None] * 255
+    mask = write(catalogue.folder / "mask.tif", triangle)
+    with rasterio.open(mask, "r+") as flags:
+        flags.update_tags(**{f"INTERNAL_MASK_FLAGS_{band}": "2" for band in (1, 2, 3)})
+    put(catalogue, "in/01.tif.msk", mask.read_bytes())
+    members = run(catalogue).result["members"]
+    assert (members["published"], members["reused"], members["unchanged"]) == (3, 1, 1)
+    after = catalogue.live()
+    changed = {name for name, etag in after.items() if before[name] != etag}
+    assert changed == {f"survey/in/{name}_cog_analysis.tif" for name in ("00", "01")}
 
 
 def test_an_unpublished_member_drops_the_overview(catalogue):
@@ -272,6 +292,26 @@ def test_rasters_of_different_kinds_are_refused_as_one_mosaic(catalogue):
     assert job.result["members"]["published"] == 3
     assert job.result["share_url"] is None and "overview" not in assets(catalogue)
     assert len(job.result["groups"]) == 2
+
+
+def test_members_of_one_structure_get_the_type_of_most(catalogue):
+    for number in range(3):
+        put_pixels(catalogue, number, classes(SIZE * 2) if number == 1 else hills(SIZE * 2))
+    job = run(catalogue)
+    assert job.status is JobStatus.COMPLETED
+    types = set()
+    for item_id in catalogue.catalog.list_items("survey"):
+        item = catalogue.catalog.get_item("survey", item_id)
+        types.add(item["properties"]["geolathe:raster_type"])
+    assert len(types) == 1 and types != {"categorical"}
+
+
+def put_pixels(catalogue: Catalogue, number: int, pixels: Any) -> None:
+    """Upload pixels as float32 in the place of a tile, with twice its resolution."""
+    path = catalogue.folder / f"{number}.tif"
+    place = place_of(number) * Affine.scale(0.5)
+    write(path, pixels.astype("float32"), crs=UTM, transform=place)
+    put(catalogue, f"in/{number}.tif", path.read_bytes())
 
 
 def test_a_dry_run_writes_nothing(catalogue):
