@@ -133,7 +133,7 @@ class Script:
     def __init__(self, environment: Environment, folder: Path) -> None:
         self._storage = f"http://127.0.0.1:{environment.ports.blob}/{ACCOUNT}"
         programs = Path(sys.executable).parent
-        self._settings = {
+        self.settings = {
             **inherited(),
             **_libpq_variables(environment.database_url),
             "TMPDIR": str(folder),
@@ -150,12 +150,12 @@ class Script:
 
     def run(self, blob: str, item: str) -> None:
         addresses = {
-            "SOURCE_URL": self._signed(BRONZE, blob),
-            "TARGET_URL": self._signed(SILVER, f"script/{item}.tif"),
+            "SOURCE_URL": self.sign(BRONZE, blob),
+            "TARGET_URL": self.sign(SILVER, f"script/{item}.tif"),
         }
         text = subprocess.run(
             [SCRIPT],
-            env={**self._settings, **addresses, "ITEM": item},
+            env={**self.settings, **addresses, "ITEM": item},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -164,7 +164,7 @@ class Script:
         if text.returncode:
             raise SystemExit(f"{item}: the script ended with {text.returncode}: {text.stdout}")
 
-    def _signed(self, container: str, name: str) -> str:
+    def sign(self, container: str, name: str) -> str:
         rights = ContainerSasPermissions(read=True, create=True, write=True)
         until = datetime.now(UTC) + timedelta(days=1)
         signature = generate_container_sas(

@@ -172,7 +172,7 @@ def peak_memory() -> Iterator[Callable[[], tuple[int, float]]]:
 
     def watch() -> None:
         while not done.wait(0.1):
-            for pid in _descendants(os.getpid()):
+            for pid in descendants(os.getpid()):
                 peaks[pid] = max(peaks.get(pid, 0), _high_water(pid))
             watching[0] = time.thread_time()
 
@@ -185,7 +185,7 @@ def peak_memory() -> Iterator[Callable[[], tuple[int, float]]]:
         thread.join()
 
 
-def _descendants(parent: int) -> list[int]:
+def descendants(parent: int) -> list[int]:
     below = []
     for task in Path(f"/proc/{parent}/task").glob("*/children"):
         try:
@@ -193,7 +193,7 @@ def _descendants(parent: int) -> list[int]:
         except OSError:
             continue
         for child in children:
-            below += [child, *_descendants(child)]
+            below += [child, *descendants(child)]
     return [pid for pid in below if not _is_node(pid)]
 
 
@@ -351,7 +351,7 @@ def _cpu_seconds() -> float:
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         usage = resource.getrusage(who)
         spent += usage.ru_utime + usage.ru_stime
-    for pid in _descendants(os.getpid()):
+    for pid in descendants(os.getpid()):
         try:
             stat = process_stat(pid)
         except OSError:

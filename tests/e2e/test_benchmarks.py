@@ -16,7 +16,7 @@ WITHOUT_GDALWARP = pytest.mark.skipif(
     shutil.which("gdalwarp") is None,
     reason="gdalwarp is not installed; ./dev bench installs it",
 )
-USES_GDALWARP = ("job", "raster")
+USES_GDALWARP = ("collection", "job", "raster")
 
 
 @pytest.mark.parametrize(
