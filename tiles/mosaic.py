@@ -51,8 +51,8 @@ _LEVEL_ROUNDING = 1e-3
 # Only what is needed to open assets: items with statistics are large.
 _SELECT = """
 SELECT i.id, ST_XMin(i.geometry), ST_YMin(i.geometry), ST_XMax(i.geometry), ST_YMax(i.geometry),
-       (SELECT jsonb_object_agg(a.key, jsonb_build_object('href', a.value->'href'))
-          FROM jsonb_each(i.content->'assets') a WHERE a.value ? 'href')
+       coalesce((SELECT jsonb_object_agg(a.key, jsonb_build_object('href', a.value->'href'))
+                   FROM jsonb_each(i.content->'assets') a WHERE a.value ? 'href'), '{}')
   FROM pgstac.items i
  WHERE i.collection = %s AND i.geometry && ST_MakeEnvelope(%s, %s, %s, %s, 4326)
  ORDER BY i.datetime DESC, i.id DESC
@@ -242,8 +242,9 @@ class CollectionBackend(BaseBackend):
         collection = self.input.collection
         if collection.overview is None or level > collection.overview.maxzoom + _LEVEL_ROUNDING:
             return False
-        named = [each if isinstance(each, str) else each["name"] for each in options["assets"]]
-        return takes_first(options) and set(named) == {collection.asset}
+        assets = options.get("assets") or []
+        named = {each if isinstance(each, str) else each["name"] for each in assets}
+        return takes_first(options) and named == {collection.asset}
 
     def _read_items(
         self, read: Read, search: dict[str, Any], newest: bool
@@ -313,9 +314,12 @@ def _in_degrees(box: BBox, crs: CRS) -> Bounds:
 
 
 def _level(bounds: Bounds, width: float) -> float:
-    """The zoom at which tiles of 256 px have pixels as large as those of this picture."""
+    """The zoom at which tiles of 256 px have pixels as large as those of this picture.
+
+    Infinite for a tile around a pole or across the antimeridian, which some tilings have.
+    """
     west, _, east, _ = bounds
-    return math.log2(360 * width / (256 * (east - west)))
+    return math.log2(360 * width / (256 * (east - west))) if west < east else math.inf
 
 
 def collection_renders(backend: BaseBackend) -> dict[str, dict[str, Any]]:

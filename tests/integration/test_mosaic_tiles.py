@@ -360,6 +360,10 @@ def test_bad_requests_are_explained(tiles, mosaics, members, hidden, client, tit
     mosaic = tiles(members[:1])
     assert Tiles(client, titiler, "no-such").tile(morecantile.Tile(0, 0, 0)).status_code == 404
     assert mosaic.get("bbox/15.1,49,15,50.png").status_code == 400
+    unnamed = client.get(f"{mosaic.base}/tiles/WebMercatorQuad/17/0/0")
+    assert unnamed.status_code == 422
+    by_name = mosaic.tile(tile_at(*members_centre(members[0]), 17), assets="data|bands=red")
+    assert (by_name.status_code, "bidx" in by_name.text) == (400, True)
     assert mosaic.get("members", bbox="1,2,3").status_code == 400
     assert mosaic.get("members", after="nonsense").status_code == 400
     forbidden = Tiles(client, titiler, mosaics.add(members[:1], container=hidden))
