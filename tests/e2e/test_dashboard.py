@@ -13,6 +13,7 @@ import rasterio
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from local.stack.environment import BRONZE
 from tests.e2e.test_process_raster import SAMPLE
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"}
@@ -125,6 +126,40 @@ def test_a_failed_job_shows_its_error_and_is_submitted_again_with_the_missing_pa
     page.get_by_label("Input CRS").fill("EPSG:32618")
     page.get_by_role("button", name="Submit").click()
     expect_status(page, "completed")
+
+
+def test_a_folder_is_checked_and_processed_with_its_failures_listed(
+    signed_in, ui, product, bare, tmp_path
+):
+    page, folder = signed_in, f"folder-{uuid.uuid4().hex[:8]}/"
+    note = tmp_path / "note.txt"
+    note.write_text("not a raster")
+    for file, name in ((SAMPLE, "a.tif"), (SAMPLE, "deep/b.tif"), (bare, "bare.tif"), (note, "n")):
+        product.upload(file, folder + name)
+    page.goto(f"{ui}#/new?type=process_raster_collection")
+    page.get_by_label("Prefix").press_sequentially(folder[:8])
+    expect(page.locator(f"datalist option[value='{folder}']")).to_have_count(1)
+    expect(page.get_by_label("Container name")).to_have_value(BRONZE)
+    page.get_by_label("Prefix").fill(folder)
+    page.get_by_label("Collection ID").fill(folder.strip("/"))
+    page.get_by_role("button", name="Check first").click()
+    expect_status(page, "completed with errors")
+    result = page.locator("[aria-labelledby=result]")
+    expect(result).to_contain_text("3 found, 1 invalid")
+    expect(result).to_contain_text(f"1 not a raster: {folder}n")
+    expect(result).to_contain_text("nothing was written")
+    page.get_by_role("link", name="Process these rasters").click()
+    expect(page.get_by_label("Prefix")).to_have_value(folder)
+    page.get_by_role("button", name="Submit").click()
+    expect_status(page, "completed with errors")
+    failures = page.get_by_role("region", name="Failures")
+    expect(failures.get_by_role("listitem")).to_have_count(1)
+    expect(failures).to_contain_text(f"{folder}bare.tif has no CRS")
+    expect(page.get_by_role("progressbar", name="progress of the job")).to_have_js_property(
+        "value", 1
+    )
+    expect(page.locator("[aria-labelledby=result]")).to_contain_text("2 published")
+    assert "/collections/" in page.locator("#map").get_attribute("href")
 
 
 def test_a_raster_is_checked_before_it_is_processed(signed_in, ui, product):

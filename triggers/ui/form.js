@@ -25,8 +25,8 @@ export async function showForm(container, search, signal) {
     previous?.error ? renderError(previous.error) : null,
     fields.some((field) => field.name === "blob_name") ? createDropZone(fields, button, signal) : null,
     createFolderList(fields, signal),
-    fields.filter((field) => field.required).map(renderField),
-    create("details", { open: Boolean(previous) || fields.every((field) => !field.required) }, create("summary", {}, "Options"), create("div", { class: "columns" }, fields.filter((field) => !field.required).map(renderField))),
+    fields.filter(isMain).map(renderField),
+    create("details", { open: Boolean(previous) || !fields.some(isMain) }, create("summary", {}, "Options"), create("div", { class: "columns" }, fields.filter((field) => !isMain(field)).map(renderField))),
     problems, create("div", { class: "row" }, button, check));
   show(container, create("h1", { tabindex: -1 }, previous ? "Submit again" : "New job"),
     create("div", { class: "field" }, create("label", { for: "job-type" }, "Job type"),
@@ -34,6 +34,11 @@ export async function showForm(container, search, signal) {
         types.map((each) => create("option", { value: each.job_type, selected: each === type }, formatName(each.job_type)))),
       create("p", { class: "help" }, capitalize(type.description))),
     form);
+}
+
+// Fields that are not folded away: a job over a folder is about its prefix, even if names can be listed instead.
+function isMain({ name, required }) {
+  return required || name === "prefix";
 }
 
 // Offers the folders of the container of uploads for a prefix, level by level.
