@@ -92,7 +92,8 @@ resource silver 'Microsoft.Storage/storageAccounts/blobServices/containers@2026-
   name: 'silver-cogs'
 }
 
-// What the windows of large COGs leave until their COG is assembled: .windows/ in the container.
+// What tasks leave for a later one: windows until their COG is assembled, and pieces of the overview
+// of a collection until it is published.
 resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2026-09-01' = {
   parent: data
   name: 'default'
@@ -100,13 +101,13 @@ resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2026-09
     policy: {
       rules: [
         {
-          name: 'windows'
+          name: 'intermediate-files'
           enabled: true
           type: 'Lifecycle'
           definition: {
             filters: {
               blobTypes: ['blockBlob']
-              prefixMatch: ['silver-cogs/.windows/']
+              prefixMatch: ['silver-cogs/.windows/', 'silver-cogs/.mosaic/']
             }
             actions: {
               baseBlob: {

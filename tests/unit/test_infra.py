@@ -10,6 +10,7 @@ import pytest
 from pycep import BicepParser
 
 from config.settings import Settings
+from services.outputs.piece import PIECES
 from services.storage.naming import WINDOWS
 from tests.fixtures.arm_models import MODELS, UNCHECKED, Scope, find_problems, known_versions
 
@@ -265,11 +266,12 @@ def test_keys_and_passwords_are_off():
     assert server["properties"]["authConfig"]["passwordAuth"] == "Disabled"
 
 
-def test_what_windows_leave_is_deleted():
+def test_what_tasks_leave_for_others_is_deleted():
     [policy] = [c for k, _, c in resources("storage.bicep") if k.endswith("managementPolicies")]
     [rule] = policy["properties"]["policy"]["rules"]
     silver = Settings.model_fields["silver_container"].default
-    assert rule["definition"]["filters"]["prefixMatch"] == [f"{silver}/{WINDOWS}"]
+    prefixes = rule["definition"]["filters"]["prefixMatch"]
+    assert prefixes == [f"{silver}/{WINDOWS}", f"{silver}/{PIECES}/"]
 
 
 def test_queues_are_those_of_the_local_broker():

@@ -9,8 +9,6 @@ from core.models import Record
 
 WINDOW_BYTES = 64 * 2**20
 """What the pixels of one window take in memory at most."""
-TOLERANCE = 0.01
-"""Pixels by which the warp may approximate the projection. GDAL's default is an eighth."""
 MOST_BLOCKS = 50_000
 """Azure Storage's limit of blocks in a blob."""
 
