@@ -220,6 +220,7 @@ def test_job_types_have_stages_schemas_and_an_example(product):
     raster = types["process_raster"]
     assert [stage["task_type"] for stage in raster["stages"]] == [
         "validate_raster",
+        "encode_window",
         "create_cog",
         "extract_stac_metadata",
     ]

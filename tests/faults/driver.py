@@ -107,6 +107,7 @@ def _make_without_faults(system: System) -> dict[str, str]:
         with system.database() as connection:
             [row] = rows(connection, f"SELECT * FROM app.jobs WHERE job_id = '{job.job_id}'")
         assert row["status"] == "completed", row
+        assert (row["result"]["total_tasks_executed"] > 3) == (name == "large"), row
         checksums[name] = row["result"]["cog"]["checksum"]
     return checksums
 

@@ -16,12 +16,12 @@ Then = Literal["nothing", "twin", "cancel", "cancel and resubmit"]
 # function that they call.
 STATEMENTS = (
     "accept_job", "start_stage", "copy", "commit", "claim_attempts", "renew_leases",
-    "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "create_item",
+    "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "create_items",
     "retry_task_later", "cancel_job", "retry_job", "store_dead_letter", "begin_upload",
     "record_output", "publish_outputs",
 )  # fmt: skip
-EFFECTS = ("send", "replace", "download")
-RASTERS = ("rgb", "dem")
+EFFECTS = ("send", "replace", "download", "stage_block", "commit_blocks")
+RASTERS = ("rgb", "dem", "large")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
     "host stopped": _sudden,
     "host frozen at a point": _at_point("freeze", (*STATEMENTS, *EFFECTS)),
     "job cancelled under a frozen upload": _under_a_frozen("replace"),
-    "job cancelled under a frozen cataloguing": _under_a_frozen("create_item"),
+    "job cancelled under a frozen cataloguing": _under_a_frozen("create_items"),
     "connection cut at a point": _at_point("cut", (*STATEMENTS, *EFFECTS)),
     "connections cut": _lasting(1, 3),
     "statements cancelled": _lasting(0.5, 2),

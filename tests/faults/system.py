@@ -278,6 +278,8 @@ class System:
             "STAC_URL": "http://stac.test",
             "SCRATCH_DIR": str(self.scratch),
             "LEASE_SECONDS": str(LEASE),
+            "WINDOWS_FROM_MB": "4",
+            "WINDOW_MB": "4",
             "HEARTBEAT_SECONDS": "0.3",
             "SWEEP_SCHEDULE": "*/2 * * * * *",
             "SWEEP_GRACE_SECONDS": "2",

@@ -33,7 +33,7 @@ def refuse(when: When) -> None:
 def name_of(query: Any) -> str:
     """The function that a statement calls, in app or pgstac; otherwise its first word."""
     text = query.decode() if isinstance(query, bytes) else str(query)
-    found = re.search(r"app\.(\w+)\(|SELECT (\w+_(?:item|collection))\(", text)
+    found = re.search(r"app\.(\w+)\(|SELECT (\w+_(?:items?|collection))\(", text)
     return (found[1] or found[2]) if found else (text.split() or [""])[0].upper()
 
 
@@ -87,7 +87,7 @@ def guard_disk() -> None:
 guard_statements(psycopg.Cursor)
 guard_transactions(psycopg.Transaction)
 guard(ServiceBusSender, "send_messages", "send")
-for each in ("replace", "download", "delete"):
+for each in ("replace", "download", "delete", "stage_block", "commit_blocks"):
     guard(AzureBlobs, each, each)
 guard_disk()
 
