@@ -15,6 +15,8 @@ MAIN_ASSET = "data"
 """The key of the asset that maps show."""
 OVERVIEW_ASSET = "overview"
 """The key of a collection's asset that shows all its items, reduced."""
+WATCH = "geolathe:watched_by"
+"""The field of a collection whose items are being compared with its overview."""
 MIN_LIFETIME = timedelta(minutes=15)
 
 

@@ -184,7 +184,7 @@ class Catalog(Protocol):
         OUTPUT_SUPERSEDED; the item lacks a published tier of their location: TierMissing.
 
         A change of an item drops the overview of its collection, which shows its items as they
-        were: the asset `overview` is removed from the collection.
+        were: the asset `overview` is removed from the collection, and its watch ends.
         """
 
     def put_items(
@@ -210,8 +210,23 @@ class Catalog(Protocol):
 
     def get_collection(self, collection_id: str) -> Json | None: ...
 
-    def update_collection(self, collection_id: str, fields: Json) -> bool:
-        """Replace top-level fields of the collection; None removes one. False if there is none."""
+    def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
+        """Whether each of these items is stored as it is here, apart from its stamps."""
+
+    def watch_items(self, collection_id: str, watcher: str) -> bool:
+        """Watch the items of the collection until one changes. False if there is no collection.
+
+        A watch is a field of the collection. It also ends with the next `watch_items` or
+        `update_collection`.
+        """
+
+    def update_collection(
+        self, collection_id: str, fields: Json, watcher: str | None = None
+    ) -> bool:
+        """Replace top-level fields of the collection; None removes one. False if there is none.
+
+        With a watcher: also False if its watch has ended.
+        """
 
     def count_items(self, collection_id: str) -> int:
         """The number of items of the collection; its time grows with them."""

@@ -16,7 +16,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from core.assets import MAIN_ASSET, OVERVIEW_ASSET
+from core.assets import MAIN_ASSET, OVERVIEW_ASSET, WATCH
 from core.collection_extent import merge_collections
 from core.errors import GeolatheError, TaskFailed, TierMissing
 from core.models import ItemName, Json, Output, PublishedItem
@@ -115,14 +115,25 @@ class PgstacCatalog:
             return stored_collection(conn, collection_id)
 
     @retried
-    def update_collection(self, collection_id: str, fields: Json) -> bool:
-        """Replace top-level fields of the collection; None removes one. False if there is none."""
+    def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
+        with self._transaction() as conn:
+            stored = stored_items(conn, collection_id, [each["id"] for each in items])
+        return all(is_same(stored.get(each["id"]), each) for each in items)
+
+    def watch_items(self, collection_id: str, watcher: str) -> bool:
+        return self.update_collection(collection_id, {WATCH: watcher})
+
+    @retried
+    def update_collection(
+        self, collection_id: str, fields: Json, watcher: str | None = None
+    ) -> bool:
+        """Replace top-level fields of the collection; None removes one."""
         with self._transaction() as conn:
             lock_collection(conn, collection_id)
-            stored = stored_collection(conn, collection_id)
-            if stored is None:
+            stored = held_collection(conn, collection_id)
+            if stored is None or watcher not in (None, stored.get(WATCH)):
                 return False
-            replace_collection(conn, stored, stored | fields)
+            replace_collection(conn, stored, stored | {WATCH: None} | fields)
             return True
 
     @retried
@@ -213,6 +224,16 @@ def stored_collection(conn: Connection[Any], collection_id: str) -> Json | None:
     return None if row is None else row[0]
 
 
+def held_collection(conn: Connection[Any], collection_id: str) -> Json | None:
+    """The collection, locked against changes until the end of the transaction.
+
+    Items can leave a collection without its lock, when their outputs join another collection.
+    """
+    query = "SELECT content FROM collections WHERE id = %s FOR UPDATE"
+    row = conn.execute(query, (collection_id,)).fetchone()
+    return None if row is None else row[0]
+
+
 def replace_collection(conn: Connection[Any], stored: Json, changed: Json) -> None:
     """Write the collection if it differs, without the fields that are None."""
     written = {key: value for key, value in changed.items() if value is not None}
@@ -221,12 +242,14 @@ def replace_collection(conn: Connection[Any], stored: Json, changed: Json) -> No
 
 
 def drop_overview(conn: Connection[Any], collection_id: str) -> None:
-    """Take the overview out of a collection whose items have changed since it was made."""
-    stored = stored_collection(conn, collection_id)
-    if stored is None or OVERVIEW_ASSET not in stored.get("assets", {}):
+    """Take the overview out of a collection whose items have changed, and end its watch."""
+    stored = held_collection(conn, collection_id)
+    if stored is None:
         return
-    assets = {key: asset for key, asset in stored["assets"].items() if key != OVERVIEW_ASSET}
-    replace_collection(conn, stored, stored | {"assets": assets})
+    changed = stored | {WATCH: None}
+    if OVERVIEW_ASSET in stored.get("assets", {}):
+        changed["assets"] = {k: v for k, v in stored["assets"].items() if k != OVERVIEW_ASSET}
+    replace_collection(conn, stored, changed)
 
 
 def publish(conn: Connection[Any], items: Sequence[PublishedItem]) -> dict[str, GeolatheError]:

@@ -1,17 +1,27 @@
 """Show a collection as one map: its rendering, its overview and its links."""
 
 from collections.abc import Iterator
+from itertools import islice
 
+from core.assets import OVERVIEW_ASSET
 from core.errors import TaskFailed
 from core.handler import TaskContext
 from core.models import Json, Record
+from core.results import PAGE
 from services.create_member import CreatedMember
 from services.make_overview import StoredOverview
 from services.outputs.piece import JOB_DIGITS, KEPT_FOR, delete_overviews, delete_pieces
 from services.raster.kind import Kind
 from services.raster.mosaic.model import OverviewGrid
 from services.stac.model import MemberLook, StacId
-from services.stac.mosaic import MosaicLinks, Overview, choose_look, choose_zooms, describe_mosaic
+from services.stac.mosaic import (
+    MosaicLinks,
+    Overview,
+    choose_look,
+    choose_zooms,
+    describe_mosaic,
+    describe_overview,
+)
 
 FAILED = "geolathe:failed"
 """The field of a collection with the number of rasters that failed. The map page shows it."""
@@ -49,8 +59,8 @@ class PublishedCollection(Record):
 def publish_collection(params: PublishCollection, ctx: TaskContext) -> PublishedCollection:
     """Update the document of the collection, then delete the pieces. Safe to repeat.
 
-    An overview that does not show all items of the collection is not published: other jobs may
-    have added items, and a raster that failed now may have an item of an earlier job.
+    The overview is published only if it shows the items as they are stored: other jobs may have
+    added or replaced items, and a raster that failed now may have an item of an earlier job.
     """
     collection = ctx.catalog.get_collection(params.collection_id)
     if collection is None:
@@ -59,37 +69,53 @@ def publish_collection(params: PublishCollection, ctx: TaskContext) -> Published
             f"no item of collection {params.collection_id!r} was stored:"
             " the failed tasks of the job have the reasons",
         )
-    items = ctx.catalog.count_items(params.collection_id)
-    overview = _choose_overview(params, items, ctx)
-    fields, urls = params.fields, {}
+    fields, urls = params.fields | {FAILED: params.failed or None}, {}
     if params.mosaic is not None:
-        described = _describe(params.mosaic, collection, overview, ctx)
+        described = _describe(params.mosaic, collection, ctx)
         fields, urls = fields | described.fields, described.titiler_urls
-    failed = {FAILED: params.failed or None}
     ctx.confirm()
-    ctx.catalog.update_collection(params.collection_id, fields | failed)
+    has_overview = _publish_with_overview(params, fields, ctx)
+    if not has_overview:
+        ctx.catalog.update_collection(params.collection_id, fields)
     delete_overviews(ctx.ports, params.collection_id, older_than=KEPT_FOR)
-    if overview is not None and not params.failed:
+    if has_overview and not params.failed:
         delete_pieces(ctx.ports, ctx.task_id[:JOB_DIGITS])
     return PublishedCollection(
         collection_id=params.collection_id,
-        items=items,
-        has_overview=overview is not None,
+        items=ctx.catalog.count_items(params.collection_id),
+        has_overview=has_overview,
         titiler_urls=urls,
     )
 
 
-def _choose_overview(params: PublishCollection, items: int, ctx: TaskContext) -> Overview | None:
-    made = params.overview
-    if made is None or made.members != items:
-        return None
+def _publish_with_overview(params: PublishCollection, fields: Json, ctx: TaskContext) -> bool:
+    """Update the collection with the overview, if that shows the items as they are stored.
+
+    The items are watched meanwhile, so that a change during the comparison is noticed.
+    """
+    made, collection_id = params.overview, params.collection_id
+    if made is None:
+        return False
+    ctx.catalog.watch_items(collection_id, ctx.task_id)
+    if not _shows_all_items(made, collection_id, ctx):
+        return False
     facts = made.model_dump(include={"size_bytes", "checksum", "shape", "max_zoom"})
-    return Overview(href=ctx.blobs.url(made.blob), **facts)
+    overview = describe_overview(Overview(href=ctx.blobs.url(made.blob), **facts))
+    assets = {**fields["assets"], OVERVIEW_ASSET: overview}
+    return ctx.catalog.update_collection(collection_id, fields | {"assets": assets}, ctx.task_id)
 
 
-def _describe(
-    mosaic: Mosaic, collection: Json, overview: Overview | None, ctx: TaskContext
-) -> MosaicLinks:
+def _shows_all_items(made: StoredOverview, collection_id: str, ctx: TaskContext) -> bool:
+    if ctx.catalog.count_items(collection_id) != made.members:
+        return False
+    members = iter(ctx.results("create_cogs", CreatedMember))
+    while page := [member.item for member in islice(members, PAGE)]:
+        if not ctx.catalog.has_items(collection_id, page):
+            return False
+    return True
+
+
+def _describe(mosaic: Mosaic, collection: Json, ctx: TaskContext) -> MosaicLinks:
     def read_looks() -> Iterator[MemberLook]:
         return (member.look for member in ctx.results("create_cogs", CreatedMember))
 
@@ -98,6 +124,5 @@ def _describe(
         collection,
         choose_look(mosaic.kind, read_looks),
         choose_zooms(mosaic.kind, mosaic.grid, latitude=(bbox[1] + bbox[3]) / 2),
-        overview,
         ctx.ports.deployment.titiler_url,
     )

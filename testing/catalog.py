@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from core.assets import MAIN_ASSET, OVERVIEW_ASSET
+from core.assets import MAIN_ASSET, OVERVIEW_ASSET, WATCH
 from core.collection_extent import merge_collections
 from core.errors import GeolatheError, TaskFailed, TierMissing
 from core.models import ItemName, Json, Output, PublishedItem
@@ -74,13 +74,27 @@ class MemoryCatalog:
     def get_collection(self, collection_id: str) -> Json | None:
         return deepcopy(self.collections.get(collection_id))
 
-    def update_collection(self, collection_id: str, fields: Json) -> bool:
-        stored = self.collections.get(collection_id)
-        if stored is None:
-            return False
-        changed = {k: value for k, value in (stored | fields).items() if value is not None}
-        self.collections[collection_id] = deepcopy(changed)
-        return True
+    def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
+        stored = [self.items.get(_name(collection_id, each["id"])) for each in items]
+        return all(
+            kept is not None and _strip(kept) == _strip(each)
+            for kept, each in zip(stored, items, strict=True)
+        )
+
+    def watch_items(self, collection_id: str, watcher: str) -> bool:
+        return self.update_collection(collection_id, {WATCH: watcher})
+
+    def update_collection(
+        self, collection_id: str, fields: Json, watcher: str | None = None
+    ) -> bool:
+        with self._lock:
+            stored = self.collections.get(collection_id)
+            if stored is None or watcher not in (None, stored.get(WATCH)):
+                return False
+            changed = stored | {WATCH: None} | fields
+            kept = {key: value for key, value in changed.items() if value is not None}
+            self.collections[collection_id] = deepcopy(kept)
+            return True
 
     def count_items(self, collection_id: str) -> int:
         return sum(name.collection_id == collection_id for name in self.items)
@@ -141,7 +155,9 @@ class MemoryCatalog:
             self.outputs.supersede(output.output_id, is_gone=False)
 
     def _drop_overview(self, collection_id: str) -> None:
-        self.collections.get(collection_id, {}).get("assets", {}).pop(OVERVIEW_ASSET, None)
+        stored = self.collections.get(collection_id, {})
+        stored.get("assets", {}).pop(OVERVIEW_ASSET, None)
+        stored.pop(WATCH, None)
 
 
 def _name(collection_id: str, item_id: str) -> ItemName:

@@ -42,10 +42,9 @@ def describe_mosaic(
     collection: Json,
     look: Rendering,
     zooms: tuple[int, int],
-    overview: Overview | None,
     titiler_url: str,
 ) -> MosaicLinks:
-    """The rendering, the assets and the links of a collection whose items are stored."""
+    """The rendering, the assets and the links of a collection, without an overview."""
     [bbox] = collection["extent"]["spatial"]["bbox"][:1]
     urls = build_collection_links(titiler_url, collection["id"], MAIN_ASSET, look, bbox, zooms)
     thumbnail = {
@@ -56,8 +55,6 @@ def describe_mosaic(
     }
     assets = {**collection.get("assets", {}), "thumbnail": thumbnail}
     assets.pop(OVERVIEW_ASSET, None)
-    if overview is not None:
-        assets[OVERVIEW_ASSET] = describe_overview(overview)
     kept = [each for each in collection.get("links", ()) if each["rel"] not in _LINKED]
     fields = {
         "renders": {"default": describe_rendering(look) | {"minmax_zoom": list(zooms)}},

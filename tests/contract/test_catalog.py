@@ -162,21 +162,79 @@ def test_put_item_raises_the_error_of_its_item(catalog):
     assert raised.value.code == "ITEM_ID_TAKEN"
 
 
-@pytest.mark.parametrize("change", ["add", "update", "delete"])
-def test_a_change_of_an_item_drops_the_overview(catalog, change):
-    put(catalog, [0, 1])
+def delete(catalog):
+    updated = catalog.get_item("many", "item-1")["properties"]["updated"]
+    assert catalog.delete_item("many", "item-1", updated)
+
+
+def move_output(catalog, output):
+    """The only output of item-1 joins an item of another collection."""
+    item = make_item(1) | {"collection": "other"}
+    catalog.put_items([publish(item, output)], make_collection() | {"id": "other"}, OWNER)
+    assert catalog.get_item("many", "item-1") is None
+
+
+def withdraw(catalog, outputs, output):  # noqa: F811
+    outputs.supersede(output, is_gone=True)
+    href = make_item(1)["assets"]["data"]["href"]
+    assert catalog.withdraw_output(outputs.get(output), href)
+    assert catalog.get_item("many", "item-1") is None
+
+
+CHANGES = {
+    "add": lambda catalog, *_: put(catalog, [2]),
+    "update": lambda catalog, *_: put(catalog, [1], gsd=7),
+    "delete": lambda catalog, *_: delete(catalog),
+    "move": lambda catalog, _, output: move_output(catalog, output),
+    "withdraw": withdraw,
+}
+
+
+@pytest.fixture
+def output(catalog, state, outputs):  # noqa: F811
+    """The output of item-1; item-0 has none."""
+    output = Writer(state, outputs).write("e1")
+    batch = [publish(make_item(0)), publish(make_item(1), output)]
+    catalog.put_items(batch, make_collection(0, 1), OWNER)
+    return output
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_an_item_drops_the_overview(catalog, outputs, output, change):  # noqa: F811
     set_overview(catalog)
     assert put(catalog, [0, 1]) == ["unchanged"] * 2
     assert has_overview(catalog)
-    if change == "add":
-        put(catalog, [2])
-    elif change == "update":
-        put(catalog, [1], gsd=7)
-    else:
-        updated = catalog.get_item("many", "item-1")["properties"]["updated"]
-        assert catalog.delete_item("many", "item-1", updated)
+    CHANGES[change](catalog, outputs, output)
     assert not has_overview(catalog)
     assert "thumbnail" in catalog.get_collection("many")["assets"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_an_item_ends_the_watch(catalog, outputs, output, change):  # noqa: F811
+    assert catalog.watch_items("many", "me")
+    assert put(catalog, [0, 1]) == ["unchanged"] * 2
+    CHANGES[change](catalog, outputs, output)
+    assert not catalog.update_collection("many", {"title": "x"}, "me")
+    assert catalog.get_collection("many").get("title") is None
+
+
+def test_a_watch_belongs_to_one_and_ends_with_an_update(catalog):
+    assert not catalog.watch_items("many", "me")
+    put(catalog, [0])
+    before = catalog.get_collection("many")
+    assert catalog.watch_items("many", "me") and catalog.watch_items("many", "other")
+    assert not catalog.update_collection("many", {"title": "x"}, "me")
+    assert catalog.update_collection("many", {"title": "y"}, "other")
+    assert not catalog.update_collection("many", {"title": "z"}, "other")
+    assert catalog.get_collection("many") == before | {"title": "y"}
+
+
+def test_items_are_compared_with_those_stored(catalog):
+    put(catalog, range(3))
+    assert catalog.has_items("many", [make_item(0), make_item(2)])
+    assert not catalog.has_items("many", [make_item(0), make_item(3)])
+    assert not catalog.has_items("many", [make_item(0), make_item(1, gsd=7)])
+    assert not catalog.has_items("none", [make_item(0)])
 
 
 def test_fields_of_a_collection_are_replaced_and_removed(catalog):

@@ -11,8 +11,10 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform
 
+from core.assets import WATCH
 from core.errors import InvalidRequest
 from core.models import BlobRef, JobStatus
+from testing.bus import MemoryBus
 from tests.fixtures.catalogue import Catalogue, open_catalogue
 from tests.fixtures.made_rasters import classes, hills, write
 
@@ -201,6 +203,41 @@ def test_an_unpublished_member_drops_the_overview(catalogue):
     assert "overview" in assets(catalogue)
     catalogue.run("unpublish_raster", source=f"{catalogue.bronze}/in/01.tif")
     assert "overview" not in assets(catalogue)
+
+
+def replace_member(catalogue: Catalogue) -> None:
+    """Other pixels for the first tile, as another job publishes them."""
+    put(catalogue, "in/00.tif", tile(24))
+    bus = MemoryBus()
+    machine = catalogue.make_machine(bus)
+    wanted = {"blob_name": "in/00.tif", "container_name": catalogue.bronze}
+    wanted |= {"collection_id": "survey", "output_folder": "survey"}
+    job = machine.submit("process_raster", wanted).job
+    bus.drain(machine.process_job_message, machine.process_tasks)
+    assert catalogue.state.get_job(job.job_id).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("method", ["watch_items", "has_items"])
+def test_an_item_replaced_meanwhile_is_not_shown_as_it_was(catalogue, monkeypatch, method):
+    """Before its comparison with the overview, and between that and the publication."""
+    put_tiles(catalogue, range(2))
+    catalog = catalogue.ports.catalog
+    original = getattr(catalog, method)
+    count = catalog.count_items
+
+    def call(*args: Any) -> Any:
+        result = original(*args)
+        monkeypatch.undo()
+        replace_member(catalogue)
+        assert count("survey") == 2
+        return result
+
+    monkeypatch.setattr(catalog, method, call)
+    job = run(catalogue)
+    assert job.status is JobStatus.COMPLETED and job.result["members"]["published"] == 2
+    assert not job.result["has_overview"] and "overview" not in assets(catalogue)
+    assert job.result["share_url"] and WATCH not in catalogue.catalog.get_collection("survey")
+    assert run(catalogue).result["has_overview"]
 
 
 def test_a_cancelled_job_leaves_nothing(catalogue):

@@ -10,7 +10,13 @@ from services.raster.mosaic.model import OverviewGrid
 from services.stac.distribution import RANKS, Distribution
 from services.stac.map_links import Rendering
 from services.stac.model import BandScan, BandStatistics, MemberLook
-from services.stac.mosaic import Overview, choose_look, choose_zooms, describe_mosaic
+from services.stac.mosaic import (
+    Overview,
+    choose_look,
+    choose_zooms,
+    describe_mosaic,
+    describe_overview,
+)
 
 GRID = OverviewGrid(zoom=15, column=0, row=0, width=4_000, height=2_000)
 COLLECTION = {
@@ -96,21 +102,14 @@ def test_zooms_begin_with_the_whole_collection_and_end_with_its_pixels(
     assert found == expected
 
 
-def test_the_document_names_map_and_overview():
+def test_the_document_names_the_map():
     rendering = Rendering(title="Grey", bidx=(1,), rescale=((0.5, 9),), colormap_name="gray")
-    overview = Overview(
-        href="https://a.example.org/silver/o.tif", size_bytes=9, checksum="1220",
-        shape=(2_000, 4_000), max_zoom=15,
-    )  # fmt: skip
-    found = describe_mosaic(COLLECTION, rendering, (12, 18), overview, "https://titiler.test/")
+    found = describe_mosaic(COLLECTION, rendering, (12, 18), "https://titiler.test/")
     fields, urls = found.fields, found.titiler_urls
     assert fields["renders"]["default"] == {
         "title": "Grey", "assets": ["data"], "bidx": [1], "asset_bidx": ["data|1"],
         "rescale": [[0.5, 9]], "colormap_name": "gray", "minmax_zoom": [12, 18],
     }  # fmt: skip
-    asset = fields["assets"]["overview"]
-    assert (asset["roles"], asset["geolathe:maxzoom"]) == (["overview"], 15)
-    assert (asset["proj:code"], asset["proj:shape"]) == ("EPSG:3857", [2_000, 4_000])
     assert "own" in fields["assets"] and "https://example.org/own.json" in fields["stac_extensions"]
     assert [each["rel"] for each in fields["links"]] == [
         "license", "alternate", "tilejson", "xyz", "wmts"
@@ -124,7 +123,17 @@ def test_the_document_names_map_and_overview():
     assert "/bbox/10,49.5,10.5,50.png?" in urls["preview_url"]
 
 
-def test_an_overview_that_is_not_up_to_date_is_left_out():
+def test_an_overview_is_described_as_an_asset():
+    overview = Overview(
+        href="https://a.example.org/silver/o.tif", size_bytes=9, checksum="1220",
+        shape=(2_000, 4_000), max_zoom=15,
+    )  # fmt: skip
+    asset = describe_overview(overview)
+    assert (asset["roles"], asset["geolathe:maxzoom"]) == (["overview"], 15)
+    assert (asset["proj:code"], asset["proj:shape"]) == ("EPSG:3857", [2_000, 4_000])
+
+
+def test_the_former_overview_is_left_out():
     shown = COLLECTION | {"assets": {"overview": {"href": "old"}}}
-    found = describe_mosaic(shown, Rendering(), (1, 2), None, "https://titiler.test")
+    found = describe_mosaic(shown, Rendering(), (1, 2), "https://titiler.test")
     assert set(found.fields["assets"]) == {"thumbnail"}
