@@ -19,6 +19,8 @@ SAMPLES_PER_SIDE = 16
 MOST_LOST = 0.02
 """Share of the sampled valid pixels that may be missing: edges are resampled."""
 _FEWEST_SAMPLES = 8
+_READ_WHOLE_PIXELS = 4 * 2**20
+"""Up to this size one read of all pixels costs less than one for each sample."""
 
 Mask = NDArray[np.bool_]
 
@@ -75,16 +77,21 @@ def _valid_at(
 ) -> Mask:
     """Whether all, or any, of the three by three pixels around each place are valid."""
     found = np.zeros(columns.size, dtype=bool)
+    is_small = dataset.width * dataset.height <= _READ_WHOLE_PIXELS
+    whole = _read_valid(dataset, None) if is_small else None
     for number, (column, row) in enumerate(zip(columns, rows, strict=True)):
         left, top = max(0, int(column) - 1), max(0, int(row) - 1)
         right, bottom = min(dataset.width, int(column) + 2), min(dataset.height, int(row) + 2)
         if left < right and top < bottom:
-            window = Window(left, top, right - left, bottom - top)
-            found[number] = bool(combine(_read_valid(dataset, window)))
+            if whole is None:
+                part = _read_valid(dataset, Window(left, top, right - left, bottom - top))
+            else:
+                part = whole[top:bottom, left:right]
+            found[number] = bool(combine(part))
     return found
 
 
-def _read_valid(dataset: DatasetReader, window: Window) -> Mask:
+def _read_valid(dataset: DatasetReader, window: Window | None) -> Mask:
     """From the alpha band where there is one: GDAL ignores it next to more than three bands."""
     if dataset.colorinterp[-1] is ColorInterp.alpha:
         valid: Mask = dataset.read(dataset.count, window=window) > 0

@@ -1,5 +1,6 @@
 """Loads the raster modules into the fork server, with only the drivers that we use."""
 
+import numpy.ma  # noqa: F401 - numpy and rasterio import it late
 import rasterio
 
 from services.raster import cog as cog

@@ -37,7 +37,16 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.25
 _SERVER_MODULE = "services.sandbox.forkserver"
-_PRELOADED = ("services.raster.preload", "services.stac.describe")
+# What children run, in the server already: each would import it again.
+_PRELOADED = (
+    "services.raster.preload",
+    "services.stac.member",
+    "services.outputs.facts",
+    "services.outputs.windows",
+    "services.estimate_cogs",
+    "services.create_member",
+    "services.make_overview",
+)
 # What a process needs to start; no settings and no credentials.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
          "CURL_CA_BUNDLE")  # fmt: skip

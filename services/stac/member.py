@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -16,7 +17,7 @@ from services.raster.mosaic.piece import make_piece
 from services.stac.describe import choose_renderings, describe_scans, scan_cogs
 from services.stac.distribution import RANKS, Distribution
 from services.stac.model import CogScan, DescribedMember, DescribeMember, MemberLook
-from services.stac.scan import drop_filled_ends
+from services.stac.ordered import drop_filled_ends, find_quantiles, order
 
 MAX_BLOCKS = 64
 """Blocks of full-resolution pixels that a distribution is computed from, spread over the raster."""
@@ -79,22 +80,18 @@ def _measure(
 ) -> Distribution | None:
     parts = list(_read_valid(cog, band, windows))
     values = np.concatenate(parts) if parts else np.empty(0)
-    inner = drop_filled_ends(values) if values.size else values
+    inner = drop_filled_ends(order(values))
     if not inner.size:
         return None
     return Distribution(
         band=band,
         pixels=values.size / share,
-        values=tuple(float(value) for value in np.quantile(inner, RANKS)),
+        values=find_quantiles(inner, RANKS),
     )
 
 
-def _read_valid(
-    cog: DatasetReader, band: int, windows: list[Window]
-) -> Iterator[NDArray[np.float32]]:
+def _read_valid(cog: DatasetReader, band: int, windows: list[Window]) -> Iterator[NDArray[Any]]:
     """The finite, valid pixels of each block."""
     for window in windows:
         pixels = cog.read(band, window=window)
-        values = np.abs(pixels) if pixels.dtype.kind == "c" else pixels
-        valid = (cog.read_masks(band, window=window) > 0) & np.isfinite(values)
-        yield values[valid].astype("float32")
+        yield pixels[(cog.read_masks(band, window=window) > 0) & np.isfinite(pixels)]

@@ -1,11 +1,9 @@
 """Scans a COG for its item: grid, bands, statistics, classes, colours and footprint."""
 
 import math
-from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
@@ -15,6 +13,13 @@ from services.raster.nodata import as_json
 from services.stac.footprint import GRID, Footprint, Mask, trace_footprint
 from services.stac.map_links import Color
 from services.stac.model import BandScan, BandStatistics, CogScan
+from services.stac.ordered import (
+    Values,
+    drop_filled_ends,
+    find_distinct,
+    find_quantiles,
+    order,
+)
 
 SAMPLE = 1024
 """Longest side of the decimated copy that statistics are computed from."""
@@ -25,7 +30,6 @@ MAX_CLASSES = 256
 COMPLEX = {"complex64": "cfloat32", "complex128": "cfloat64"}
 """STAC's names of the complex data types."""
 METRES_PER_DEGREE = 111_319.490_793
-Number = TypeVar("Number", bound=np.floating[Any])
 
 
 def scan_cog(path: str, fill: float | None = None) -> CogScan:
@@ -73,9 +77,10 @@ def measure_bands(
         valid = (cog.read_masks(index, out_shape=shape) > 0) & np.isfinite(pixels) & opaque
         anywhere |= valid
         valid &= measured
-        bands.append(describe_band(cog, index, measure(pixels[valid], valid)))
-        if index == 1:
-            classes = find_classes(pixels[valid])
+        ordered = order(pixels[valid])
+        bands.append(describe_band(cog, index, measure(ordered, float(valid.mean()))))
+        if index == 1 and pixels.dtype.kind != "c":
+            classes = find_classes(ordered)
     return bands, classes, anywhere
 
 
@@ -127,40 +132,31 @@ def describe_band(cog: DatasetReader, index: int, found: BandStatistics | None) 
     )
 
 
-def measure(values: NDArray[np.generic], valid: Mask) -> BandStatistics | None:
-    """Statistics of the valid values, by amplitude if complex; None if there are no values."""
-    if values.size == 0:
+def measure(ordered: Values, valid_share: float) -> BandStatistics | None:
+    """Statistics of the valid values; None if there are none. `valid_share` is from 0 to 1."""
+    if not ordered.size:
         return None
-    wide = (np.abs(values) if values.dtype.kind == "c" else values).astype(np.float64)
-    p2, p98 = find_percentiles(wide)
+    wide = ordered.astype(np.float64)
+    p2, p98 = find_percentiles(ordered)
     return BandStatistics(
-        minimum=significant(wide.min()),
-        maximum=significant(wide.max()),
+        minimum=significant(wide[0]),
+        maximum=significant(wide[-1]),
         mean=significant(wide.mean()),
         stddev=significant(wide.std()),
-        valid_percent=round(100 * float(valid.mean()), 3),
+        valid_percent=round(100 * valid_share, 3),
         p2=significant(p2),
         p98=significant(p98),
     )
 
 
-def find_percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+def find_percentiles(ordered: Values) -> tuple[float, float]:
     """The 2nd and 98th percentile, without a minimum or maximum that fills more than 2 %.
 
     Stretched to an undeclared collar of 0 or -3.4e38, all other values would have one colour.
     """
-    inner = drop_filled_ends(values)
-    low, high = np.percentile(inner if inner.size else values, (2, 98))
-    return float(low), float(high)
-
-
-def drop_filled_ends(values: NDArray[Number]) -> NDArray[Number]:
-    """The values without a minimum or maximum that fills more than 2 %; empty if these are all."""
-    low, high = np.percentile(values, (2, 98))
-    least, greatest = values.min(), values.max()
-    wanted = ((values > least) | (low > least)) & ((values < greatest) | (high < greatest))
-    inner: NDArray[Number] = values[wanted]
-    return inner
+    inner = drop_filled_ends(ordered)
+    low, high = find_quantiles(inner if inner.size else ordered, (0.02, 0.98))
+    return low, high
 
 
 def significant(value: float, digits: int = 7) -> float:
@@ -168,11 +164,9 @@ def significant(value: float, digits: int = 7) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def find_classes(values: NDArray[np.generic]) -> tuple[int, ...] | None:
+def find_classes(ordered: Values) -> tuple[int, ...] | None:
     """The distinct values if they are whole numbers and few enough for classes."""
-    if values.dtype.kind not in "iuf":
-        return None
-    distinct = np.unique(values)
+    distinct = find_distinct(ordered)
     if not 0 < distinct.size <= MAX_CLASSES or np.any(distinct != np.round(distinct)):
         return None
     return tuple(int(value) for value in distinct)
@@ -181,10 +175,11 @@ def find_classes(values: NDArray[np.generic]) -> tuple[int, ...] | None:
 def find_footprint(cog: DatasetReader, valid: Mask) -> Footprint:
     """The footprint of the valid pixels. A cell of its grid counts if any pixel of it is valid."""
     coarse = decimate(cog.shape, GRID)
-    rows = np.arange(valid.shape[0]) * coarse[0] // valid.shape[0]
-    columns = np.arange(valid.shape[1]) * coarse[1] // valid.shape[1]
-    cells = np.zeros(coarse, dtype=bool)
-    np.logical_or.at(cells, (rows[:, None], columns[None, :]), valid)
+    rows, columns = (
+        -(-np.arange(cells) * pixels // cells)
+        for cells, pixels in zip(coarse, valid.shape, strict=True)
+    )
+    cells = np.logical_or.reduceat(np.logical_or.reduceat(valid, rows, axis=0), columns, axis=1)
     scale = cog.transform.scale(cog.width / coarse[1], cog.height / coarse[0])
     return trace_footprint(cells, cog.transform @ scale, cog.crs)
 

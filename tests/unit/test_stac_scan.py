@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from services.stac.ordered import find_distinct, find_quantiles, order
 from services.stac.scan import find_percentiles, measure_bands
 from tests.fixtures.made_rasters import hills, write
 
@@ -24,7 +25,7 @@ def test_transparent_pixels_of_five_bands_are_not_measured(tmp_path):
 def test_an_undeclared_collar_does_not_affect_the_colours(collar):
     values = np.linspace(40, 41, 1_000)
     values[:300] = collar
-    low, high = find_percentiles(values)
+    low, high = find_percentiles(order(values))
     assert 40.3 <= low < 40.4 and 40.9 < high <= 41
 
 
@@ -41,3 +42,12 @@ def test_complex_rasters_have_the_stac_data_type_and_amplitude_statistics(tmp_pa
         bands, _, anywhere = measure_bands(cog)
     assert bands[0].data_type == "cfloat32" and anywhere.all()
     assert bands[0].statistics.maximum == pytest.approx(hills(50).max(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("count", [1, 2, 999])
+def test_ranks_and_distinct_values_are_those_of_numpy(dtype, count):
+    values = (np.random.default_rng(count).random((1, count)) * 50).astype(dtype)
+    ordered, ranks = order(values), (0, 0.013, 0.5, 0.98, 1)
+    assert find_quantiles(ordered, ranks) == pytest.approx(np.quantile(values, ranks))
+    assert np.array_equal(find_distinct(ordered), np.unique(values))
