@@ -83,7 +83,8 @@ class Settings(BaseModel):
     sweep_grace_seconds: float = Field(120, gt=0)
     """How long a job or task may be overdue before the sweep sends its message again."""
     output_grace_seconds: float = Field(300, ge=0)
-    """How long a COG that is no longer part of an item stays, for readers of its tiles."""
+    """How long a COG that is no longer part of an item, or an overview that no collection names,
+    stays for readers of its tiles."""
 
     applicationinsights_connection_string: SecretStr | None = None
     """Connection string of Application Insights, for traces, metrics and logs."""

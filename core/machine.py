@@ -30,6 +30,7 @@ from core.models import (
     TaskMessage,
 )
 from core.outputs import SETTLE_AFTER, remove_superseded, settle_uploads, withdraw_stale
+from core.overviews import remove_unused_overviews
 from core.ports import JobCursor, JobFilter, MessageBus, Ports, RequestKey, StateRepository
 from core.registry import Registry
 from core.shares import DEFAULT_LIMITS, FlightLimits
@@ -144,11 +145,13 @@ class CoreMachine:
         """Remove outputs that were superseded at least `grace` ago, and settle lost uploads.
 
         Returns how many were removed. Until then readers of the old files can finish. Items that
-        do not describe their COGs any more are withdrawn.
+        do not describe their COGs any more are withdrawn, and overviews that no collection names
+        are deleted.
         """
         blobs, outputs = self._ports.blobs, self._ports.outputs
         settle_uploads(blobs, outputs, SETTLE_AFTER, limit)
         withdraw_stale(self._ports, grace, limit)
+        remove_unused_overviews(self._ports, self._state, grace)
         return remove_superseded(blobs, outputs, grace, limit)
 
     def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:

@@ -210,6 +210,9 @@ class Catalog(Protocol):
 
     def get_collection(self, collection_id: str) -> Json | None: ...
 
+    def collection_hrefs(self) -> set[str]:
+        """The hrefs of the assets of all collections."""
+
     def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
         """Whether each of these items is stored as it is here, apart from its stamps."""
 
@@ -520,6 +523,9 @@ class StateRepository(Protocol):
 
     def attempts(self, task_ids: Sequence[str]) -> list[Attempt]:
         """The failed and lost attempts of these tasks, in order."""
+
+    def tasks_in_use(self, task_ids: Sequence[str]) -> set[str]:
+        """Those of the tasks whose job runs, or failed and may be retried."""
 
     def start_stage(
         self,

@@ -115,6 +115,13 @@ class PgstacCatalog:
             return stored_collection(conn, collection_id)
 
     @retried
+    def collection_hrefs(self) -> set[str]:
+        with self._transaction() as conn:
+            query = """SELECT asset.value->>'href' FROM collections,
+                              jsonb_each(coalesce(content->'assets', '{}')) asset"""
+            return {href for (href,) in conn.execute(query)}
+
+    @retried
     def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
         with self._transaction() as conn:
             stored = stored_items(conn, collection_id, [each["id"] for each in items])

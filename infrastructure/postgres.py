@@ -161,6 +161,15 @@ class PostgresState:
         return [Attempt.model_validate(row) for row in rows]
 
     @retried
+    def tasks_in_use(self, task_ids: Sequence[str]) -> set[str]:
+        rows = self._rows(
+            """SELECT task_id FROM app.tasks JOIN app.jobs j USING (job_id)
+                WHERE task_id = ANY(%s) AND j.status IN ('queued', 'processing', 'failed')""",
+            list(task_ids),
+        )
+        return {row["task_id"] for row in rows}
+
+    @retried
     def start_stage(
         self,
         job: JobRecord,

@@ -34,7 +34,7 @@ from services.raster.model import (
 )
 from services.raster.windows.plan import WindowPlan
 from services.stac.model import StacId
-from services.storage.naming import WINDOWS, describe_owner, name_cog, propose_locations
+from services.storage.naming import RESERVED, describe_owner, name_cog, propose_locations
 from services.storage.ownership import discard_outputs, verify_outputs
 from services.validate_raster import ValidateRaster, validate_raster
 
@@ -77,8 +77,8 @@ def _reserve_location(params: Parameters, ports: Ports) -> str:
     source = params.source
     made_of = (params.subdataset, params.target_crs)
     proposed = propose_locations(source, params.output_folder, *made_of)
-    if proposed[0].startswith(WINDOWS):
-        message = f"the COGs would be in {WINDOWS}, which holds temporary files; choose a folder"
+    if proposed[0].startswith(RESERVED):
+        message = f"the COGs would be at {proposed[0]!r}, between files of jobs; choose a folder"
         raise InvalidRequest([FieldError("output_folder", params.output_folder, message)])
     owner = describe_owner(source, *made_of)
     location = ports.outputs.reserve_location(ports.deployment.silver_container, proposed, owner)

@@ -11,7 +11,7 @@ from core.models import BlobName, BlobRef, ContainerName
 from core.ports import Ports
 from services.raster.crs_text import check_crs_text
 from services.raster.model import NodataChoice, RasterFacts, RasterTypeChoice, Tier, TierChoice
-from services.storage.naming import WINDOWS
+from services.storage.naming import RESERVED
 from services.storage.sidecars import find_sidecars
 from services.validate_raster import ValidateRaster
 
@@ -70,8 +70,9 @@ def _timestamp(value: object) -> object:
 def _folder(value: str) -> str:
     folder = value.strip("/")
     BlobRef(container="any", name=folder)
-    if f"{folder}/".startswith(WINDOWS):
-        raise ValueError(f"{WINDOWS} holds temporary files; choose another folder")
+    for reserved in RESERVED:
+        if f"{folder}/".startswith(reserved):
+            raise ValueError(f"{reserved} holds files of jobs; choose another folder")
     return folder
 
 

@@ -10,7 +10,7 @@ from core.models import Json, Record
 from core.results import PAGE
 from services.create_member import CreatedMember
 from services.make_overview import StoredOverview
-from services.outputs.piece import JOB_DIGITS, KEPT_FOR, delete_overviews, delete_pieces
+from services.outputs.piece import delete_pieces
 from services.raster.kind import Kind
 from services.raster.mosaic.model import OverviewGrid
 from services.stac.model import MemberLook, StacId
@@ -57,7 +57,7 @@ class PublishedCollection(Record):
 
 
 def publish_collection(params: PublishCollection, ctx: TaskContext) -> PublishedCollection:
-    """Update the document of the collection, then delete the pieces. Safe to repeat.
+    """Update the document of the collection, then delete pieces. Safe to repeat.
 
     The overview is published only if it shows the items as they are stored: other jobs may have
     added or replaced items, and a raster that failed now may have an item of an earlier job.
@@ -77,9 +77,7 @@ def publish_collection(params: PublishCollection, ctx: TaskContext) -> Published
     has_overview = _publish_with_overview(params, fields, ctx)
     if not has_overview:
         ctx.catalog.update_collection(params.collection_id, fields)
-    delete_overviews(ctx.ports, params.collection_id, older_than=KEPT_FOR)
-    if has_overview and not params.failed:
-        delete_pieces(ctx.ports, ctx.task_id[:JOB_DIGITS])
+    delete_pieces(ctx.ports, ctx.job, _find_needed_pieces(params, ctx))
     return PublishedCollection(
         collection_id=params.collection_id,
         items=ctx.catalog.count_items(params.collection_id),
@@ -113,6 +111,15 @@ def _shows_all_items(made: StoredOverview, collection_id: str, ctx: TaskContext)
         if not ctx.catalog.has_items(collection_id, page):
             return False
     return True
+
+
+def _find_needed_pieces(params: PublishCollection, ctx: TaskContext) -> set[str]:
+    """The names of the pieces from which a retry of this job would make the overview."""
+    is_complete = not params.failed and (params.mosaic is None or params.overview is not None)
+    if is_complete:
+        return set()
+    members = ctx.results("create_cogs", CreatedMember)
+    return {member.piece_blob for member in members if member.piece_blob is not None}
 
 
 def _describe(mosaic: Mosaic, collection: Json, ctx: TaskContext) -> MosaicLinks:

@@ -1,8 +1,7 @@
-"""Remove a collection whose items are gone, with its overview."""
+"""Remove a collection whose items are gone."""
 
 from core.handler import TaskContext
 from core.models import Record
-from services.outputs.piece import delete_overviews
 from services.stac.model import StacId
 
 
@@ -19,8 +18,10 @@ class RemovedCollection(Record):
 
 
 def remove_collection(params: RemoveCollection, ctx: TaskContext) -> RemovedCollection:
-    """Remove the collection if it is empty. Safe to repeat."""
+    """Remove the collection if it is empty. Safe to repeat.
+
+    The timer removes the overview as soon as its readers can have finished.
+    """
     ctx.confirm()
     ctx.catalog.delete_collection_if_empty(params.collection_id)
-    delete_overviews(ctx.ports, params.collection_id)
     return RemovedCollection(removed=ctx.catalog.get_collection(params.collection_id) is None)

@@ -74,6 +74,10 @@ class MemoryCatalog:
     def get_collection(self, collection_id: str) -> Json | None:
         return deepcopy(self.collections.get(collection_id))
 
+    def collection_hrefs(self) -> set[str]:
+        stored = self.collections.values()
+        return {each["href"] for one in stored for each in one.get("assets", {}).values()}
+
     def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
         stored = [self.items.get(_name(collection_id, each["id"])) for each in items]
         return all(

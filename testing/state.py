@@ -156,6 +156,14 @@ class MemoryState:
         mine = [attempt for attempt in self.lost if attempt.task_id in task_ids]
         return sorted(mine, key=lambda attempt: (attempt.task_id, attempt.attempt))
 
+    def tasks_in_use(self, task_ids: Sequence[str]) -> set[str]:
+        known = {name: self.tasks[name].job_id for name in task_ids if name in self.tasks}
+        return {name for name, job_id in known.items() if self._may_use(self.jobs[job_id].status)}
+
+    @staticmethod
+    def _may_use(status: JobStatus) -> bool:
+        return status is JobStatus.FAILED or not status.is_final
+
     def start_stage(
         self,
         job: JobRecord,

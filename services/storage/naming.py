@@ -6,10 +6,15 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from core.models import BlobRef
+from core.overviews import OVERVIEWS
 
 DEFAULT_CRS = "EPSG:4326"
 WINDOWS = ".windows/"
 """The folder in the silver container for what windows leave until their COG is assembled."""
+PIECES = ".mosaic/"
+"""The folder for pieces of overviews until their collection is published."""
+RESERVED = (WINDOWS, PIECES, OVERVIEWS)
+"""Folders that hold no COGs of items."""
 
 
 def propose_locations(

@@ -248,6 +248,15 @@ def test_fields_of_a_collection_are_replaced_and_removed(catalog):
     assert catalog.get_collection("none") is None
 
 
+def test_the_assets_of_all_collections_are_listed(catalog):
+    assert catalog.collection_hrefs() == set()
+    put(catalog, [0])
+    assert catalog.collection_hrefs() == set()
+    set_overview(catalog)
+    expected = {"https://a.example.org/overview.tif", "https://a.example.org/thumbnail.png"}
+    assert catalog.collection_hrefs() == expected
+
+
 def test_writers_of_one_collection_keep_every_item(catalog):
     """Batches and single items at the same time."""
 

@@ -47,6 +47,19 @@ def test_the_events_of_a_run_have_the_correlation_id_of_its_request(state):
     assert ids == ["first", "first", "second"]
 
 
+def test_tasks_are_in_use_until_no_retry_can_need_them(state):
+    job, [task] = started_stage(state, 1)
+    names = [task.task_id, f"{task.task_id}0"]
+    assert state.tasks_in_use(names) == {task.task_id}
+    assert state.finish_job(job, JobStatus.FAILED, None, BROKEN)
+    assert state.tasks_in_use(names) == {task.task_id}
+    ended, [other] = started_stage(state, 1)
+    assert state.cancel_job(ended.job_id).status is JobStatus.CANCELLED
+    assert state.tasks_in_use([other.task_id, task.task_id]) == {task.task_id}
+    state.submit_job(job)
+    assert state.tasks_in_use(names) == set(), "its stages have been deleted"
+
+
 def test_an_unknown_job_is_not_found(state):
     with pytest.raises(JobNotFound):
         state.get_job("0" * 64)

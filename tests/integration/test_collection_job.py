@@ -1,6 +1,7 @@
 """process_raster_collection with the real database, storage and raster code."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform
 
 from core.assets import WATCH
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, TaskLost
+from core.handler import TaskContext
 from core.models import BlobRef, JobStatus
+from services.outputs.piece import store_piece
 from testing.bus import MemoryBus
 from tests.fixtures.catalogue import Catalogue, open_catalogue
 from tests.fixtures.made_rasters import classes, hills, write
@@ -316,6 +319,81 @@ def assert_complete(catalogue: Catalogue, job_id: str, members: int) -> None:
     assert find_shown(catalogue) == set(range(members))
 
 
+def test_pieces_that_no_retry_needs_are_deleted(catalogue):
+    put_tiles(catalogue, range(2))
+    put(catalogue, "in/bad.tif", b"no raster")
+    run(catalogue)
+    first = silver_blobs(catalogue, ".mosaic/")
+    assert run(catalogue).status is JobStatus.COMPLETED_WITH_ERRORS
+    second = silver_blobs(catalogue, ".mosaic/")
+    assert len(first) == len(second) == 2 and not first & second
+
+    put_tiles(catalogue, [5])
+    other = run(catalogue, blob_names=["in/05.tif"], prefix=None)
+    assert other.result["has_overview"] is False, "it lacks the items of the first job"
+    assert silver_blobs(catalogue, ".mosaic/") == second
+
+
+def test_an_overview_that_no_collection_names_is_deleted(catalogue):
+    put_tiles(catalogue, range(2))
+    run(catalogue)
+    first = silver_blobs(catalogue, ".overviews/")
+    catalogue.clean()
+    assert silver_blobs(catalogue, ".overviews/") == first
+    put_tiles(catalogue, [2])
+    run(catalogue)
+    catalogue.clean()
+    second = silver_blobs(catalogue, ".overviews/")
+    assert len(first) == len(second) == 1 and first != second
+    catalogue.run("unpublish_raster_collection", collection_id="survey")
+    catalogue.clean()
+    assert not silver_blobs(catalogue)
+
+
+def test_an_overview_stays_for_the_retry_of_its_job(catalogue, monkeypatch):
+    put_tiles(catalogue, range(2))
+
+    def refuse(*_: Any) -> None:
+        raise OSError("the catalogue cannot be reached")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(catalogue.catalog, "update_collection", refuse)
+        job = run(catalogue)
+    assert job.status is JobStatus.FAILED
+    catalogue.clean()
+    catalogue.machine.retry(job.job_id)
+    catalogue.drain()
+    assert_complete(catalogue, job.job_id, 2)
+
+
+class Holding:
+    """The progress of a task that another worker claims after so many confirmations."""
+
+    def __init__(self, confirmations: int) -> None:
+        self.left = confirmations
+
+    def report(self, fraction: float, message: str = "") -> None:
+        """Nothing to stop."""
+
+    def confirm(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise TaskLost("another attempt holds the task")
+
+
+def test_a_late_attempt_leaves_no_piece_and_does_not_replace_another(catalogue):
+    file = catalogue.folder / "piece.tif"
+    file.write_bytes(b"the one that counts")
+    ctx = TaskContext("a-1-5-0", 2, catalogue.ports, Holding(2))
+    kept = store_piece(ctx, file)
+    file.write_bytes(b"late")
+    with pytest.raises(TaskLost):
+        store_piece(replace(ctx, attempt=1, progress=Holding(1)), file)
+    assert silver_blobs(catalogue) == {kept}
+    ref = BlobRef(container=catalogue.silver, name=kept)
+    assert catalogue.blobs.read(ref) == b"the one that counts"
+
+
 def test_rasters_of_different_kinds_are_refused_as_one_mosaic(catalogue):
     put_tiles(catalogue, range(2))
     put(catalogue, "in/dem.tif", tile(2, bands=1, dtype="float32"))
@@ -397,6 +475,7 @@ def test_a_collection_is_unpublished_as_a_whole(catalogue):
     assert result["collection_removed"]
     assert catalogue.catalog.get_collection("survey") is None
     assert {collection for collection, _ in catalogue.items()} == {"other"}
+    catalogue.clean()
     assert all(name.startswith("other/") for name in silver_blobs(catalogue))
     assert len(silver_blobs(catalogue)) == 1
 

@@ -10,8 +10,7 @@ import pytest
 from pycep import BicepParser
 
 from config.settings import Settings
-from services.outputs.piece import PIECES
-from services.storage.naming import WINDOWS
+from services.storage.naming import PIECES, WINDOWS
 from tests.fixtures.arm_models import MODELS, UNCHECKED, Scope, find_problems, known_versions
 
 ROOT = Path(__file__).parents[2]
@@ -271,7 +270,7 @@ def test_what_tasks_leave_for_others_is_deleted():
     [rule] = policy["properties"]["policy"]["rules"]
     silver = Settings.model_fields["silver_container"].default
     prefixes = rule["definition"]["filters"]["prefixMatch"]
-    assert prefixes == [f"{silver}/{WINDOWS}", f"{silver}/{PIECES}/"]
+    assert prefixes == [f"{silver}/{WINDOWS}", f"{silver}/{PIECES}"]
 
 
 def test_queues_are_those_of_the_local_broker():
