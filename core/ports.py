@@ -228,7 +228,7 @@ class Catalog(Protocol):
     ) -> bool:
         """Replace top-level fields of the collection; None removes one. False if there is none.
 
-        With a watcher: also False if its watch has ended.
+        With a watcher: also False if its watch has ended, unless the fields are stored already.
         """
 
     def count_items(self, collection_id: str) -> int:

@@ -138,8 +138,11 @@ class PgstacCatalog:
         with self._transaction() as conn:
             lock_collection(conn, collection_id)
             stored = held_collection(conn, collection_id)
-            if stored is None or watcher not in (None, stored.get(WATCH)):
+            if stored is None:
                 return False
+            if watcher not in (None, stored.get(WATCH)):
+                # The answer to the call that stored them may have been lost.
+                return all(stored.get(key) == value for key, value in fields.items())
             replace_collection(conn, stored, stored | {WATCH: None} | fields)
             return True
 

@@ -93,8 +93,11 @@ class MemoryCatalog:
     ) -> bool:
         with self._lock:
             stored = self.collections.get(collection_id)
-            if stored is None or watcher not in (None, stored.get(WATCH)):
+            if stored is None:
                 return False
+            if watcher not in (None, stored.get(WATCH)):
+                # The answer to the call that stored them may have been lost.
+                return all(stored.get(key) == value for key, value in fields.items())
             changed = stored | {WATCH: None} | fields
             kept = {key: value for key, value in changed.items() if value is not None}
             self.collections[collection_id] = deepcopy(kept)

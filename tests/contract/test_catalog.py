@@ -225,6 +225,7 @@ def test_a_watch_belongs_to_one_and_ends_with_an_update(catalog):
     assert catalog.watch_items("many", "me") and catalog.watch_items("many", "other")
     assert not catalog.update_collection("many", {"title": "x"}, "me")
     assert catalog.update_collection("many", {"title": "y"}, "other")
+    assert catalog.update_collection("many", {"title": "y"}, "other"), "the answer was lost"
     assert not catalog.update_collection("many", {"title": "z"}, "other")
     assert catalog.get_collection("many") == before | {"title": "y"}
 
