@@ -2,7 +2,7 @@
 
 from core.handler import TaskContext
 from core.models import ContainerName, Record
-from services.storage.naming import WINDOWS
+from services.storage.naming import RESERVED
 
 
 class ListFolders(Record):
@@ -22,6 +22,6 @@ def list_folders(params: ListFolders, ctx: TaskContext) -> Folders:
     """The prefixes that together contain every COG and every output once."""
     if params.folder is not None:
         return Folders(prefixes=(f"{params.folder}/",))
-    stored = set(ctx.blobs.folders(params.container)) - {WINDOWS}
+    stored = set(ctx.blobs.folders(params.container)) - set(RESERVED)
     known = set(ctx.ports.outputs.folders(params.container))
     return Folders(prefixes=("", *sorted(stored | known)))

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from core.assets import OVERVIEW_ASSET
-from core.errors import TaskLost
 from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef
 from core.overviews import OVERVIEWS, name_overview
 from core.ports import Ports
 from services.outputs.cog import CONTENT_TYPE
 from services.storage.naming import PIECES
+from services.storage.ownership import delete_unless_held
 
 
 def store_piece(ctx: TaskContext, file: Path) -> str:
@@ -39,11 +39,7 @@ def _upload(ctx: TaskContext, ref: BlobRef, file: Path, content_type: str) -> No
     """Upload under a name of this attempt alone. An attempt that lost its task leaves nothing."""
     ctx.confirm()
     ctx.blobs.upload(ref, file, content_type=content_type)
-    try:
-        ctx.confirm()
-    except TaskLost:
-        ctx.blobs.delete(ref)
-        raise
+    delete_unless_held(ctx, ref)
 
 
 def delete_pieces(ports: Ports, owner: str, kept: Collection[str] = ()) -> None:

@@ -45,6 +45,7 @@ from services.storage.ownership import (
     StagedOutput,
     StoredOutput,
     commit_output,
+    delete_unless_held,
     record_output,
     withdraw_upload,
 )
@@ -188,7 +189,11 @@ def _limits(source: Fetched) -> dict[str, Any]:
 
 
 def _stage(order: CogOrder, ctx: TaskContext, encoded: Encoded, exchange: BinaryIO) -> None:
-    """Stage the blocks of a window, then keep its index."""
+    """Stage the blocks of a window, then keep its index.
+
+    If the attempt has lost its task by then, the assembly may be over: nothing is kept. Should the
+    index have been that of the attempt that holds the task, the assembly makes the window again.
+    """
     ctx.confirm()
     blocks = encoded.index.blocks
     starts = accumulate((block.size for block in blocks), initial=encoded.content.start)
@@ -203,7 +208,9 @@ def _stage(order: CogOrder, ctx: TaskContext, encoded: Encoded, exchange: Binary
     smallest = read_at(exchange, part.start, part.size) if part else b""
     ctx.confirm()
     index = encoded.index.model_dump_json().encode()
-    ctx.blobs.write(_kept_blob(order, ctx, encoded.index.window), index + b"\n" + smallest)
+    kept = _kept_blob(order, ctx, encoded.index.window)
+    ctx.blobs.write(kept, index + b"\n" + smallest)
+    delete_unless_held(ctx, kept)
 
 
 def _stage_cog(order: CogOrder, ctx: TaskContext) -> list[Block]:

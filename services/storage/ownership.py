@@ -131,6 +131,15 @@ def record_output(ctx: TaskContext, stored: StoredOutput, cog: Json) -> None:
         raise _superseded(stored.properties.ref, None)
 
 
+def delete_unless_held(ctx: TaskContext, ref: BlobRef) -> None:
+    """Delete a blob that was just written if the attempt lost its task. Then raises TaskLost."""
+    try:
+        ctx.confirm()
+    except TaskLost:
+        ctx.blobs.delete(ref)
+        raise
+
+
 def refuse_other_source(current: BlobProperties, source: str) -> None:
     """Never write over the COG of another source. Raises TaskFailed OUTPUT_TAKEN."""
     made_from = marked_source(current)

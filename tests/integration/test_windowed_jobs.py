@@ -95,6 +95,20 @@ def test_cancelling_leaves_no_block_no_blob_and_no_item(catalogue, source):
     assert catalogue.stored() == {} and catalogue.items() == set()
 
 
+def test_a_window_that_lost_its_task_leaves_nothing(catalogue, source, monkeypatch):
+    job = start(catalogue, source, windows=1)
+    before, write_blob = catalogue.stored(), catalogue.blobs.write
+
+    def write_late(*args):
+        write_blob(*args)
+        catalogue.machine.cancel(job.job_id)
+
+    monkeypatch.setattr(catalogue.blobs, "write", write_late)
+    catalogue.deliver(1)
+    assert catalogue.state.get_job(job.job_id).status is JobStatus.CANCELLED
+    assert catalogue.stored() == before, "and the job is not discarded yet"
+
+
 def test_retry_runs_the_other_windows_only(catalogue, source, monkeypatch):
     job = start(catalogue, source, windows=2)
     done = completed(catalogue, job)
@@ -165,7 +179,7 @@ def test_the_folder_of_windows_is_no_output_folder(catalogue, source):
     [error] = refused.value.errors
     assert error.field == "output_folder" and ".windows/" in error.message
     hidden = catalogue.put_raster(".windows/in.tif")
-    with pytest.raises(InvalidRequest, match="temporary files"):
+    with pytest.raises(InvalidRequest, match="between files of jobs"):
         catalogue.submit(**hidden)
 
 
