@@ -18,15 +18,27 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from local.stack.environment import ROOT
+from core.overviews import OVERVIEWS
+from local.stack.environment import ROOT, SILVER
+from tests.faults.collection_checks import (
+    BAD,
+    ITEMS,
+    REFUSED,
+    find_unused_overviews,
+    name_version,
+    tile_of,
+)
+from tests.faults.evidence import rows
 from tests.faults.faults import inject
-from tests.faults.invariants import Violation, check, rows
-from tests.faults.plan import RASTERS, Plan, Submission, long_plan
-from tests.faults.rasters import make_raster
+from tests.faults.folder import put, put_members
+from tests.faults.invariants import Violation, check, check_collections
+from tests.faults.plan import COLLECTIONS, PATTERNS, RASTERS, Plan, Submission, long_plan
+from tests.faults.rasters import VERSIONS, make_raster
 from tests.faults.recovery import Injury, percentile, recoveries
 from tests.faults.system import System
 from tests.faults.workload import Users
@@ -39,6 +51,15 @@ STILL = 45.0
 SLACK = 30.0
 """Seconds that the faults of a plan may take longer than planned."""
 RETRIES = 4
+ONLY_AGAIN = BAD | REFUSED | {"NO_VALID_MEMBER"}
+FAILED = f"""
+    SELECT job_id, error, codes FROM app.jobs j
+      LEFT JOIN (SELECT job_id, array_agg(DISTINCT error->>'code') AS codes FROM app.tasks
+                  WHERE status = 'failed' GROUP BY job_id) failures USING (job_id)
+     WHERE status = 'failed'
+        OR status = 'completed_with_errors' AND NOT codes <@ ARRAY{sorted(BAD)}"""
+"""Jobs that did not end as well as they can."""
+COLLECTIONS_STORED = "SELECT content FROM pgstac.collections"
 PROGRESS = """
     SELECT (SELECT count(*) FROM app.jobs WHERE status IN ('queued', 'processing')
                 OR status = 'cancelled' AND discarded_at IS NULL)
@@ -80,8 +101,11 @@ def _play(plan: Plan, system: System) -> Outcome:
     working.join()
     system.repair()
     retried = _settle(system, users)
+    _wait_for_timer(system)
+    violations = check_collections(system, users, checksums)
     _probe(system, users, plan)
-    violations = check(system, users, checksums)
+    _wait_for_timer(system)
+    violations += check(system, users, checksums)
     injuries += [Injury(f"{arm.action} at a point", at) for arm, at in system.struck]
     injuries += [Injury(kind, at, whom) for kind, at, whom in system.message_faults.hits]
     outcome = Outcome(plan, violations)
@@ -98,18 +122,42 @@ def _make_without_faults(system: System) -> dict[str, str]:
     """Upload the sources and process them without faults. Returns the checksum of each COG."""
     users, checksums = Users(system), {}
     for number, name in enumerate(RASTERS):
-        with system.storage as storage:
-            blob = storage.get_blob_client("bronze-rasters", f"{name}.tif")
-            blob.upload_blob(make_raster(name))
+        put(system, f"{name}.tif", make_raster(name))
         plain = Submission(0, number, "process_raster", 0, name, "nothing", 0)
-        job = users.submit(plain, seed=-1)
-        _settle(system, users)
-        with system.database() as connection:
-            [row] = rows(connection, f"SELECT * FROM app.jobs WHERE job_id = '{job.job_id}'")
+        row = _run(system, users, plain)
         assert row["status"] == "completed", row
         assert (row["result"]["total_tasks_executed"] > 3) == (name == "large"), row
         checksums[name] = row["result"]["cog"]["checksum"]
+    for version in reversed(range(VERSIONS)):
+        put_members(system, version)
+        checksums |= _make_collection(system, users, version)
     return checksums
+
+
+def _make_collection(system: System, users: Users, version: int) -> dict[str, str]:
+    """Process the folder without faults. Returns the checksum of the COG of each tile."""
+    row = _run(system, users, _whole_folder(0))
+    assert row["status"] == "completed_with_errors" and row["result"]["has_overview"], row
+    with system.database() as connection:
+        items = [each["content"] for each in rows(connection, ITEMS)]
+    return {
+        name_version(tile_of(item), version): item["assets"]["data"]["file:checksum"]
+        for item in items
+    }
+
+
+def _whole_folder(collection: int) -> Submission:
+    number, job_type = 10**6 + 1 + collection, "process_raster_collection"
+    return Submission(0, number, job_type, 0, PATTERNS[0], "nothing", 0, collection)
+
+
+def _run(system: System, users: Users, submission: Submission) -> dict[str, Any]:
+    """Run a job without faults. Returns its row."""
+    job = users.submit(submission, seed=-1)
+    _settle(system, users)
+    with system.database() as connection:
+        [row] = rows(connection, f"SELECT * FROM app.jobs WHERE job_id = '{job.job_id}'")
+    return row
 
 
 def _inject(plan: Plan, system: System, users: Users) -> list[Injury]:
@@ -135,14 +183,26 @@ def _settle(system: System, users: Users) -> int:
     for _ in range(RETRIES):
         _wait_until_still(system)
         with system.database() as connection:
-            failed = rows(connection, "SELECT job_id, error FROM app.jobs WHERE status = 'failed'")
+            failed = rows(connection, FAILED)
         if not failed:
             break
         for job in failed:
-            logger.info("retrying %s: %s", job["job_id"], job["error"])
-            users.act(job["job_id"], "retry")
+            logger.info("retrying %s: %s", job["job_id"], job["error"] or job["codes"])
+            _try_again(users, job)
         retried += len(failed)
     return retried
+
+
+def _try_again(users: Users, job: dict[str, Any]) -> None:
+    """Retry a job, or submit it again if another job has removed what it had made."""
+    codes = set(job["codes"] or ())
+    if job["error"]:
+        codes.add(job["error"]["code"])
+    known = users.accepted.get(job["job_id"])
+    if known is not None and known.submission.is_shared and codes <= ONLY_AGAIN:
+        users.submit(known.submission, known.seed)
+    else:
+        users.act(job["job_id"], "retry")
 
 
 def _wait_until_still(system: System) -> None:
@@ -158,10 +218,25 @@ def _wait_until_still(system: System) -> None:
             time.sleep(0.1)
 
 
+def _wait_for_timer(system: System) -> None:
+    """Wait until overviews that nothing names are removed. The checks report those that stay."""
+    until = time.monotonic() + STILL
+    with system.database() as connection, system.storage as storage:
+        container = storage.get_container_client(SILVER)
+        while time.monotonic() < until:
+            documents = [row["content"] for row in rows(connection, COLLECTIONS_STORED)]
+            listed = container.list_blob_names(name_starts_with=OVERVIEWS)
+            if not find_unused_overviews(documents, listed):
+                return
+            time.sleep(0.1)
+
+
 def _probe(system: System, users: Users, plan: Plan) -> None:
-    """Run a last job without faults; it also removes scratch folders of killed workers."""
+    """Run last jobs without faults; one also removes scratch folders of killed workers."""
     last = Submission(0, 10**6, "process_raster", 0, RASTERS[0], "nothing", 0)
     users.submit(last, plan.seed)
+    for collection in range(COLLECTIONS):
+        users.submit(_whole_folder(collection), plan.seed)
     _settle(system, users)
 
 

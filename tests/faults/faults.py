@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from tests.faults.folder import put_tile
 from tests.faults.message_faults import NO_FAULTS, FaultRates
-from tests.faults.plan import RASTERS, Fault, Submission
+from tests.faults.plan import COLLECTION_JOBS, COLLECTIONS, PATTERNS, RASTERS, Fault, Submission
+from tests.faults.rasters import TILES, VERSIONS
 from tests.faults.system import System
 from tests.faults.workload import Users
 
@@ -29,10 +31,12 @@ TIMEOUT = 20.0
 def inject(system: System, users: Users, fault: Fault) -> None:
     """Inject a fault; a timer ends one with a duration."""
     host = system.hosts[fault.host % len(system.hosts)]
-    if fault.kind.startswith("job cancelled under"):
+    if "cancelled under" in fault.kind:
         _cancel_under_a_frozen_worker(system, users, fault)
     elif fault.arm is not None:
         host.arm(fault.arm)
+        if fault.kind.endswith("collection job"):
+            users.submit(_extra(fault, "process_raster_collection"), system.message_faults.seed)
     elif fault.kind in SIGNALS:
         host.send(SIGNALS[fault.kind])
     elif fault.kind in RATES:
@@ -60,15 +64,19 @@ def _stop_disturbing(system: System, rates: FaultRates) -> None:
 def _extra(fault: Fault, job_type: str) -> Submission:
     """A job that is not in the plan."""
     number = 10**5 + int(fault.at * 10)
-    return Submission(fault.at, number, job_type, 1, RASTERS[0], "nothing", 0)
+    raster = PATTERNS[0] if job_type in COLLECTION_JOBS else RASTERS[0]
+    collection = number % COLLECTIONS
+    return Submission(fault.at, number, job_type, 1, raster, "nothing", 0, collection)
 
 
 def _cancel_under_a_frozen_worker(system: System, users: Users, fault: Fault) -> None:
     """Freeze the worker just before it publishes, and resume it long after the cancel."""
     assert fault.arm is not None
+    is_collection = fault.kind.startswith("collection")
+    job_type = "process_raster_collection" if is_collection else "process_raster"
     for host in system.hosts:
         host.arm(fault.arm)
-    job = users.submit(_extra(fault, "process_raster"), system.message_faults.seed)
+    job = users.submit(_extra(fault, job_type), system.message_faults.seed)
     until = time.monotonic() + TIMEOUT
     while time.monotonic() < until and all(host.point_file.exists() for host in system.hosts):
         time.sleep(0.01)
@@ -132,6 +140,12 @@ def _fill_disk(system: System, fault: Fault) -> None:
     _later(fault.lasts, lambda: system.full_disk.unlink(missing_ok=True))
 
 
+def _replace_member(system: System, fault: Fault) -> None:
+    """Upload another version of a member. Nothing is broken by it."""
+    turn = int(fault.at * 10)
+    put_tile(system, turn % TILES, turn // TILES % VERSIONS)
+
+
 _BREAKS: dict[str, Callable[[System, Fault], None]] = {
     "connections cut": _cut_connections,
     "statements cancelled": _cancel_statements,
@@ -141,6 +155,7 @@ _BREAKS: dict[str, Callable[[System, Fault], None]] = {
     "database killed": _kill_database,
     "storage down": _stop_storage,
     "scratch disk full": _fill_disk,
+    "member replaced": _replace_member,
 }
 
 

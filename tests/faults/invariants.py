@@ -1,18 +1,17 @@
 """Invariants of a system without open jobs, checked on tables, blobs, catalogue and disk."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
 from local.stack.environment import SILVER
+from tests.faults import collection_checks
+from tests.faults.evidence import Evidence, digest, gather, rows
+from tests.faults.plan import name_collection
 from tests.faults.system import System
 from tests.faults.workload import Accepted, Users
-
-Rows = list[dict[str, Any]]
 
 # Each run of a job ends before the next begins; these events separate them.
 RUNS = """
@@ -80,10 +79,6 @@ STUCK = {
          WHERE j.status NOT IN ('queued', 'processing') AND t.status IN ('queued', 'processing')""",
 }
 
-LIVE_OUTPUTS = """
-    SELECT output_id, name, etag, job_id, item_id FROM app.outputs
-     WHERE written_at IS NOT NULL AND superseded_at IS NULL AND removed_at IS NULL"""
-
 ALWAYS = {
     text: query
     for text, query in {**DOUBLED, **DRIFTED}.items()
@@ -100,22 +95,6 @@ class Violation:
     text: str
 
 
-@dataclass
-class Evidence:
-    """The data that the checks use, read once."""
-
-    system: System
-    users: Users
-    checksums: dict[str, str]
-    """Of the COG of each raster, made without faults."""
-    jobs: dict[str, dict[str, Any]]
-    items: dict[str, dict[str, Any]]
-    blobs: dict[str, bytes]
-    etags: dict[str, str]
-    outputs: dict[str, dict[str, Any]]
-    """The live rows of the registry by the names of their blobs."""
-
-
 def check(system: System, users: Users, checksums: dict[str, str]) -> list[Violation]:
     """Check every invariant. Returns the violations."""
     with system.database() as connection:
@@ -124,16 +103,22 @@ def check(system: System, users: Users, checksums: dict[str, str]) -> list[Viola
             *_asked(connection, "drifted", DRIFTED),
             *_asked(connection, "stuck", STUCK),
         ]
-        evidence = _gather(system, users, checksums, connection)
+        evidence = gather(system, users, checksums, connection)
     found += [Violation("answer", text) for text in users.complaints]
     for kind, judge in _JUDGES.items():
         found += [Violation(kind, text) for text in judge(evidence)]
     return found
 
 
-def rows(connection: psycopg.Connection[Any], query: str) -> Rows:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query.encode()).fetchall()
+def check_collections(system: System, users: Users, checksums: dict[str, str]) -> list[Violation]:
+    """Check the invariants of collections, as faults have left them."""
+    with system.database() as connection:
+        evidence = gather(system, users, checksums, connection)
+    return [
+        Violation(kind, f"after the faults: {text}")
+        for kind, judge in collection_checks.JUDGES.items()
+        for text in judge(evidence)
+    ]
 
 
 def _asked(
@@ -144,38 +129,27 @@ def _asked(
             yield Violation(kind, f"{text}: {row}")
 
 
-def _gather(
-    system: System, users: Users, checksums: dict[str, str], connection: psycopg.Connection[Any]
-) -> Evidence:
-    jobs = rows(connection, "SELECT job_id, job_type, status, result, error FROM app.jobs")
-    items = rows(connection, "SELECT id, content->'assets' AS assets FROM pgstac.items")
-    with system.storage as storage:
-        container = storage.get_container_client(SILVER)
-        listed = list(container.list_blobs(include=["snapshots"]))
-        etags = {str(blob.name): str(blob.etag).strip('"') for blob in listed}
-        blobs = {name: container.download_blob(name).readall() for name in etags}
-    return Evidence(
-        system, users, checksums,
-        jobs={row["job_id"]: row for row in jobs},
-        items={row["id"]: row["assets"] for row in items},
-        blobs=blobs,
-        etags=etags,
-        outputs={row["name"]: row for row in rows(connection, LIVE_OUTPUTS)},
-    )  # fmt: skip
-
-
 def _lost(evidence: Evidence) -> Iterator[str]:
     for job in evidence.users.accepted.values():
         found = evidence.jobs.get(job.job_id)
         if found is None:
             yield f"job {job.job_id} was accepted and is not in the tables"
-        elif found["status"] != "completed" and not job.is_cancelled:
+        elif not _has_ended_well(evidence, job, found) and not job.is_cancelled:
             what = f"job {job.job_id} ({job.submission.job_type}) was accepted and came to nothing"
             yield f"{what}: {found['status']} {found['error']}"
 
 
+def _has_ended_well(evidence: Evidence, job: Accepted, row: dict[str, Any]) -> bool:
+    """Jobs of collections cannot process the bad members of the folder."""
+    if job.submission.is_shared and row["status"] == "completed_with_errors":
+        return evidence.failures.get(job.job_id, set()) <= collection_checks.ACCEPTED
+    return bool(row["status"] == "completed")
+
+
 def _wrong_results(evidence: Evidence) -> Iterator[str]:
     for job in _completed(evidence):
+        if job.submission.is_shared:
+            continue
         result = evidence.jobs[job.job_id]["result"]
         if job.submission.job_type == "hello_world":
             expected: Any = greetings(job.submission.size, result)
@@ -194,13 +168,12 @@ def greetings(count: int, result: dict[str, Any]) -> dict[str, Any]:
 
 def _blobs(evidence: Evidence) -> Iterator[str]:
     """Each blob belongs to an item, or to a failed job that can be retried."""
-    shown = "".join(str(assets) for assets in evidence.items.values())
+    shown = "".join(str(item["assets"]) for item in evidence.items.values())
     failed = {_folder(job) for job in _with_status(evidence, "failed")}
-    for name, content in evidence.blobs.items():
+    for name, content in evidence.cogs.items():
         if f"{SILVER}/{name}'" not in shown and name.partition("/")[0] not in failed:
             yield f"blob {name} belongs to nothing"
-        digest = "1220" + hashlib.sha256(content).hexdigest()
-        if digest not in evidence.checksums.values():
+        if digest(content) not in evidence.checksums.values():
             yield f"blob {name} is not what a run without faults makes"
 
 
@@ -209,7 +182,7 @@ def _orphans(evidence: Evidence) -> Iterator[str]:
 
     Outputs of a failed job, which can be retried, have no item.
     """
-    for name in evidence.blobs.keys() - evidence.outputs.keys():
+    for name in evidence.cogs.keys() - evidence.outputs.keys():
         yield f"blob {name} has no live row in the registry"
     for name, row in evidence.outputs.items():
         if evidence.etags.get(name) != row["etag"]:
@@ -223,8 +196,8 @@ def _items(evidence: Evidence) -> Iterator[str]:
     wanted = {f"item-{_folder(job)}" for job in _completed(evidence, "process_raster")}
     for missing in wanted - evidence.items.keys():
         yield f"item {missing} of a completed job is not in the catalogue"
-    for item, assets in evidence.items.items():
-        for asset in assets.values():
+    for item, content in evidence.items.items():
+        for asset in content["assets"].values():
             name = str(asset["href"]).partition(f"/{SILVER}/")[2]
             if name and name not in evidence.blobs:
                 yield f"item {item} shows {name}, which is not there"
@@ -249,6 +222,9 @@ def _with_status(evidence: Evidence, status: str) -> Iterator[Accepted]:
 
 
 def _folder(job: Accepted) -> str:
+    """The folder of the job's COGs."""
+    if job.submission.is_shared:
+        return name_collection(job.seed, job.submission.collection)
     return f"{job.seed}-{job.submission.number}"
 
 
@@ -259,4 +235,5 @@ _JUDGES: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "orphaned": _orphans,
     "item": _items,
     "scratch": _scratch,
+    **collection_checks.JUDGES,
 }

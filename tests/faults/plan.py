@@ -18,10 +18,23 @@ STATEMENTS = (
     "accept_job", "start_stage", "copy", "commit", "claim_attempts", "renew_leases",
     "complete_task_and_check_stage", "complete_tasks", "finish_job", "sweep", "create_items",
     "retry_task_later", "cancel_job", "retry_job", "store_dead_letter", "begin_upload",
-    "record_output", "publish_outputs",
+    "record_output", "publish_outputs", "create_collection", "update_collection",
 )  # fmt: skip
-EFFECTS = ("send", "replace", "download", "stage_block", "commit_blocks")
+EFFECTS = (
+    "send", "replace", "download", "stage_block", "commit_blocks", "upload", "write", "delete",
+)  # fmt: skip
+COLLECTION_EFFECTS = (
+    "replace", "record_output", "upload", "create_collection", "create_items", "publish_outputs",
+    "update_collection", "delete",
+)  # fmt: skip
 RASTERS = ("rgb", "dem", "large")
+COLLECTION_JOBS = ("process_raster_collection", "unpublish_raster_collection")
+PATTERNS = ("*", "tile-[01]*", "tile-[12]*")
+"""Which rasters of the folder a job takes."""
+MEMBERS = "members/"
+"""The folder of the rasters."""
+COLLECTIONS = 2
+"""How many collections the jobs share."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +46,16 @@ class Submission:
     job_type: str
     size: int
     raster: str
+    """Its name, or a pattern for the rasters of a collection."""
     then: Then
     pause: float
     """Between the submission and what comes then."""
+    collection: int = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several submissions of the plan may be the same job."""
+        return self.job_type in COLLECTION_JOBS
 
 
 @dataclass(frozen=True)
@@ -89,20 +109,30 @@ def short_plan(seed: int) -> Plan:
 def _submissions(chance: random.Random, seconds: float) -> Iterator[Submission]:
     at, number = 0.0, 0
     while at < seconds:
-        is_raster = number % 6 == 2
+        job_type = _choose_type(chance, number)
+        is_collection = job_type in COLLECTION_JOBS
         yield Submission(
             at=at,
             number=number,
-            job_type="process_raster" if is_raster else "hello_world",
+            job_type=job_type,
             size=chance.choice((0, 1, 2, 5, 10, 20, 50, 200)),
-            raster=chance.choice(RASTERS),
+            raster=chance.choice(PATTERNS if is_collection else RASTERS),
             then=chance.choices(
                 ("nothing", "twin", "cancel", "cancel and resubmit"), (70, 10, 12, 8)
             )[0],
-            pause=chance.uniform(0, 4 if is_raster else 1.5),
+            pause=chance.uniform(0, 1.5 if job_type == "hello_world" else 4),
+            collection=chance.randrange(COLLECTIONS),
         )
         number += 1
         at += chance.expovariate(1 / 1.5)
+
+
+def _choose_type(chance: random.Random, number: int) -> str:
+    if number % 6 == 2:
+        return "process_raster"
+    if number % 6 == 4:
+        return chance.choices(COLLECTION_JOBS, (80, 20))[0]
+    return "hello_world"
 
 
 def _faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
@@ -150,11 +180,15 @@ def _under_a_frozen(operation: str) -> Callable[[random.Random, float, str], Fau
 KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
     "host killed": _sudden,
     "host killed at a point": _at_point("exit", (*STATEMENTS, *EFFECTS)),
+    "host killed in a collection job": _at_point("exit", COLLECTION_EFFECTS),
     "host frozen": _sudden,
     "host stopped": _sudden,
     "host frozen at a point": _at_point("freeze", (*STATEMENTS, *EFFECTS)),
     "job cancelled under a frozen upload": _under_a_frozen("replace"),
     "job cancelled under a frozen cataloguing": _under_a_frozen("create_items"),
+    "collection cancelled under a frozen upload": _under_a_frozen("upload"),
+    "collection cancelled under a frozen publication": _under_a_frozen("update_collection"),
+    "member replaced": _sudden,
     "connection cut at a point": _at_point("cut", (*STATEMENTS, *EFFECTS)),
     "connections cut": _lasting(1, 3),
     "statements cancelled": _lasting(0.5, 2),
@@ -177,14 +211,21 @@ SOON_REACHED = {
     "connection cut at a point": Arm("start_stage", 1, "after", "cut"),
 }
 """What a short run is sure to pass."""
-WEIGHTS = {"host killed at a point": 4, "connection cut at a point": 3, "host frozen at a point": 2}
+WEIGHTS = {
+    "host killed at a point": 4,
+    "host killed in a collection job": 2,
+    "connection cut at a point": 3,
+    "host frozen at a point": 2,
+}
 
 
 def parameters(submission: Submission, seed: int) -> dict[str, Any]:
-    """The body of a submission; no other submission has the same job id."""
+    """The body of a submission. Only jobs of collections may get one job id for several."""
     name = f"{seed}-{submission.number}"
     if submission.job_type == "hello_world":
         return {"n": submission.size, "message": f"Hello {name}"}
+    if submission.is_shared:
+        return _collection_parameters(submission, seed)
     return {
         "container_name": "bronze-rasters",
         "blob_name": f"{submission.raster}.tif",
@@ -192,3 +233,19 @@ def parameters(submission: Submission, seed: int) -> dict[str, Any]:
         "item_id": f"item-{name}",
         "collection_id": "faults",
     }
+
+
+def _collection_parameters(submission: Submission, seed: int) -> dict[str, Any]:
+    collection_id = name_collection(seed, submission.collection)
+    if submission.job_type == "unpublish_raster_collection":
+        return {"collection_id": collection_id}
+    return {
+        "container_name": "bronze-rasters",
+        "prefix": MEMBERS,
+        "pattern": submission.raster,
+        "collection_id": collection_id,
+    }
+
+
+def name_collection(seed: int, number: int) -> str:
+    return f"collection-{seed}-{number}"

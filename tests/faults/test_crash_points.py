@@ -16,7 +16,8 @@ from core.handler import TaskContext, quick
 from core.models import JobMessage, JobStatus, TaskMessage
 from infrastructure.postgres import PostgresState
 from testing.bus import MemoryBus
-from tests.faults.invariants import DOUBLED, DRIFTED, STUCK, rows
+from tests.faults.evidence import rows
+from tests.faults.invariants import DOUBLED, DRIFTED, STUCK
 from tests.fixtures.squares import Bench, Square, Squared, square
 
 N = 3

@@ -16,7 +16,8 @@ from core.handler import RetryPolicy, TaskContext, quick, retry
 from core.models import JobStatus
 from infrastructure import retrying
 from infrastructure.postgres import PostgresState
-from tests.faults.invariants import ALWAYS, rows
+from tests.faults.evidence import rows
+from tests.faults.invariants import ALWAYS
 from tests.fixtures.records import MINUTE
 from tests.fixtures.squares import Bench, Square, Squared
 

@@ -23,7 +23,8 @@ from psycopg_pool import ConnectionPool
 from infrastructure.postgres import PostgresState
 from testing.state import MemoryState
 from tests.faults import operations as do
-from tests.faults.invariants import ALWAYS, rows
+from tests.faults.evidence import rows
+from tests.faults.invariants import ALWAYS
 from tests.fixtures.records import MINUTE
 
 AT_ONCE = 3

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,11 @@ class Accepted:
     job_id: str
     seed: int
     is_cancelled: bool = False
-    """A cancel was the last thing that was accepted for it."""
+    """A cancel was the last thing that was accepted for it, or anything if the job is shared."""
+
+
+class NoCollection(Exception):
+    """There is nothing to unpublish."""
 
 
 @dataclass
@@ -46,9 +51,11 @@ class Users:
                 each.result()
 
     def submit(self, submission: Submission, seed: int) -> Accepted:
-        """Submit until the service accepts the job."""
+        """Submit until the service accepts the job. Raises NoCollection."""
         path = f"/jobs/submit/{submission.job_type}"
         answer = self._insist("POST", path, parameters(submission, seed))
+        if answer.status_code == 422 and "there is no collection" in answer.text:
+            raise NoCollection
         if answer.status_code not in (200, 202):
             raise AssertionError(f"{path}: {answer.status_code} {answer.text}")
         taken = Accepted(submission, answer.json()["job_id"], seed)
@@ -68,6 +75,10 @@ class Users:
         return answer.status_code == 202
 
     def _play(self, submission: Submission, seed: int) -> None:
+        with suppress(NoCollection):
+            self._act_out(submission, seed)
+
+    def _act_out(self, submission: Submission, seed: int) -> None:
         if submission.then == "twin":
             self._submit_twins(submission, seed)
             return
@@ -78,7 +89,7 @@ class Users:
         self.cancel(job)
         if submission.then == "cancel and resubmit":
             self.submit(submission, seed)
-            job.is_cancelled = False
+            job.is_cancelled = submission.is_shared
 
     def _submit_twins(self, submission: Submission, seed: int) -> None:
         """Two identical submissions at the same instant are one job."""
