@@ -1,4 +1,5 @@
-"""Settings of GDAL, which the import of this module applies before GDAL is first used.
+"""Settings of GDAL and rio-tiler, which the import of this module applies before they are first
+used.
 
 A blob named .tif may contain a VRT, a WMS description or another format that references files and
 hosts. The drivers of these formats are disabled.
@@ -26,6 +27,8 @@ SETTINGS = {
     "CPL_VSIL_CURL_NON_CACHED": "/vsiaz/",
     "VSI_CACHE": "TRUE",
     "VSI_CACHE_SIZE": "5000000",
+    # rio-tiler starts threads for each request, and GDAL opens the database of PROJ in each.
+    "RIO_TILER_MAX_THREADS": "1",
 }
 
 for name, value in SETTINGS.items():

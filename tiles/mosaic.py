@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Coroutine, Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,7 +35,9 @@ from rio_tiler.io import BaseReader
 from rio_tiler.models import ImageData, PointData
 from rio_tiler.mosaic.backend import BaseBackend, MosaicInfo
 from rio_tiler.mosaic.methods.defaults import FirstMethod
+from rio_tiler.mosaic.reader import mosaic_reader
 from rio_tiler.types import AssetInfo, AssetType, BBox
+from rio_tiler.utils import inherit_rasterio_env
 from starlette.requests import Request
 from starlette.responses import Response
 from titiler.core.dependencies import DefaultDependency
@@ -48,6 +52,10 @@ ITEMS_LIMIT = 64
 """Items that one answer may be made of, unless the request says otherwise."""
 MOST_ITEMS = 500
 _LEVEL_ROUNDING = 1e-3
+READ_AHEAD = 8
+"""Items of one answer that are read at the same time."""
+# A thread's first use of PROJ costs more than reading a tile, so threads are kept.
+_THREADS = ThreadPoolExecutor(16, thread_name_prefix="items")
 # Only what is needed to open assets: items with statistics are large.
 _SELECT = """
 SELECT i.id, ST_XMin(i.geometry), ST_YMin(i.geometry), ST_XMax(i.geometry), ST_YMax(i.geometry),
@@ -153,6 +161,27 @@ def item_reader(allowed: AllowedBlobs) -> type[SimpleSTACReader]:
     return ItemReader
 
 
+class _ReadAhead:
+    """Reads items in their order, and the next ones in other threads meanwhile."""
+
+    def __init__(self, items: Sequence[Item], read: Callable[[Item], ImageData]) -> None:
+        self._waiting, self._read = deque(items), read
+        self._running: deque[Future[ImageData]] = deque()
+
+    def __enter__(self) -> Callable[[Item], ImageData]:
+        return self._next
+
+    def __exit__(self, *exc_info: object) -> None:
+        for future in self._running:
+            future.cancel()
+
+    def _next(self, item: Item) -> ImageData:
+        """The picture of the item after the one before. Raises what reading it raised."""
+        while self._waiting and len(self._running) < READ_AHEAD:
+            self._running.append(_THREADS.submit(self._read, self._waiting.popleft()))
+        return self._running.popleft().result()
+
+
 @attr.s
 class CollectionBackend(BaseBackend):
     """rio-tiler's mosaic over the items of a collection, newest first."""
@@ -179,11 +208,17 @@ class CollectionBackend(BaseBackend):
         self, x: int, y: int, z: int, search_options: dict[str, Any] | None = None, **kwargs: Any
     ) -> tuple[ImageData, list[str]]:
         """The tile. Raises HTTPException 400 if it meets more items than may be read."""
-        level = _level(
-            self._tile_bounds(x, y, z),
-            kwargs.get("tilesize") or self.tms.matrix(z).tileWidth,
+        bounds = self._tile_bounds(x, y, z)
+        level = _level(bounds, kwargs.get("tilesize") or self.tms.matrix(z).tileWidth)
+
+        def read(item: Item, **options: Any) -> ImageData:
+            with self.reader(item, tms=self.tms, **self.reader_options) as reader:
+                image: ImageData = reader.tile(x, y, z, **options)
+                return image
+
+        return self._read(
+            partial(self._merge, bounds, read, **kwargs), level, search_options, kwargs
         )
-        return self._read(partial(super().tile, x, y, z, **kwargs), level, search_options, kwargs)
 
     def part(  # type: ignore[override]  # as in rio-tiler
         self,
@@ -193,12 +228,17 @@ class CollectionBackend(BaseBackend):
         **kwargs: Any,
     ) -> tuple[ImageData, list[str]]:
         """The box. Raises HTTPException 400 if it meets more items than may be read."""
-        level = _level(
-            _in_degrees(bbox, bounds_crs),
-            kwargs.get("width") or kwargs.get("max_size") or math.inf,
+        bounds = _in_degrees(bbox, bounds_crs)
+        level = _level(bounds, kwargs.get("width") or kwargs.get("max_size") or math.inf)
+
+        def read(item: Item, **options: Any) -> ImageData:
+            with self.reader(item, **self.reader_options) as reader:
+                image: ImageData = reader.part(bbox, bounds_crs=bounds_crs, **options)
+                return image
+
+        return self._read(
+            partial(self._merge, bounds, read, **kwargs), level, search_options, kwargs
         )
-        read = partial(super().part, bbox, bounds_crs, **kwargs)
-        return self._read(read, level, search_options, kwargs)
 
     def assets_for_tile(self, x: int, y: int, z: int, **options: Any) -> list[Item]:
         return self._find(self._tile_bounds(x, y, z), **options)
@@ -223,6 +263,28 @@ class CollectionBackend(BaseBackend):
     def _tile_bounds(self, x: int, y: int, z: int) -> Bounds:
         box = self.tms.bounds(Tile(x, y, z))
         return box.left, box.bottom, box.right, box.top
+
+    def _merge(
+        self,
+        bounds: Bounds,
+        read: Callable[..., ImageData],
+        *,
+        search_options: dict[str, Any],
+        pixel_selection: Any = FirstMethod,
+        threads: int = 0,
+        **options: Any,
+    ) -> tuple[ImageData, list[str]]:
+        """One picture of the items that meet the bounds.
+
+        `threads` is titiler's size of a pool for this answer alone; there is one pool for all.
+        Raises NoAssetFoundError if there are none, and EmptyMosaicError if none has pixels there.
+        """
+        items = self._find(bounds, **search_options)
+        if not items:
+            raise NoAssetFoundError(f"no item of {self.input.collection.id} meets {bounds}")
+        with _ReadAhead(items, inherit_rasterio_env(partial(read, **options))) as ahead:
+            image, used = mosaic_reader(items, ahead, threads=1, pixel_selection=pixel_selection)
+        return image, [self.asset_name(item) for item in used]
 
     def _read(
         self, read: Read, level: float, search: dict[str, Any] | None, options: dict[str, Any]
