@@ -125,8 +125,9 @@ def render_outcome(job: Job) -> RenderableType:
     """The status of a job, with its result or error and its warnings."""
     lines: list[RenderableType] = [_plain(job.reason, style=STYLES.get(job.status, ""))]
     result = job.result or {}
-    if "share_url" in result:
-        lines.append(_plain(f"map: {result['share_url']}"))
+    maps = [each.get("share_url") for each in result.get("collections", [result])]
+    if any(maps):
+        lines += [_plain(f"map: {url}") for url in maps if url]
     elif result:
         lines += [_plain(f"{name}: {value}") for name, value in result.items()]
     for warning in (result.get("validation") or {}).get("warnings", []):

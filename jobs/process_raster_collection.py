@@ -1,5 +1,6 @@
 """process_raster_collection: many rasters in; their items, and one map of all of them out."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -11,18 +12,17 @@ from core.ports import Ports
 from core.results import Results
 from jobs.raster_parameters import PublishingOptions, RasterOptions
 from services.catalogue_members import BATCH, Catalogued, CatalogueMembers, catalogue_members
-from services.check_members import Checked, CheckMembers, check_members
+from services.check_members import Checked, CheckMembers, PlannedCollection, check_members
 from services.create_member import CreatedMember, CreateMember, MemberOptions, create_member
 from services.list_members import ListMembers, MemberPages, list_members
 from services.make_overview import MakeOverview, StoredOverview, make_overview
-from services.outputs.piece import delete_overviews, delete_pieces
+from services.outputs.piece import delete_pieces, discard_overviews
 from services.publish_collection import (
-    Mosaic,
     PublishCollection,
     PublishedCollection,
     publish_collection,
 )
-from services.raster.kind import Group
+from services.raster.kind import Group, Structure
 from services.raster.model import RasterFacts
 from services.remove_missing_members import (
     RemovedMembers,
@@ -36,6 +36,8 @@ from services.storage.ownership import discard_outputs
 from services.validate_member import ValidateMember, validate_member
 
 MAX_NAMES = 10_000
+MAX_GROUPED_ID = 96
+"""Characters of a collection_id to which the names of groups are added."""
 
 
 def _prefix(value: str) -> str:
@@ -77,6 +79,11 @@ class Parameters(PublishingOptions, RasterOptions):
     mosaic: bool = Field(
         True, strict=True, description="one map of all rasters, which must be of one kind"
     )
+    group_by: Literal["none", "auto"] = Field(
+        "none",
+        description="'auto' makes a collection with a map of each kind of rasters, by bands and "
+        "data type; their ids begin with collection_id",
+    )
     on_error: Literal["continue", "stop"] = Field(
         "continue", description="whether the others are published when a raster fails"
     )
@@ -95,6 +102,23 @@ class Parameters(PublishingOptions, RasterOptions):
             raise ValueError("pattern and sync need a prefix instead of blob_names")
         return self
 
+    @model_validator(mode="after")
+    def _names_groups(self) -> Self:
+        if not self.is_grouped:
+            return self
+        if not self.mosaic:
+            raise ValueError("group_by='auto' makes maps, so it needs mosaic=true")
+        if len(self.collection_id) > MAX_GROUPED_ID:
+            raise ValueError(
+                f"with group_by='auto', collection_id may have {MAX_GROUPED_ID} characters:"
+                " the names of the groups are added to it"
+            )
+        return self
+
+    @property
+    def is_grouped(self) -> bool:
+        return self.group_by == "auto"
+
 
 class Submission(Parameters):
     """The parameters, with the folder of the COGs."""
@@ -112,11 +136,11 @@ class Submission(Parameters):
         pattern = f" with the pattern {self.pattern!r}" if self.pattern else ""
         return f"{self.container_name}/{self.prefix}{pattern}"
 
-    @property
-    def fields(self) -> Json:
-        """What the request says about the collection."""
+    def describe(self, planned: PlannedCollection) -> Json:
+        """What the request says about a collection."""
+        kind = f", {planned.structure}" if planned.structure else ""
         given = {
-            "title": self.title,
+            "title": self.title and self.title + kind,
             "description": self.description,
             "license": self.license,
             "keywords": self.keywords and list(self.keywords),
@@ -125,11 +149,10 @@ class Submission(Parameters):
         }
         return {key: value for key, value in given.items() if value is not None}
 
-    def member_options(self) -> MemberOptions:
-        """What is wanted of every member."""
-        return MemberOptions.model_validate(
-            self.model_dump(include=set(MemberOptions.model_fields))
-        )
+    def member_options(self, collection_id: str) -> MemberOptions:
+        """What is wanted of every member of a collection."""
+        options = self.model_dump(include=set(MemberOptions.model_fields))
+        return MemberOptions.model_validate(options | {"collection_id": collection_id})
 
     @property
     def filter(self) -> Json:
@@ -165,6 +188,19 @@ class Estimate(Record):
     pixel_bytes: int = Field(description="size of all pixels without compression")
 
 
+class CollectionResult(Record):
+    """A collection that the job writes."""
+
+    collection_id: str
+    structure: Structure | None = Field(description="of its rasters, with group_by")
+    found: int = Field(description="rasters for this collection")
+    published: int = Field(description="have an item in it")
+    items: int | None = Field(None, description="in the collection, also those of other jobs")
+    has_overview: bool = False
+    share_url: str | None = Field(None, description="a page with the map of the collection")
+    titiler_urls: dict[str, str] = Field(default_factory=dict)
+
+
 class Result(Record):
     """The result of process_raster_collection.
 
@@ -179,9 +215,10 @@ class Result(Record):
     skipped: dict[SkipReason, Skipped] = Field(description="blobs that are not members")
     groups: tuple[Group, ...] = Field(description="valid rasters by their bands and data type")
     estimate: Estimate
-    items: int | None = Field(None, description="in the collection, also those of other jobs")
-    has_overview: bool = False
-    share_url: str | None = Field(None, description="a page with the map of the collection")
+    collections: tuple[CollectionResult, ...] = Field(description="several only with group_by")
+    items: int | None = Field(None, description="in all collections")
+    has_overview: bool = Field(False, description="of all collections")
+    share_url: str | None = Field(None, description="the map, if there is one collection")
     titiler_urls: dict[str, str] = Field(default_factory=dict)
 
 
@@ -224,7 +261,7 @@ class ProcessRasterCollection(JobBase):
     @stage(validate_member, best_effort=_continues)
     def validate(self, params: Submission, select: Results[Members]) -> Iterator[ValidateMember]:
         """Read the facts of each raster."""
-        options = params.member_options().model_dump()
+        options = params.member_options(params.collection_id).model_dump()
         for page in select:
             for name in page.names:
                 source = BlobRef(container=params.container_name, name=name)
@@ -233,31 +270,39 @@ class ProcessRasterCollection(JobBase):
     @stage(check_members)
     def check(self, params: Submission) -> CheckMembers:
         """Compare the rasters with each other, and plan the overview."""
-        return CheckMembers(looked_for=params.looked_for, mosaic=params.mosaic)
+        return CheckMembers(
+            looked_for=params.looked_for,
+            collection_id=params.collection_id,
+            mosaic=params.mosaic,
+            grouped=params.is_grouped,
+        )
 
     @stage(create_member, best_effort=_continues)
     def create_cogs(
         self, params: Submission, validate: Results[RasterFacts], check: list[Checked]
     ) -> Iterator[CreateMember]:
         """Make what does not exist yet: COGs, items, and pieces of the overview."""
-        [checked] = check
-        if params.dry_run:
-            return
-        options = params.member_options()
-        for facts in validate:
-            yield CreateMember(facts=facts, options=options, kind=checked.kind, grid=checked.grid)
+        for planned in _find_planned(params, check):
+            options, mosaic = params.member_options(planned.collection_id), planned.mosaic
+            for facts in filter(planned.takes, validate):
+                yield CreateMember(
+                    facts=facts,
+                    options=options,
+                    kind=mosaic and mosaic.kind,
+                    grid=mosaic and mosaic.grid,
+                )
 
     @stage(catalogue_members, best_effort=_continues)
     def catalogue(self, params: Submission, check: list[Checked]) -> Iterator[CatalogueMembers]:
         """Store the items, 200 in a transaction."""
-        [checked] = check
-        for first in range(0, 0 if params.dry_run else checked.valid, BATCH):
-            yield CatalogueMembers(
-                collection_id=params.collection_id,
-                fields=params.fields,
-                first=first,
-                stop=first + BATCH,
-            )
+        for planned in _find_planned(params, check):
+            for first in range(planned.first, planned.stop, BATCH):
+                yield CatalogueMembers(
+                    collection_id=planned.collection_id,
+                    fields=params.describe(planned),
+                    first=first,
+                    stop=min(first + BATCH, planned.stop),
+                )
 
     @stage(remove_missing_members)
     def remove_missing(self, params: Submission) -> list[RemoveMissingMembers]:
@@ -268,6 +313,7 @@ class ProcessRasterCollection(JobBase):
             RemoveMissingMembers(
                 **params.filter,
                 collection_id=params.collection_id,
+                grouped=params.is_grouped,
                 output_folder=params.output_folder,
             )
         ]
@@ -275,10 +321,17 @@ class ProcessRasterCollection(JobBase):
     @stage(make_overview, best_effort=True)
     def overview(self, params: Submission, check: list[Checked]) -> list[MakeOverview]:
         """Paste the pieces into one COG, which the map shows when zoomed out."""
-        mosaic = _find_mosaic(params, check)
-        if mosaic is None:
-            return []
-        return [MakeOverview(collection_id=params.collection_id, **dict(mosaic))]
+        return [
+            MakeOverview(
+                collection_id=planned.collection_id,
+                kind=planned.mosaic.kind,
+                grid=planned.mosaic.grid,
+                first=planned.first,
+                stop=planned.stop,
+            )
+            for planned in _find_planned(params, check)
+            if planned.mosaic
+        ]
 
     @stage(publish_collection)
     def publish(
@@ -290,23 +343,29 @@ class ProcessRasterCollection(JobBase):
     ) -> list[PublishCollection]:
         """Show the collection as one map."""
         [checked] = check
-        if params.dry_run:
-            return []
+        collections, published = _find_planned(params, check), _count_published(catalogue)
+        overviews = {each.collection_id: each for each in overview}
+        is_complete = published.total() == checked.members and all(
+            planned.mosaic is None or planned.collection_id in overviews for planned in collections
+        )
         return [
             PublishCollection(
-                collection_id=params.collection_id,
-                fields=params.fields,
-                mosaic=_find_mosaic(params, check),
-                overview=overview[0] if overview else None,
-                failed=checked.members - sum(each.published for each in catalogue),
+                collection=planned,
+                fields=params.describe(planned),
+                overview=overviews.get(planned.collection_id),
+                failed=planned.rasters - published[planned.collection_id],
+                keeps_pieces=not is_complete,
             )
+            for planned in collections
+            # Without any item, the task fails and says so.
+            if published[planned.collection_id] or not published.total()
         ]
 
     def discard(self, params: Submission, ports: Ports, owner: str) -> None:
         """Remove COGs that no item shows, and the files of the overview."""
         discard_outputs(ports, owner)
         delete_pieces(ports, owner)
-        delete_overviews(ports, params.collection_id, owner)
+        discard_overviews(ports, params.collection_id, owner)
 
     def finalize(
         self,
@@ -319,7 +378,9 @@ class ProcessRasterCollection(JobBase):
     ) -> Result:
         [checked] = check
         published = sum(each.published for each in catalogue)
-        urls = publish[0].titiler_urls if publish else {}
+        fitting = sum(planned.fitting for planned in checked.collections)
+        collections = _list_collections(checked, catalogue, publish)
+        only = collections[0] if len(collections) == 1 else None
         return Result(
             job_type=self.job_type,
             collection_id=params.collection_id,
@@ -327,7 +388,7 @@ class ProcessRasterCollection(JobBase):
             members=MemberCounts(
                 found=checked.members,
                 invalid=checked.members - checked.valid,
-                failed=checked.valid - (checked.fitting if params.dry_run else published),
+                failed=checked.valid - (fitting if params.dry_run else published),
                 published=published,
                 unchanged=sum(each.unchanged for each in catalogue),
                 reused=sum(not member.made for member in create_cogs),
@@ -336,15 +397,48 @@ class ProcessRasterCollection(JobBase):
             skipped=checked.skipped,
             groups=checked.groups,
             estimate=Estimate(source_bytes=checked.source_bytes, pixel_bytes=checked.pixel_bytes),
-            items=publish[0].items if publish else None,
-            has_overview=bool(publish) and publish[0].has_overview,
-            share_url=urls.get("viewer_url"),
-            titiler_urls=urls,
+            collections=collections,
+            items=sum(each.items for each in publish) if publish else None,
+            has_overview=all(each.has_overview for each in collections),
+            share_url=only and only.share_url,
+            titiler_urls=only.titiler_urls if only else {},
         )
 
 
-def _find_mosaic(params: Submission, check: list[Checked]) -> Mosaic | None:
+def _find_planned(params: Submission, check: list[Checked]) -> tuple[PlannedCollection, ...]:
+    """The collections that the job writes; none in a dry run."""
     [checked] = check
-    if params.dry_run or checked.kind is None or checked.grid is None:
-        return None
-    return Mosaic(kind=checked.kind, grid=checked.grid)
+    return () if params.dry_run else checked.collections
+
+
+def _count_published(catalogue: list[Catalogued]) -> Counter[str]:
+    """The members that have an item now, by collection."""
+    published: Counter[str] = Counter()
+    for each in catalogue:
+        published[each.collection_id] += each.published
+    return published
+
+
+def _list_collections(
+    checked: Checked, catalogue: list[Catalogued], publish: list[PublishedCollection]
+) -> tuple[CollectionResult, ...]:
+    published = _count_published(catalogue)
+    stored = {each.collection_id: each for each in publish}
+    results = []
+    for planned in checked.collections:
+        name = planned.collection_id
+        shown = stored.get(name)
+        urls = shown.titiler_urls if shown else {}
+        results.append(
+            CollectionResult(
+                collection_id=name,
+                structure=planned.structure,
+                found=planned.rasters,
+                published=published[name],
+                items=shown and shown.items,
+                has_overview=shown is not None and shown.has_overview,
+                share_url=urls.get("viewer_url"),
+                titiler_urls=urls,
+            )
+        )
+    return tuple(results)

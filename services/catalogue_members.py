@@ -27,6 +27,7 @@ class CatalogueMembers(Record):
 class Catalogued(Record):
     """How many items the catalogue has now of these members, by what changed."""
 
+    collection_id: StacId
     created: int = 0
     updated: int = 0
     unchanged: int = 0
@@ -44,7 +45,7 @@ def catalogue_members(params: CatalogueMembers, ctx: TaskContext) -> Catalogued:
     """
     members = list(ctx.results("create_cogs", CreatedMember).between(params.first, params.stop))
     if not members:
-        return Catalogued()
+        return Catalogued(collection_id=params.collection_id)
     collection = reduce(merge_collections, (member.collection for member in members))
     items = [PublishedItem(item=member.item, outputs=member.outputs) for member in members]
     ctx.confirm()
@@ -63,6 +64,7 @@ def catalogue_members(params: CatalogueMembers, ctx: TaskContext) -> Catalogued:
             + (f"; and {more} more" if more > 0 else ""),
         )
     return Catalogued(
+        collection_id=params.collection_id,
         created=changes.count("created"),
         updated=changes.count("updated"),
         unchanged=changes.count("unchanged"),

@@ -12,7 +12,7 @@ from services.create_member import CreatedMember
 from services.outputs.cog import SECONDS
 from services.outputs.piece import store_overview
 from services.raster.kind import Kind
-from services.raster.mosaic.grid import scratch_bytes
+from services.raster.mosaic.grid import has_room, scratch_bytes
 from services.raster.mosaic.model import (
     MadeOverview,
     OverviewGrid,
@@ -28,16 +28,20 @@ DOWNLOADS = 8
 
 
 class MakeOverview(Record):
-    """An overview of all members whose pieces are stored."""
+    """An overview of the members whose pieces are stored."""
 
     collection_id: StacId
     grid: OverviewGrid
     kind: Kind
+    first: int
+    stop: int
+    """The members are the tasks of stage create_cogs with first <= index < stop."""
 
 
 class StoredOverview(Record):
     """The overview as a blob, which the collection does not name yet."""
 
+    collection_id: StacId
     blob: BlobRef
     size_bytes: int
     checksum: str
@@ -61,12 +65,15 @@ def make_overview(params: MakeOverview, ctx: TaskContext) -> StoredOverview:
     """Download the pieces, paste them with the newest item on top, and upload the overview.
 
     Of each member only the place of its piece is in memory. Raises TaskFailed NOTHING_TO_SHOW when
-    no member has a valid pixel.
+    no member has a valid pixel, and OUTSIDE_OVERVIEW for a member that was elsewhere when the grid
+    was planned.
     """
     members = 0
     pieces: list[_StoredPiece] = []
-    for member in ctx.results("create_cogs", CreatedMember):
+    created = ctx.results("create_cogs", CreatedMember)
+    for member in created.between(params.first, params.stop):
         members += 1
+        _check_place(member, params.grid)
         pieces += _find_piece(member)
     if not pieces:
         raise TaskFailed("NOTHING_TO_SHOW", "no member of the collection has a valid pixel")
@@ -78,7 +85,12 @@ def make_overview(params: MakeOverview, ctx: TaskContext) -> StoredOverview:
         placed = list(_download(pieces, folder, ctx))
         made = _paste(params, placed, folder, ctx)
         blob = store_overview(ctx, params.collection_id, Path(made.path))
-    return StoredOverview(blob=blob, members=members, **made.model_dump(exclude={"path"}))
+    return StoredOverview(
+        collection_id=params.collection_id,
+        blob=blob,
+        members=members,
+        **made.model_dump(exclude={"path"}),
+    )
 
 
 def load_paste_overview() -> child.Function[PasteOverview, MadeOverview]:
@@ -86,6 +98,16 @@ def load_paste_overview() -> child.Function[PasteOverview, MadeOverview]:
     from services.raster.mosaic.paste import paste_overview
 
     return paste_overview
+
+
+def _check_place(member: CreatedMember, grid: OverviewGrid) -> None:
+    west, south, east, north = member.item["bbox"]
+    if not has_room(grid, (west, south, east, north)):
+        raise TaskFailed(
+            "OUTSIDE_OVERVIEW",
+            f"{member.source} is outside of the area of the overview, because it was replaced"
+            " after the rasters were compared: submit the job again",
+        )
 
 
 def _find_piece(member: CreatedMember) -> Iterator[_StoredPiece]:

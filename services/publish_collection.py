@@ -7,13 +7,12 @@ from core.assets import OVERVIEW_ASSET
 from core.errors import TaskFailed
 from core.handler import TaskContext
 from core.models import Json, Record
-from core.results import PAGE
+from core.results import PAGE, Results
+from services.check_members import Mosaic, PlannedCollection
 from services.create_member import CreatedMember
 from services.make_overview import StoredOverview
 from services.outputs.piece import delete_pieces
-from services.raster.kind import Kind
-from services.raster.mosaic.model import OverviewGrid
-from services.stac.model import MemberLook, StacId
+from services.stac.model import MemberLook
 from services.stac.mosaic import (
     MosaicLinks,
     Overview,
@@ -27,24 +26,17 @@ FAILED = "geolathe:failed"
 """The field of a collection with the number of rasters that failed. The map page shows it."""
 
 
-class Mosaic(Record):
-    """What is common to the members of a mosaic."""
-
-    kind: Kind
-    grid: OverviewGrid
-
-
 class PublishCollection(Record):
     """The collection, and what the request says about it."""
 
-    collection_id: StacId
+    collection: PlannedCollection
     fields: Json
     """Title, description and so on; these replace what the collection has."""
-    mosaic: Mosaic | None
-    """None for a collection that is not shown as one map."""
     overview: StoredOverview | None
     failed: int
-    """Members without an item. A retry of these needs the pieces of the others."""
+    """Rasters of the collection without an item."""
+    keeps_pieces: bool
+    """Whether a raster or an overview of the job failed: a retry needs the pieces of all."""
 
 
 class PublishedCollection(Record):
@@ -62,25 +54,26 @@ def publish_collection(params: PublishCollection, ctx: TaskContext) -> Published
     The overview is published only if it shows the items as they are stored: other jobs may have
     added or replaced items, and a raster that failed now may have an item of an earlier job.
     """
-    collection = ctx.catalog.get_collection(params.collection_id)
+    collection_id, mosaic = params.collection.collection_id, params.collection.mosaic
+    collection = ctx.catalog.get_collection(collection_id)
     if collection is None:
         raise TaskFailed(
             "NO_VALID_MEMBER",
-            f"no item of collection {params.collection_id!r} was stored:"
+            f"no item of collection {collection_id!r} was stored:"
             " the failed tasks of the job have the reasons",
         )
     fields, urls = params.fields | {FAILED: params.failed or None}, {}
-    if params.mosaic is not None:
-        described = _describe(params.mosaic, collection, ctx)
+    if mosaic is not None:
+        described = _describe(params.collection, mosaic, collection, ctx)
         fields, urls = fields | described.fields, described.titiler_urls
     ctx.confirm()
     has_overview = _publish_with_overview(params, fields, ctx)
     if not has_overview:
-        ctx.catalog.update_collection(params.collection_id, fields)
+        ctx.catalog.update_collection(collection_id, fields)
     delete_pieces(ctx.ports, ctx.job, _find_needed_pieces(params, ctx))
     return PublishedCollection(
-        collection_id=params.collection_id,
-        items=ctx.catalog.count_items(params.collection_id),
+        collection_id=collection_id,
+        items=ctx.catalog.count_items(collection_id),
         has_overview=has_overview,
         titiler_urls=urls,
     )
@@ -91,11 +84,11 @@ def _publish_with_overview(params: PublishCollection, fields: Json, ctx: TaskCon
 
     The items are watched meanwhile, so that a change during the comparison is noticed.
     """
-    made, collection_id = params.overview, params.collection_id
+    made, collection_id = params.overview, params.collection.collection_id
     if made is None:
         return False
     ctx.catalog.watch_items(collection_id, ctx.task_id)
-    if not _shows_all_items(made, collection_id, ctx):
+    if not _shows_all_items(made, params.collection, ctx):
         return False
     facts = made.model_dump(include={"size_bytes", "checksum", "shape", "max_zoom"})
     overview = describe_overview(Overview(href=ctx.blobs.url(made.blob), **facts))
@@ -103,28 +96,34 @@ def _publish_with_overview(params: PublishCollection, fields: Json, ctx: TaskCon
     return ctx.catalog.update_collection(collection_id, fields | {"assets": assets}, ctx.task_id)
 
 
-def _shows_all_items(made: StoredOverview, collection_id: str, ctx: TaskContext) -> bool:
-    if ctx.catalog.count_items(collection_id) != made.members:
+def _shows_all_items(made: StoredOverview, planned: PlannedCollection, ctx: TaskContext) -> bool:
+    if ctx.catalog.count_items(planned.collection_id) != made.members:
         return False
-    members = iter(ctx.results("create_cogs", CreatedMember))
+    members = iter(_read_members(planned, ctx))
     while page := [member.item for member in islice(members, PAGE)]:
-        if not ctx.catalog.has_items(collection_id, page):
+        if not ctx.catalog.has_items(planned.collection_id, page):
             return False
     return True
 
 
 def _find_needed_pieces(params: PublishCollection, ctx: TaskContext) -> set[str]:
-    """The names of the pieces from which a retry of this job would make the overview."""
-    is_complete = not params.failed and (params.mosaic is None or params.overview is not None)
-    if is_complete:
+    """The names of the pieces from which a retry of this job would make overviews."""
+    if not params.keeps_pieces:
         return set()
     members = ctx.results("create_cogs", CreatedMember)
     return {member.piece_blob for member in members if member.piece_blob is not None}
 
 
-def _describe(mosaic: Mosaic, collection: Json, ctx: TaskContext) -> MosaicLinks:
+def _read_members(planned: PlannedCollection, ctx: TaskContext) -> Results[CreatedMember]:
+    created = ctx.results("create_cogs", CreatedMember)
+    return created.between(planned.first, planned.stop)
+
+
+def _describe(
+    planned: PlannedCollection, mosaic: Mosaic, collection: Json, ctx: TaskContext
+) -> MosaicLinks:
     def read_looks() -> Iterator[MemberLook]:
-        return (member.look for member in ctx.results("create_cogs", CreatedMember))
+        return (member.look for member in _read_members(planned, ctx))
 
     [bbox] = collection["extent"]["spatial"]["bbox"][:1]
     return describe_mosaic(

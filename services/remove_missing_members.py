@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from core.handler import TaskContext
 from core.models import BlobRef, ContainerName, ItemName, Output, Record
 from core.outputs import find_blob
+from services.raster.kind import is_group_of
 from services.select_members import Members
 from services.stac.model import StacId
 from services.storage.members import MemberFilter, find_skip_reason
@@ -19,6 +20,8 @@ class RemoveMissingMembers(MemberFilter):
     container: ContainerName
     """Of the sources."""
     collection_id: StacId
+    grouped: bool
+    """Whether the items are in collections of their groups."""
     output_folder: str
     """The folder of the COGs in the silver container."""
 
@@ -55,9 +58,16 @@ def _list_outputs(params: RemoveMissingMembers, ctx: TaskContext) -> Iterator[Ou
         after = page[-1].name
 
 
+def _is_ours(params: RemoveMissingMembers, collection_id: str | None) -> bool:
+    """Whether jobs with this request publish into the collection, now or before."""
+    if collection_id is None or not params.grouped:
+        return collection_id == params.collection_id
+    return is_group_of(params.collection_id, collection_id)
+
+
 def _find_source(params: RemoveMissingMembers, output: Output) -> BlobRef | None:
     """The source, if it is one that this collection's request selects."""
-    if output.collection_id != params.collection_id:
+    if not _is_ours(params, output.collection_id):
         return None
     container, _, name = output.source.partition("/")
     is_below = name.startswith(params.prefix)

@@ -49,16 +49,22 @@ def delete_pieces(ports: Ports, owner: str, kept: Collection[str] = ()) -> None:
             ports.blobs.delete(found.ref)
 
 
-def delete_overviews(ports: Ports, collection_id: str, owner: str) -> None:
-    """Delete the overviews of the tasks whose ids begin with `owner`.
+def discard_overviews(ports: Ports, collection_id: str, owner: str) -> None:
+    """Delete the overviews that tasks whose ids begin with `owner` made, unless they are shown.
 
-    The one that the collection names stays.
+    The ids of their collections begin with `collection_id`.
     """
-    collection = ports.catalog.get_collection(collection_id) or {}
-    current = collection.get("assets", {}).get(OVERVIEW_ASSET, {}).get("href")
-    for found in _list(ports, f"{OVERVIEWS}{collection_id}/{owner}"):
-        if ports.blobs.url(found.ref) != current:
+    for found in _list(ports, f"{OVERVIEWS}{collection_id}"):
+        _, name, file = found.ref.name.split("/")
+        if file.startswith(owner) and ports.blobs.url(found.ref) != _find_current(ports, name):
             ports.blobs.delete(found.ref)
+
+
+def _find_current(ports: Ports, collection_id: str) -> str | None:
+    """The address of the overview that the collection names."""
+    collection = ports.catalog.get_collection(collection_id) or {}
+    href: str | None = collection.get("assets", {}).get(OVERVIEW_ASSET, {}).get("href")
+    return href
 
 
 def _list(ports: Ports, prefix: str) -> Iterable[BlobProperties]:

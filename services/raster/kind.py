@@ -3,16 +3,17 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from core.models import Record
-from services.raster.model import Bounds, RasterFacts, RasterType
+from services.raster.model import RasterFacts, RasterType
 
 METRES_PER_DEGREE = 111_319.490_793
 Value = TypeVar("Value")
 
+SLUG = r"(1-band|\d+-bands)-[a-z0-9_]+(-palette)?"
+"""What Structure.slug matches."""
 MAX_RATIO = 4.0
 """How much larger or smaller the pixels of a member may be than those of most members."""
 
@@ -29,6 +30,12 @@ class Structure(Record):
         """The size of all bands of a pixel, and of its mask."""
         bits = re.search(r"\d+$", self.dtype)
         return self.band_count * (int(bits[0]) // 8 if bits else 1) + 1
+
+    @property
+    def slug(self) -> str:
+        """The structure as the end of a collection's id."""
+        bands = "1-band" if self.band_count == 1 else f"{self.band_count}-bands"
+        return f"{bands}-{self.dtype}{'-palette' if self.has_palette else ''}"
 
     def __str__(self) -> str:
         bands = "1 band" if self.band_count == 1 else f"{self.band_count} bands"
@@ -76,6 +83,10 @@ class KindCount:
         if not self.structures:
             raise ValueError("there are no rasters")
         [(structure, _)] = self.structures.most_common(1)
+        return self.kind_of(structure)
+
+    def kind_of(self, structure: Structure) -> Kind:
+        """The kind of most rasters of this structure."""
         return Kind(
             structure=structure,
             raster_type=_most_common(self.types, structure),
@@ -111,9 +122,18 @@ def find_misfit(facts: RasterFacts, kind: Kind) -> str | None:
     return None
 
 
-def bounds_of_fitting(facts: Iterable[RasterFacts], kind: Kind) -> Iterable[Bounds]:
-    """The extents of the rasters that fit, in degrees."""
-    return (each.bounds_4326 for each in facts if find_misfit(each, kind) is None)
+def name_group(collection_id: str, structure: Structure) -> str:
+    """The id of the collection for the rasters of one structure.
+
+    It does not depend on the other rasters, so the next job finds the same collection.
+    """
+    return f"{collection_id}-{structure.slug}"
+
+
+def is_group_of(collection_id: str, name: str) -> bool:
+    """Whether `name_group` gives this name for some structure."""
+    slug = name.removeprefix(f"{collection_id}-")
+    return slug != name and re.fullmatch(SLUG, slug) is not None
 
 
 def _most_common(counts: Counter[tuple[Structure, Value]], structure: Structure) -> Value:

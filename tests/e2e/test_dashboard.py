@@ -159,6 +159,8 @@ def test_a_folder_is_checked_and_processed_with_its_failures_listed(
         "value", 1
     )
     expect(page.locator("[aria-labelledby=result]")).to_contain_text("2 published")
+    collection = page.locator("[aria-labelledby=result] dd").filter(has_text="2 of 3 rasters")
+    expect(collection.get_by_role("link", name=folder.strip("/"))).to_be_visible()
     assert "/collections/" in page.locator("#map").get_attribute("href")
 
 

@@ -39,13 +39,15 @@ def place_of(number: int) -> Affine:
     return from_origin(500_000 + column * side, 5_500_000 - row * side, PIXEL, PIXEL)
 
 
-def tile(number: int, bands: int = 3, dtype: str = "uint8", crs: str | None = UTM) -> bytes:
+def tile(
+    number: int, bands: int = 3, dtype: str = "uint8", crs: str | None = UTM, size: int = SIZE
+) -> bytes:
     """A raster next to the others. Its values are from 20 + 8 * number to 7 more."""
-    values = np.arange(SIZE * SIZE).reshape(SIZE, SIZE) % 8 + 20 + 8 * number
+    values = np.arange(size * size).reshape(size, size) % 8 + 20 + 8 * number
     with MemoryFile() as memory:
         with memory.open(
-            driver="GTiff", width=SIZE, height=SIZE, count=bands, dtype=dtype, crs=crs,
-            transform=place_of(number),
+            driver="GTiff", width=size, height=size, count=bands, dtype=dtype, crs=crs,
+            transform=place_of(number) * Affine.scale(SIZE / size),
         ) as raster:  # fmt: skip
             for band in range(1, bands + 1):
                 raster.write(values.astype(dtype), band)
@@ -81,20 +83,20 @@ def silver_blobs(catalogue: Catalogue, prefix: str = "") -> set[str]:
     return {found.ref.name for found in catalogue.blobs.list(catalogue.silver, prefix)}
 
 
-def assets(catalogue: Catalogue) -> dict[str, Any]:
-    return catalogue.catalog.get_collection("survey").get("assets", {})
+def assets(catalogue: Catalogue, collection: str = "survey") -> dict[str, Any]:
+    return catalogue.catalog.get_collection(collection).get("assets", {})
 
 
-def find_shown(catalogue: Catalogue) -> set[int]:
+def find_shown(catalogue: Catalogue, collection: str = "survey") -> set[int]:
     """The numbers of the tiles in whose middle the overview shows their own values."""
-    asset = assets(catalogue)["overview"]
+    asset = assets(catalogue, collection)["overview"]
     path = catalogue.folder / "overview.tif"
     name = asset["href"].partition(f"{catalogue.silver}/")[2]
     catalogue.blobs.download(BlobRef(container=catalogue.silver, name=name), path)
     shown = set()
     with rasterio.open(path) as overview:
         assert overview.crs == "EPSG:3857" and list(overview.shape) == asset["proj:shape"]
-        pixels, mask = overview.read(1).astype(int), overview.dataset_mask()
+        pixels, mask = overview.read(1, masked=True).filled(0), overview.dataset_mask()
         for number in range(25):
             [x], [y] = transform(UTM, "EPSG:3857", *([v] for v in place_of(number) * (16, 16)))
             row, column = overview.index(x, y)
@@ -400,6 +402,7 @@ def test_rasters_of_different_kinds_are_refused_as_one_mosaic(catalogue):
     job = run(catalogue)
     assert job.status is JobStatus.FAILED and job.error.code == "UNLIKE_RASTERS"
     assert "2 with 3 bands of uint8, 1 with 1 band of float32" in job.error.message
+    assert "Set group_by to 'auto'" in job.error.message
     assert silver_blobs(catalogue) == set()
 
     job = run(catalogue, mosaic=False)
@@ -407,6 +410,134 @@ def test_rasters_of_different_kinds_are_refused_as_one_mosaic(catalogue):
     assert job.result["members"]["published"] == 3
     assert job.result["share_url"] is None and "overview" not in assets(catalogue)
     assert len(job.result["groups"]) == 2
+
+
+PICTURES, HEIGHTS = "survey-3-bands-uint8", "survey-1-band-float32"
+
+
+def put_heights(catalogue: Catalogue, *numbers: int) -> None:
+    for number in numbers:
+        put(catalogue, f"in/{number:02}.tif", tile(number, bands=1, dtype="float32"))
+
+
+def sources(catalogue: Catalogue, collection: str) -> set[str]:
+    """The names of the blobs that have an item in the collection."""
+    ids = catalogue.catalog.list_items(collection)
+    items = [catalogue.catalog.get_item(collection, item_id) for item_id in ids]
+    return {item["properties"]["geolathe:source"].rpartition("/")[2] for item in items}
+
+
+def test_groups_become_a_collection_each(catalogue):
+    put_tiles(catalogue, range(3))
+    put_heights(catalogue, 5, 6)
+    put(catalogue, "in/03.tif", tile(3, crs=None))
+    job = run(catalogue, group_by="auto", title="Survey")
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS
+    assert (job.result["members"]["published"], job.result["members"]["invalid"]) == (5, 1)
+    assert (job.result["items"], job.result["share_url"]) == (5, None)
+    pictures, heights = job.result["collections"]
+    assert (pictures["collection_id"], heights["collection_id"]) == (PICTURES, HEIGHTS)
+    assert (pictures["found"], heights["found"], heights["published"]) == (3, 2, 2)
+    assert heights["structure"]["dtype"] == "float32"
+    assert all(f"/collections/{name}/" in found["share_url"] for name, found in
+               ((PICTURES, pictures), (HEIGHTS, heights)))  # fmt: skip
+    assert job.result["has_overview"]
+    assert find_shown(catalogue, PICTURES) == {0, 1, 2}
+    assert find_shown(catalogue, HEIGHTS) == {5, 6}
+    titles = {name: catalogue.catalog.get_collection(name)["title"] for name in (PICTURES, HEIGHTS)}
+    assert titles == {PICTURES: "Survey, 3 bands of uint8", HEIGHTS: "Survey, 1 band of float32"}
+    assert catalogue.catalog.get_collection("survey") is None
+
+    put_tiles(catalogue, [3])
+    catalogue.machine.retry(job.job_id)
+    catalogue.drain()
+    job = catalogue.state.get_job(job.job_id)
+    assert job.status is JobStatus.COMPLETED
+    assert find_shown(catalogue, PICTURES) == {0, 1, 2, 3}
+    assert find_shown(catalogue, HEIGHTS) == {5, 6}
+    assert not silver_blobs(catalogue, ".mosaic/")
+
+    catalogue.run("unpublish_raster_collection", collection_id=PICTURES)
+    assert catalogue.catalog.get_collection(PICTURES) is None
+    assert find_shown(catalogue, HEIGHTS) == {5, 6}
+
+
+def test_a_failure_of_one_group_keeps_the_pieces_of_the_others(catalogue):
+    """The retry makes only the raster that failed, and both overviews are right."""
+    put_tiles(catalogue, range(2))
+    put_heights(catalogue, 5, 6, 7)
+    put(catalogue, "in/08.tif", tile(8, bands=1, dtype="float32", size=2))
+    job = run(catalogue, group_by="auto")
+    assert "DOES_NOT_FIT" in failures(catalogue, job)
+    by_name = {each["collection_id"]: each for each in job.result["collections"]}
+    assert (by_name[HEIGHTS]["found"], by_name[HEIGHTS]["published"]) == (4, 3)
+    assert catalogue.catalog.get_collection(HEIGHTS)["geolathe:failed"] == 1
+    assert "geolathe:failed" not in catalogue.catalog.get_collection(PICTURES)
+    put_heights(catalogue, 8)
+    catalogue.machine.retry(job.job_id)
+    catalogue.drain()
+    assert catalogue.state.get_job(job.job_id).status is JobStatus.COMPLETED
+    assert find_shown(catalogue, PICTURES) == {0, 1}
+    assert find_shown(catalogue, HEIGHTS) == {5, 6, 7, 8}
+
+
+def test_a_raster_replaced_by_one_elsewhere_is_not_missing_from_the_overview(catalogue):
+    """There is no overview until the job runs again, because it would lack the raster."""
+    put_tiles(catalogue, range(11))
+    put(catalogue, "in/11.tif", tile(11, bands=1))
+    job = run(catalogue)
+    put(catalogue, "in/11.tif", tile(10_011))
+    catalogue.machine.retry(job.job_id)
+    catalogue.drain()
+    job = catalogue.state.get_job(job.job_id)
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS
+    assert (job.result["members"]["published"], job.result["has_overview"]) == (12, False)
+    assert "in/11.tif is outside" in failures(catalogue, job)["OUTSIDE_OVERVIEW"]
+    assert "overview" not in assets(catalogue)
+    assert run(catalogue).result["has_overview"]
+
+
+def test_groups_are_brought_up_to_date(catalogue):
+    put_tiles(catalogue, range(3))
+    put_heights(catalogue, 5, 6)
+    run(catalogue, group_by="auto")
+    put_heights(catalogue, 2)
+    catalogue.blobs.delete(BlobRef(container=catalogue.bronze, name="in/01.tif"))
+    job = run(catalogue, group_by="auto", sync=True)
+    assert job.status is JobStatus.COMPLETED and job.result["members"]["removed"] == 1
+    assert sources(catalogue, PICTURES) == {"00.tif"}
+    assert sources(catalogue, HEIGHTS) == {"02.tif", "05.tif", "06.tif"}
+    assert find_shown(catalogue, PICTURES) == {0}
+    assert find_shown(catalogue, HEIGHTS) == {2, 5, 6}
+
+    catalogue.blobs.delete(BlobRef(container=catalogue.bronze, name="in/00.tif"))
+    job = run(catalogue, group_by="auto", sync=True)
+    assert job.result["members"]["removed"] == 1
+    assert [each["collection_id"] for each in job.result["collections"]] == [HEIGHTS]
+    assert job.result["share_url"] == job.result["collections"][0]["share_url"]
+    assert sources(catalogue, PICTURES) == set() and "overview" not in assets(catalogue, PICTURES)
+
+
+def test_a_cancelled_job_leaves_no_overview_of_a_group(catalogue):
+    put_tiles(catalogue, range(2))
+    wanted = {"container_name": catalogue.bronze, "prefix": "in/", "collection_id": "survey"}
+    job = catalogue.submit("process_raster_collection", **wanted, group_by="auto")
+    for _ in range(60):
+        if silver_blobs(catalogue, ".overviews/"):
+            break
+        catalogue.deliver(1)
+    assert silver_blobs(catalogue, f".overviews/{PICTURES}/")
+    catalogue.machine.cancel(job.job_id)
+    catalogue.settle()
+    catalogue.clean()
+    assert not silver_blobs(catalogue, ".overviews/")
+
+
+def test_groups_need_maps_and_a_short_name(catalogue):
+    wanted = {"container_name": catalogue.bronze, "prefix": "in/", "group_by": "auto"}
+    for other in ({"collection_id": "survey", "mosaic": False}, {"collection_id": "s" * 97}):
+        with pytest.raises(InvalidRequest, match="group_by='auto'"):
+            catalogue.submit("process_raster_collection", **wanted, **other)
 
 
 def test_members_of_one_structure_get_the_type_of_most(catalogue):

@@ -425,3 +425,20 @@ def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path):
         command.send_signal(signal.SIGINT)
         _, error = command.communicate()
     assert (command.returncode, error) == (-signal.SIGINT, "")
+
+
+def print_outcome(result: dict) -> str:
+    data = {"job_id": "a", "job_type": "j", "status": "completed", "result_data": result}
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(display.render_outcome(Job(UploadApi(), data)))
+    return printed.getvalue()
+
+
+def test_the_map_of_each_collection_is_printed():
+    one, other = "https://tiles.example.org/a", "https://tiles.example.org/b"
+    several = [{"share_url": one}, {"share_url": None}, {"share_url": other}]
+    assert f"map: {one}\nmap: {other}\n" in print_outcome({"collections": several})
+    assert f"map: {one}" in print_outcome({"share_url": one, "collections": several[:1]})
+    assert f"map: {one}" in print_outcome({"share_url": one})
+    without = print_outcome({"share_url": None, "items": 3, "collections": several[1:2]})
+    assert "map: " not in without and "items: 3" in without

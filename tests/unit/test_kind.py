@@ -5,7 +5,14 @@ from datetime import UTC, datetime
 import pytest
 
 from core.models import BlobRef
-from services.raster.kind import KindCount, find_misfit, measure_resolution
+from services.raster.kind import (
+    KindCount,
+    find_misfit,
+    is_group_of,
+    measure_resolution,
+    name_group,
+    structure_of,
+)
 from services.raster.model import BitDepth, CogSettings, DetectedType, RasterFacts, RasterType
 
 DEGREES = 100 / 111_319.490_793
@@ -90,6 +97,21 @@ def test_misfits_name_what_they_have_and_what_the_others_have(raster, expected):
     kind = count(*[facts()] * 5).most_common()
     found = find_misfit(raster, kind)
     assert found is None if expected is None else expected in found
+
+
+@pytest.mark.parametrize(
+    ("raster", "expected"),
+    [
+        (facts(), "survey-3-bands-uint8"),
+        (facts(1, "complex_int16"), "survey-1-band-complex_int16"),
+        (facts(1, has_palette=True), "survey-1-band-uint8-palette"),
+    ],
+)
+def test_a_group_is_named_after_its_structure(raster, expected):
+    assert name_group("survey", structure_of(raster)) == expected
+    assert is_group_of("survey", expected)
+    assert not is_group_of("surve", expected) and not is_group_of("other", expected)
+    assert not is_group_of("survey", "survey-2024") and not is_group_of("survey", "survey")
 
 
 def test_the_size_of_a_pixel_includes_its_mask():

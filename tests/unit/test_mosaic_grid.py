@@ -6,7 +6,7 @@ import math
 import pytest
 from pyproj import Transformer
 
-from services.raster.mosaic.grid import place_on, plan_overview
+from services.raster.mosaic.grid import has_room, place_on, plan_overview
 
 MERCATOR = Transformer.from_crs("EPSG:4326", "EPSG:3857", always_xy=True)
 HALF_WORLD = 20_037_508.342789244
@@ -105,3 +105,19 @@ def test_mean_of_sizes_is_not_decided_by_one_large_member():
     small = list(lattice(14.0, 0.0, 0.005, 10, 10))
     assert plan_overview([*small, (13.9, -0.1, 14.2, 0.2)]).zoom >= plan_overview(small).zoom - 1
     assert math.isfinite(plan_overview(small).zoom)
+
+
+def test_a_grid_has_room_for_what_it_was_planned_for():
+    grid = plan_overview([(10.0, 50.0, 10.01, 50.01), (10.01, 50.0, 10.02, 50.01)])
+    pixel = 360 / grid.world
+    assert has_room(grid, (10.01, 50.0, 10.02 + pixel, 50.01))
+    east = (grid.column + grid.width) * pixel - 180
+    assert not has_room(grid, (10.01, 50.0, east + 10 * pixel, 50.01))
+    assert not has_room(grid, (-170.0, 50.0, -169.99, 50.01))
+    assert not has_room(grid, (10.0, 51.0, 10.01, 51.01))
+
+
+@pytest.mark.parametrize("bounds", [(179.0, -10.0, -179.0, 10.0), (-180.0, -80.0, 180.0, 80.0)])
+def test_a_grid_has_room_for_members_around_the_world(bounds):
+    assert has_room(plan_overview([bounds]), bounds)
+    assert has_room(plan_overview([bounds, (-1.0, -10.0, 1.0, 10.0), (90, 0, 91, 1)]), bounds)

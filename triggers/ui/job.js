@@ -177,14 +177,15 @@ function listFacts(data) {
 }
 
 // What became of the rasters of a collection, and what was left out.
-function listMembers({ members, skipped, groups, collection_id: collection, dry_run: isDryRun }) {
+function listMembers({ members, skipped, groups, collections, dry_run: isDryRun }) {
   const counts = Object.entries(members).filter(([, count]) => count).map(([name, count]) => `${count.toLocaleString()} ${name}`);
   const structure = ({ band_count: bands, dtype, has_palette: hasPalette }) => `${formatCount(bands, "band")}, ${dtype}${hasPalette ? ", palette" : ""}`;
   return [
     ["Rasters", counts.join(", ") || "None"],
     ["Kinds", groups.map((group) => create("div", {}, `${group.count.toLocaleString()} with ${structure(group.structure)}`))],
     ["Skipped", Object.entries(skipped).map(([reason, found]) => create("div", {}, `${found.count.toLocaleString()} ${reason.replaceAll("_", " ")}: `, create("span", { class: "quiet" }, found.examples.join(", ") + (found.count > found.examples.length ? " …" : ""))))],
-    ["STAC collection", isDryRun ? `${collection} (nothing was written)` : collection],
+    [`STAC collection${collections.length > 1 ? "s" : ""}`, collections.map((each) => create("div", {}, each.share_url ? createLink(each.share_url, each.collection_id) : each.collection_id,
+      isDryRun ? " (nothing was written)" : ` ${each.published.toLocaleString()} of ${formatCount(each.found, "raster")}`))],
   ];
 }
 

@@ -16,6 +16,9 @@ MANY = 10_000
 MEMBER_PIXELS = 128
 """The least side of a typical member in the overview. A tile of the next zoom is as large, so it
 meets four members, or eight where they overlap by half."""
+OUTSIDE = MEMBER_PIXELS // 16
+"""A COG may be a pixel larger than its source, and the pixels of small rasters are larger than
+those of the overview."""
 FINEST_ZOOM = 24
 SCRATCH_PER_PIXEL_BYTE = 3.5
 """The pasted pixels, the COG with its overviews, and the overviews while they are being made."""
@@ -75,6 +78,21 @@ def place_on(grid: OverviewGrid, bounds_4326: Bounds) -> tuple[int, int, int, in
 
     None where they are outside the grid.
     """
+    left, top, right, bottom = _enclose(grid, bounds_4326)
+    left, top = max(left, 0), max(top, 0)
+    width, height = min(right, grid.width) - left, min(bottom, grid.height) - top
+    return (left, top, width, height) if width > 0 and height > 0 else None
+
+
+def has_room(grid: OverviewGrid, bounds_4326: Bounds) -> bool:
+    """Whether the bounds of a COG are within the grid, apart from OUTSIDE pixels at each side."""
+    left, top, right, bottom = _enclose(grid, bounds_4326)
+    is_between = grid.width >= grid.world or (left >= -OUTSIDE and right <= grid.width + OUTSIDE)
+    return is_between and top >= -OUTSIDE and bottom <= grid.height + OUTSIDE
+
+
+def _enclose(grid: OverviewGrid, bounds_4326: Bounds) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the bounds in pixels of the grid."""
     west, south, east, north = bounds_4326
     left = math.floor(_column(west) * grid.world) - grid.column
     right = math.ceil(_column(west + _span(west, east)) * grid.world) - grid.column
@@ -82,9 +100,7 @@ def place_on(grid: OverviewGrid, bounds_4326: Bounds) -> tuple[int, int, int, in
         left, right = left + grid.world, right + grid.world
     top = math.floor(_row(north) * grid.world) - grid.row
     bottom = math.ceil(_row(south) * grid.world) - grid.row
-    left, top = max(left, 0), max(top, 0)
-    width, height = min(right, grid.width) - left, min(bottom, grid.height) - top
-    return (left, top, width, height) if width > 0 and height > 0 else None
+    return left, top, right, bottom
 
 
 def scratch_bytes(grid: OverviewGrid, pixel_bytes: int) -> int:
