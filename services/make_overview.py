@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import TaskFailed
 from core.handler import TaskContext
-from core.models import BlobRef, Json, Record
+from core.models import BlobRef, Record
 from services.create_member import CreatedMember
 from services.outputs.cog import SECONDS
 from services.outputs.piece import store_overview
@@ -22,6 +23,7 @@ from services.raster.mosaic.model import (
 )
 from services.sandbox import child
 from services.stac.model import StacId
+from services.stac.mosaic import order_on_map
 
 DOWNLOADS = 8
 """Pieces that are downloaded at once."""
@@ -53,10 +55,9 @@ class StoredOverview(Record):
 
 
 class _StoredPiece(NamedTuple):
-    """A piece, and what orders it: the date and the id of its item, as maps order items."""
+    """A piece, and its place in the order of the map."""
 
-    date: str
-    item_id: str
+    order: tuple[datetime, str]
     blob: str
     piece: Piece
 
@@ -77,7 +78,7 @@ def make_overview(params: MakeOverview, ctx: TaskContext) -> StoredOverview:
         pieces += _find_piece(member)
     if not pieces:
         raise TaskFailed("NOTHING_TO_SHOW", "no member of the collection has a valid pixel")
-    pieces.sort(reverse=True)
+    pieces.sort(key=lambda each: each.order, reverse=True)
     room = sum(each.piece.size_bytes for each in pieces) + scratch_bytes(
         params.grid, params.kind.structure.pixel_bytes
     )
@@ -112,9 +113,7 @@ def _check_place(member: CreatedMember, grid: OverviewGrid) -> None:
 
 def _find_piece(member: CreatedMember) -> Iterator[_StoredPiece]:
     if member.piece is not None and member.piece_blob is not None:
-        properties: Json = member.item["properties"]
-        date = properties["datetime"] or properties["start_datetime"]
-        yield _StoredPiece(date, member.item["id"], member.piece_blob, member.piece)
+        yield _StoredPiece(order_on_map(member.item), member.piece_blob, member.piece)
 
 
 def _download(

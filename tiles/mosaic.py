@@ -63,7 +63,7 @@ SELECT i.id, ST_XMin(i.geometry), ST_YMin(i.geometry), ST_XMax(i.geometry), ST_Y
                    FROM jsonb_each(i.content->'assets') a WHERE a.value ? 'href'), '{}')
   FROM pgstac.items i
  WHERE i.collection = %s AND i.geometry && ST_MakeEnvelope(%s, %s, %s, %s, 4326)
- ORDER BY i.datetime DESC, i.id DESC
+ ORDER BY i.datetime DESC, i.id COLLATE "C" DESC
  LIMIT %s
 """
 

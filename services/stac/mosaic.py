@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from core.assets import MAIN_ASSET, OVERVIEW_ASSET
 from core.models import Json, Record
@@ -117,6 +118,16 @@ def choose_zooms(kind: Kind, grid: OverviewGrid, latitude: float) -> tuple[int, 
     metres = MERCATOR_METRES * math.cos(math.radians(latitude))
     most = math.ceil(math.log2(max(metres / kind.resolution, 1)))
     return max(least, 0), max(most, least, grid.zoom)
+
+
+def order_on_map(item: Json) -> tuple[datetime, str]:
+    """The time and the id of an item: the greatest is on top where items overlap.
+
+    The tile server orders items in the same way. Of an interval it takes the start.
+    """
+    properties = item["properties"]
+    at = properties.get("datetime") or properties["start_datetime"]
+    return datetime.fromisoformat(at), item["id"]
 
 
 def _find_first(looks: Iterable[MemberLook]) -> MemberLook:

@@ -14,7 +14,9 @@ from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.warp import transform, transform_bounds
 
+from core.models import PublishedItem
 from services.raster.model import RasterType
+from services.stac.mosaic import order_on_map
 from tests.fixtures.mosaics import make_overview
 from tests.fixtures.surveys import (
     CORNER,
@@ -228,6 +230,34 @@ def test_overlaps_show_the_newest_item_unless_another_is_selected(tiles, tmp_pat
     answer = mosaic.tile(tile, pixel_selection="highest", items_limit=2)
     assert answer.status_code == 400
     assert "more than items_limit=2 items" in answer.json()["detail"]
+
+
+def test_items_are_in_the_order_of_overviews(tiles, mosaics, members):
+    """By time, whatever its offset and precision, then by id as characters are coded."""
+    times = [
+        ("a", {"datetime": "2026-06-01T12:00:00Z"}),
+        ("b", {"datetime": "2026-06-01T12:00:00.500000Z"}),
+        ("c", {"datetime": "2026-06-01T13:30:00+02:00"}),
+        ("d", {"datetime": "2026-06-01T02:30:00-10:00"}),
+        ("e", {"datetime": None, "start_datetime": "2026-06-01T00:00:00Z",
+               "end_datetime": "2026-06-30T23:59:59Z"}),
+        ("B", {"datetime": "2026-06-01T12:00:00Z"}),
+        ("a-1", {"datetime": "2026-06-01T12:00:00Z"}),
+        ("a.1", {"datetime": "2026-06-01T12:00:00Z"}),
+    ]  # fmt: skip
+    mosaic = tiles(members[:1])
+    collection_id = mosaic.base.rpartition("/")[2]
+    [stored] = mosaics.catalog.list_items(collection_id)
+    item = mosaics.catalog.get_item(collection_id, stored)
+    items = [item | {"id": name, "properties": found} for name, found in times]
+    collection = mosaics.catalog.get_collection(collection_id)
+    published = [PublishedItem(item=each, outputs=()) for each in items]
+    mosaics.catalog.put_items(published, collection)
+    mosaics.catalog.delete_item(collection_id, stored, item["properties"]["updated"])
+    lon, lat = members_centre(members[0])
+    found = [each["name"] for each in mosaic.get(f"point/{lon},{lat}").json()["assets"]]
+    newest = sorted(items, key=order_on_map, reverse=True)
+    assert found == [each["id"] for each in newest] == ["d", "b", "a.1", "a-1", "a", "B", "c", "e"]
 
 
 def test_more_items_than_the_limit_are_an_error_and_not_a_hole(tiles, members, bounds):
