@@ -151,7 +151,7 @@ class CoreMachine:
         blobs, outputs = self._ports.blobs, self._ports.outputs
         settle_uploads(blobs, outputs, SETTLE_AFTER, limit)
         withdraw_stale(self._ports, grace, limit)
-        remove_unused_overviews(self._ports, self._state, grace)
+        remove_unused_overviews(self._ports, self._state, grace, limit)
         return remove_superseded(blobs, outputs, grace, limit)
 
     def list_jobs(self, wanted: JobFilter, after: JobCursor | None, limit: int) -> list[JobRecord]:

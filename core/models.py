@@ -278,6 +278,18 @@ class TaskMessage(Record):
     """The span that sent the message."""
 
 
+class OverviewFile(Record):
+    """A stored overview of a collection."""
+
+    name: str
+    """Of its blob in the silver container."""
+    collection_id: str
+    task_id: str
+    """The task that wrote it."""
+    changed_at: datetime
+    """When it was written, or the collection's overview changed."""
+
+
 class OutputTarget(Record):
     """A COG that a task is about to write."""
 

@@ -24,6 +24,7 @@ from core.models import (
     Json,
     Output,
     OutputTarget,
+    OverviewFile,
     PublishedItem,
     StageRecord,
     StateHealth,
@@ -210,9 +211,6 @@ class Catalog(Protocol):
 
     def get_collection(self, collection_id: str) -> Json | None: ...
 
-    def collection_hrefs(self) -> set[str]:
-        """The hrefs of the assets of all collections."""
-
     def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
         """Whether each of these items is stored as it is here, apart from its stamps."""
 
@@ -373,6 +371,21 @@ class OutputRegistry(Protocol):
 
     def to_settle(self, age: timedelta, limit: int) -> list[Output]:
         """Uploads begun at least `age` ago that no running task will record any more."""
+
+    def add_overview(self, name: str, collection_id: str, task_id: str) -> None:
+        """Note that the overview of a collection is about to be written, or may yet be named."""
+
+    def recheck_overviews(self, collection_id: str) -> None:
+        """Note that the collection names another overview or none."""
+
+    def overviews_to_check(self, grace: timedelta, limit: int) -> list[OverviewFile]:
+        """Overviews that were written, or whose collection changed, at least `grace` ago."""
+
+    def keep_overview(self, overview: OverviewFile) -> None:
+        """Check it no more until its collection changes. No effect if that has changed since."""
+
+    def forget_overview(self, name: str) -> None:
+        """Note that the blob is gone."""
 
 
 class Scratch(Protocol):

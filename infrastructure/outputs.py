@@ -9,7 +9,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from core.models import BlobRef, ItemName, Json, Output, OutputTarget, WrittenBlob
+from core.models import BlobRef, ItemName, Json, Output, OutputTarget, OverviewFile, WrittenBlob
 from core.ports import Begun, Published, PublishOutcome, RecordOutcome
 from infrastructure.database import retried, transaction
 
@@ -249,13 +249,57 @@ class PostgresOutputs:
         )
         return len(rows)
 
+    @retried
+    def add_overview(self, name: str, collection_id: str, task_id: str) -> None:
+        self._execute(
+            """INSERT INTO app.overviews (name, collection_id, task_id) VALUES (%s, %s, %s)
+               ON CONFLICT (name) DO UPDATE SET changed_at = now()""",
+            name,
+            collection_id,
+            task_id,
+        )
+
+    @retried
+    def recheck_overviews(self, collection_id: str) -> None:
+        with self.pool.connection() as conn:
+            recheck_overviews(conn, collection_id)
+
+    @retried
+    def overviews_to_check(self, grace: timedelta, limit: int) -> list[OverviewFile]:
+        rows = self._rows(
+            """SELECT * FROM app.overviews WHERE changed_at <= now() - %s
+                ORDER BY changed_at LIMIT %s""",
+            grace,
+            limit,
+        )
+        return [OverviewFile.model_validate(row) for row in rows]
+
+    @retried
+    def keep_overview(self, overview: OverviewFile) -> None:
+        query = "UPDATE app.overviews SET changed_at = NULL WHERE name = %s AND changed_at = %s"
+        self._execute(query, overview.name, overview.changed_at)
+
+    @retried
+    def forget_overview(self, name: str) -> None:
+        self._execute("DELETE FROM app.overviews WHERE name = %s", name)
+
     def _outputs(self, where: str, *parameters: Any) -> list[Output]:
         rows = self._rows(f"SELECT o.* FROM app.outputs o WHERE {where}", *parameters)
         return [Output.model_validate(row) for row in rows]
 
+    def _execute(self, query: str, *parameters: Any) -> None:
+        with self.pool.connection() as conn:
+            conn.execute(query.encode(), parameters)
+
     def _rows(self, query: str, *parameters: Any) -> list[DictRow]:
         with self.pool.connection() as conn, conn.cursor(row_factory=dict_row) as cur:
             return cur.execute(query.encode(), parameters).fetchall()
+
+
+def recheck_overviews(conn: Connection[Any], collection_id: str) -> None:
+    """Have the timer look at the overviews of a collection, in the caller's transaction."""
+    query = "UPDATE app.overviews SET changed_at = now() WHERE collection_id = %s"
+    conn.execute(query, (collection_id,))
 
 
 def publish_outputs(conn: Connection[Any], output_ids: Sequence[int], item: ItemName) -> Published:

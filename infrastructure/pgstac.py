@@ -22,7 +22,7 @@ from core.errors import GeolatheError, TaskFailed, TierMissing
 from core.models import ItemName, Json, Output, PublishedItem
 from core.ports import ItemChange, Published, PublishOutcome
 from infrastructure.database import checked, retried, transaction
-from infrastructure.outputs import publish_batch
+from infrastructure.outputs import publish_batch, recheck_overviews
 
 # Set by the catalogue and ignored in comparisons of items.
 STAMPS = ("created", "updated")
@@ -115,13 +115,6 @@ class PgstacCatalog:
             return stored_collection(conn, collection_id)
 
     @retried
-    def collection_hrefs(self) -> set[str]:
-        with self._transaction() as conn:
-            query = """SELECT asset.value->>'href' FROM collections,
-                              jsonb_each(coalesce(content->'assets', '{}')) asset"""
-            return {href for (href,) in conn.execute(query)}
-
-    @retried
     def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
         with self._transaction() as conn:
             stored = stored_items(conn, collection_id, [each["id"] for each in items])
@@ -184,6 +177,7 @@ class PgstacCatalog:
                 return False
             # Its trigger drops the partition, so no open statement may read the items.
             deleted = conn.execute("DELETE FROM collections WHERE id = %s", (collection_id,))
+            recheck_overviews(conn, collection_id)
             return deleted.rowcount > 0
 
     @checked
@@ -249,6 +243,13 @@ def replace_collection(conn: Connection[Any], stored: Json, changed: Json) -> No
     written = {key: value for key, value in changed.items() if value is not None}
     if written != stored:
         conn.execute("SELECT update_collection(%s)", (Jsonb(written),))
+    if _overview(written) != _overview(stored):
+        recheck_overviews(conn, stored["id"])
+
+
+def _overview(collection: Json) -> Json | None:
+    overview: Json | None = collection.get("assets", {}).get(OVERVIEW_ASSET)
+    return overview
 
 
 def drop_overview(conn: Connection[Any], collection_id: str) -> None:

@@ -74,10 +74,6 @@ class MemoryCatalog:
     def get_collection(self, collection_id: str) -> Json | None:
         return deepcopy(self.collections.get(collection_id))
 
-    def collection_hrefs(self) -> set[str]:
-        stored = self.collections.values()
-        return {each["href"] for one in stored for each in one.get("assets", {}).values()}
-
     def has_items(self, collection_id: str, items: Sequence[Json]) -> bool:
         stored = [self.items.get(_name(collection_id, each["id"])) for each in items]
         return all(
@@ -101,6 +97,8 @@ class MemoryCatalog:
             changed = stored | {WATCH: None} | fields
             kept = {key: value for key, value in changed.items() if value is not None}
             self.collections[collection_id] = deepcopy(kept)
+            if _overview(kept) != _overview(stored):
+                self.outputs.recheck_overviews(collection_id)
             return True
 
     def count_items(self, collection_id: str) -> int:
@@ -117,6 +115,7 @@ class MemoryCatalog:
         if any(name.collection_id == collection_id for name in self.items):
             return False
         self._keys.pop(collection_id, None)
+        self.outputs.recheck_overviews(collection_id)
         return self.collections.pop(collection_id, None) is not None
 
     def _grow(self, collection: Json, changes: Sequence[ItemChange | GeolatheError]) -> None:
@@ -163,8 +162,14 @@ class MemoryCatalog:
 
     def _drop_overview(self, collection_id: str) -> None:
         stored = self.collections.get(collection_id, {})
-        stored.get("assets", {}).pop(OVERVIEW_ASSET, None)
         stored.pop(WATCH, None)
+        if stored.get("assets", {}).pop(OVERVIEW_ASSET, None):
+            self.outputs.recheck_overviews(collection_id)
+
+
+def _overview(collection: Json) -> Json | None:
+    overview: Json | None = collection.get("assets", {}).get(OVERVIEW_ASSET)
+    return overview
 
 
 def _name(collection_id: str, item_id: str) -> ItemName:

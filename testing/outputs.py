@@ -14,6 +14,7 @@ from core.models import (
     Json,
     Output,
     OutputTarget,
+    OverviewFile,
     TaskRecord,
     TaskStatus,
     WrittenBlob,
@@ -34,6 +35,9 @@ class MemoryOutputs:
     rows: dict[int, Output] = field(default_factory=dict)
     locations: dict[tuple[str, str], str] = field(default_factory=dict)
     replaced: dict[int, str | None] = field(default_factory=dict)
+    overviews: dict[str, OverviewFile] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
+    """Overviews that their collection names."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def reserve_location(self, container: str, locations: Sequence[str], owner: str) -> str | None:
@@ -295,6 +299,37 @@ class MemoryOutputs:
             )
         )
         return newer[-1] if newer else None
+
+    def add_overview(self, name: str, collection_id: str, task_id: str) -> None:
+        with self._lock:
+            self.overviews[name] = OverviewFile(
+                name=name, collection_id=collection_id, task_id=task_id, changed_at=_now()
+            )
+            self.checked.discard(name)
+
+    def recheck_overviews(self, collection_id: str) -> None:
+        with self._lock:
+            for name, each in self.overviews.items():
+                if each.collection_id == collection_id:
+                    self.overviews[name] = each.model_copy(update={"changed_at": _now()})
+                    self.checked.discard(name)
+
+    def overviews_to_check(self, grace: timedelta, limit: int) -> list[OverviewFile]:
+        due = [
+            each
+            for name, each in self.overviews.items()
+            if name not in self.checked and each.changed_at <= _now() - grace
+        ]
+        return sorted(due, key=lambda each: each.changed_at)[:limit]
+
+    def keep_overview(self, overview: OverviewFile) -> None:
+        with self._lock:
+            if self.overviews.get(overview.name) == overview:
+                self.checked.add(overview.name)
+
+    def forget_overview(self, name: str) -> None:
+        with self._lock:
+            self.overviews.pop(name, None)
 
     def _later_writer(self, target: OutputTarget, job_id: str) -> str | None:
         """The job that started later than this one and writes to the same location."""

@@ -204,6 +204,21 @@ ALTER TABLE app.outputs ALTER COLUMN output_id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
+CREATE TABLE app.overviews (
+    name text NOT NULL,
+    collection_id text NOT NULL,
+    task_id text NOT NULL,
+    changed_at timestamp with time zone DEFAULT now()
+);
+
+COMMENT ON TABLE app.overviews IS 'overviews of collections that are stored';
+
+COMMENT ON COLUMN app.overviews.name IS 'of the blob in the silver container';
+
+COMMENT ON COLUMN app.overviews.task_id IS 'the task that wrote it';
+
+COMMENT ON COLUMN app.overviews.changed_at IS 'when it was written or the collection''s overview changed; null once the collection is known to name it';
+
 CREATE TABLE app.removals (
     removal_id bigint NOT NULL,
     collection_id text NOT NULL,
@@ -268,6 +283,9 @@ ALTER TABLE ONLY app.output_locations
 ALTER TABLE ONLY app.outputs
     ADD CONSTRAINT outputs_pkey PRIMARY KEY (output_id);
 
+ALTER TABLE ONLY app.overviews
+    ADD CONSTRAINT overviews_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY app.removals
     ADD CONSTRAINT removals_pkey PRIMARY KEY (removal_id);
 
@@ -327,6 +345,10 @@ CREATE INDEX outputs_to_purge ON app.outputs USING btree (removed_at) WHERE (rem
 CREATE INDEX outputs_to_remove ON app.outputs USING btree (superseded_at) WHERE ((superseded_at IS NOT NULL) AND (removed_at IS NULL));
 
 CREATE INDEX outputs_to_settle ON app.outputs USING btree (begun_at) WHERE ((written_at IS NULL) AND (removed_at IS NULL));
+
+CREATE INDEX overviews_of_collection ON app.overviews USING btree (collection_id);
+
+CREATE INDEX overviews_to_check ON app.overviews USING btree (changed_at) WHERE (changed_at IS NOT NULL);
 
 CREATE INDEX removals_of_source ON app.removals USING btree (collection_id, source);
 

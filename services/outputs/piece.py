@@ -30,6 +30,7 @@ def store_piece(ctx: TaskContext, file: Path) -> str:
 def store_overview(ctx: TaskContext, collection_id: str, file: Path) -> BlobRef:
     """Upload an overview under a new name: readers keep what they have read of the one before."""
     name = name_overview(collection_id, ctx.task_id, ctx.attempt)
+    ctx.ports.outputs.add_overview(name, collection_id, ctx.task_id)
     ref = BlobRef(container=ctx.ports.deployment.silver_container, name=name)
     _upload(ctx, ref, file, CONTENT_TYPE)
     return ref

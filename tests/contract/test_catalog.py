@@ -1,6 +1,7 @@
 """The contract of the catalogue: items in batches, and the overview of a collection."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -209,6 +210,41 @@ def test_a_change_of_an_item_drops_the_overview(catalog, outputs, output, change
     assert "thumbnail" in catalog.get_collection("many")["assets"]
 
 
+def keep_overviews(outputs):  # noqa: F811
+    """Note that all collections name their overviews. Returns those that were not known to be."""
+    due = outputs.overviews_to_check(timedelta(0), 10)
+    for overview in due:
+        outputs.keep_overview(overview)
+    return [overview.name for overview in due]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_overview_is_checked_when_its_collection_drops_it(
+    catalog,
+    outputs,  # noqa: F811
+    output,
+    change,
+):
+    outputs.add_overview("overview.tif", "many", "task")
+    set_overview(catalog)
+    assert keep_overviews(outputs) == ["overview.tif"]
+    catalog.update_collection("many", {"title": "x"})
+    assert put(catalog, [0, 1]) == ["unchanged"] * 2
+    assert keep_overviews(outputs) == []
+    CHANGES[change](catalog, outputs, output)
+    assert keep_overviews(outputs) == ["overview.tif"]
+
+
+def test_an_overview_is_checked_when_its_collection_is_deleted(catalog, outputs):  # noqa: F811
+    outputs.add_overview("overview.tif", "many", "task")
+    put(catalog, [0])
+    updated = catalog.get_item("many", "item-0")["properties"]["updated"]
+    assert catalog.delete_item("many", "item-0", updated)
+    keep_overviews(outputs)
+    assert catalog.delete_collection_if_empty("many")
+    assert keep_overviews(outputs) == ["overview.tif"]
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_of_an_item_ends_the_watch(catalog, outputs, output, change):  # noqa: F811
     assert catalog.watch_items("many", "me")
@@ -247,15 +283,6 @@ def test_fields_of_a_collection_are_replaced_and_removed(catalog):
     assert stored["extent"] == make_collection()["extent"]
     assert not catalog.update_collection("none", {"title": "x"})
     assert catalog.get_collection("none") is None
-
-
-def test_the_assets_of_all_collections_are_listed(catalog):
-    assert catalog.collection_hrefs() == set()
-    put(catalog, [0])
-    assert catalog.collection_hrefs() == set()
-    set_overview(catalog)
-    expected = {"https://a.example.org/overview.tif", "https://a.example.org/thumbnail.png"}
-    assert catalog.collection_hrefs() == expected
 
 
 def test_writers_of_one_collection_keep_every_item(catalog):

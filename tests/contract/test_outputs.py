@@ -349,3 +349,32 @@ def test_an_upload_is_abandoned_once_its_task_ended(state, outputs, writer):
     assert not outputs.is_abandoned(output_id)
     state.cancel_job(job.job.job_id)
     assert outputs.is_abandoned(output_id)
+
+
+NONE = timedelta(0)
+
+
+def due_overviews(outputs, grace=NONE, limit=10):
+    return [each.name for each in outputs.overviews_to_check(grace, limit)]
+
+
+def test_overviews_are_due_until_kept_or_forgotten(outputs):
+    for name in ("a", "b"):
+        outputs.add_overview(name, "c", f"task-{name}")
+    first, second = outputs.overviews_to_check(NONE, 10)
+    assert (first.collection_id, first.task_id) == ("c", "task-a")
+    assert due_overviews(outputs, limit=1) == ["a"] and due_overviews(outputs, MINUTE) == []
+    outputs.keep_overview(first)
+    outputs.forget_overview(second.name)
+    assert due_overviews(outputs) == []
+    outputs.add_overview("a", "c", "task-a")
+    assert due_overviews(outputs) == ["a"]
+
+
+def test_an_overview_is_not_kept_if_its_collection_has_changed_since(outputs):
+    outputs.add_overview("a", "c", "task")
+    outputs.add_overview("b", "other", "task")
+    [kept] = [each for each in outputs.overviews_to_check(NONE, 10) if each.name == "a"]
+    outputs.recheck_overviews("c")
+    outputs.keep_overview(kept)
+    assert set(due_overviews(outputs)) == {"a", "b"}
