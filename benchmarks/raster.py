@@ -173,7 +173,7 @@ def peak_memory() -> Iterator[Callable[[], tuple[int, float]]]:
     def watch() -> None:
         while not done.wait(0.1):
             for pid in descendants(os.getpid()):
-                peaks[pid] = max(peaks.get(pid, 0), _high_water(pid))
+                peaks[pid] = max(peaks.get(pid, 0), high_water(pid))
             watching[0] = time.thread_time()
 
     thread = Thread(target=watch, daemon=True)
@@ -205,7 +205,7 @@ def _is_node(pid: int) -> bool:
         return True
 
 
-def _high_water(pid: int) -> int:
+def high_water(pid: int) -> int:
     """Peak resident memory in kB; see VmHWM in proc(5)."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()

@@ -247,6 +247,9 @@ def _figures(system: System, users: Users, outcome: Outcome, retried: int) -> di
         [found] = rows(
             connection,
             """SELECT (SELECT count(*) FROM app.tasks) AS tasks,
+                      (SELECT count(*) FROM app.events e JOIN app.jobs j USING (job_id)
+                        WHERE e.kind IN ('job_submitted', 'job_resubmitted', 'job_retried')
+                          AND j.job_type LIKE '%_collection') AS collections,
                       count(*) FILTER (WHERE kind = 'late_write_refused') AS late,
                       count(*) FILTER (WHERE kind = 'attempt_lost') AS lost,
                       count(*) FILTER (WHERE kind = 'dead_lettered') AS dead,
@@ -255,6 +258,7 @@ def _figures(system: System, users: Users, outcome: Outcome, retried: int) -> di
     times = [wait for waits in outcome.recovery.values() for wait in waits]
     return {
         "jobs accepted": str(len(users.accepted)),
+        "runs of jobs on collections": str(found["collections"]),
         "tasks": str(found["tasks"]),
         "messages sent": str(counts["messages"]),
         "redeliveries": str(counts["redeliveries"]),
