@@ -2,8 +2,9 @@
 
 Surveys of adjacent COGs of 512 x 512 pixels in UTM are catalogued in pgSTAC, with an overview. The
 tile server, and an unmodified titiler-pgstac over the same database and blobs, then send tiles of
-every zoom to one client and to eight. A hole is a transparent pixel inside the survey, which is a
-rectangle in UTM. An unmodified server gets fewer requests, as it takes seconds for each.
+every zoom to one client and to eight. Each server has a process for each processor. A hole is a
+transparent pixel inside the survey, which is a rectangle in UTM. An unmodified server gets fewer
+requests, as it takes seconds for each.
 """
 
 import argparse
@@ -258,7 +259,8 @@ def serving(app: str, settings: dict[str, str], ready: str, folder: Path) -> Ite
     """An ASGI app in a process of its own. Returns its base URL once it listens."""
     port = ports.pick_free()
     log = folder / f"{app.split('.')[0]}.log"
-    command = [sys.executable, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port),
+               "--workers", str(os.cpu_count() or 1)]  # fmt: skip
     server = process.spawn(command, log, env={**os.environ, **settings}, cwd=ROOT)
     try:
         process.wait_until_ready(app, server, partial(ports.is_listening, port), log)
