@@ -51,6 +51,9 @@ from tiles.renders import parameters
 ITEMS_LIMIT = 64
 """Items that one answer may be made of, unless the request says otherwise."""
 MOST_ITEMS = 500
+"""The same where the overview is more than ENLARGED zooms too coarse: between clusters of items
+that are far apart."""
+ENLARGED = 2
 _LEVEL_ROUNDING = 1e-3
 READ_AHEAD = 8
 """Items of one answer that are read at the same time."""
@@ -86,6 +89,17 @@ class Gap(TileOutsideBounds, PointOutsideBounds):
     """An item that cannot be read. The mosaic is made without it."""
 
 
+class TooManyItems(HTTPException):
+    """More items meet than may be read."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            400,
+            f"more than items_limit={limit} items meet here, and the collection has no overview"
+            " for this request: zoom in, or use a smaller area",
+        )
+
+
 class MosaicRoute(APIRoute):
     """Answers without a picture have status 204, and those with a gap are not cached."""
 
@@ -110,13 +124,15 @@ class ItemsParams(DefaultDependency):
     """How many items an answer may be made of."""
 
     items_limit: Annotated[
-        int,
+        int | None,
         Query(
             ge=1,
             le=MOST_ITEMS,
-            description="The request fails if it needs more items than this.",
+            description="Where more items than this are needed, the overview is enlarged; without"
+            f" one, the request fails. By default {ITEMS_LIMIT}, or {MOST_ITEMS} where the"
+            f" overview is more than {ENLARGED} zooms too coarse.",
         ),
-    ] = ITEMS_LIMIT
+    ] = None
 
 
 def item_reader(allowed: AllowedBlobs) -> type[SimpleSTACReader]:
@@ -207,7 +223,7 @@ class CollectionBackend(BaseBackend):
     def tile(  # type: ignore[override]  # as in rio-tiler
         self, x: int, y: int, z: int, search_options: dict[str, Any] | None = None, **kwargs: Any
     ) -> tuple[ImageData, list[str]]:
-        """The tile. Raises HTTPException 400 if it meets more items than may be read."""
+        """The tile. Raises TooManyItems if it meets more than may be read."""
         bounds = self._tile_bounds(x, y, z)
         level = _level(bounds, kwargs.get("tilesize") or self.tms.matrix(z).tileWidth)
 
@@ -227,7 +243,7 @@ class CollectionBackend(BaseBackend):
         search_options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> tuple[ImageData, list[str]]:
-        """The box. Raises HTTPException 400 if it meets more items than may be read."""
+        """The box. Raises TooManyItems if it meets more than may be read."""
         bounds = _in_degrees(bbox, bounds_crs)
         level = _level(bounds, kwargs.get("width") or kwargs.get("max_size") or math.inf)
 
@@ -289,38 +305,53 @@ class CollectionBackend(BaseBackend):
     def _read(
         self, read: Read, level: float, search: dict[str, Any] | None, options: dict[str, Any]
     ) -> tuple[ImageData, list[str]]:
-        """From the overview where it is fine enough, otherwise from the items."""
-        if self._has_overview(level, options):
-            try:
-                return read(search_options={"overview": True})
-            except EmptyMosaicError:
-                if not self.input.gaps:
-                    raise
-                self.input.gaps.clear()
-                self.collections.forget(self.input.collection.id)
-        return self._read_items(read, search or {}, takes_first(options))
+        """From the overview where it is fine enough, otherwise from the items.
 
-    def _has_overview(self, level: float, options: dict[str, Any]) -> bool:
+        Where more items meet than may be read, the overview is enlarged.
+        """
+        missing = self._missing_zooms(level, options)
+        if missing <= _LEVEL_ROUNDING and (found := self._read_overview(read)):
+            return found
+        limit = MOST_ITEMS if ENLARGED < missing < math.inf else ITEMS_LIMIT
+        try:
+            return self._read_items(read, {"items_limit": limit} | (search or {}), options)
+        except TooManyItems:
+            if missing < math.inf and (found := self._read_overview(read)):
+                return found
+            raise
+
+    def _missing_zooms(self, level: float, options: dict[str, Any]) -> float:
+        """By how many zooms the overview is too coarse; infinite if it cannot be used."""
         collection = self.input.collection
-        if collection.overview is None or level > collection.overview.maxzoom + _LEVEL_ROUNDING:
-            return False
         assets = options.get("assets") or []
         named = {each if isinstance(each, str) else each["name"] for each in assets}
-        return takes_first(options) and named == {collection.asset}
+        if collection.overview is None or not takes_first(options) or named != {collection.asset}:
+            return math.inf
+        return level - collection.overview.maxzoom
+
+    def _read_overview(self, read: Read) -> tuple[ImageData, list[str]] | None:
+        """The picture from the overview. None if its blob is gone."""
+        try:
+            return read(search_options={"overview": True})
+        except EmptyMosaicError:
+            if not self.input.gaps:
+                raise
+        self.input.gaps.clear()
+        self.collections.forget(self.input.collection.id)
+        return None
 
     def _read_items(
-        self, read: Read, search: dict[str, Any], newest: bool
+        self, read: Read, search: dict[str, Any], options: dict[str, Any]
     ) -> tuple[ImageData, list[str]]:
         """From the newest items. Further ones are needed only where pixels are still empty."""
-        limit = search.get("items_limit", ITEMS_LIMIT)
         try:
-            image, used = read(search_options=search | {"newest": newest})
+            image, used = read(search_options=search | {"newest": takes_first(options)})
         except EmptyMosaicError:
             if self._more:
-                raise _too_many(limit) from None
+                raise TooManyItems(search["items_limit"]) from None
             raise
         if self._more and not image.mask.all():
-            raise _too_many(limit)
+            raise TooManyItems(search["items_limit"])
         return image, used
 
     def _find(
@@ -333,7 +364,7 @@ class CollectionBackend(BaseBackend):
     ) -> list[Item]:
         """The items that meet the bounds, or the overview.
 
-        Raises HTTPException 400 if there are more than the limit, unless the newest suffice.
+        Raises TooManyItems if there are more than the limit, unless the newest suffice.
         """
         collection = self.input.collection
         if overview and collection.overview:
@@ -343,7 +374,7 @@ class CollectionBackend(BaseBackend):
             rows = conn.execute(_SELECT, (collection.id, *bounds, items_limit + 1)).fetchall()
         self._more = len(rows) > items_limit
         if self._more and not newest:
-            raise _too_many(items_limit)
+            raise TooManyItems(items_limit)
         return [
             _item(name, collection.id, box, assets) for name, *box, assets in rows[:items_limit]
         ]
@@ -356,14 +387,6 @@ def _item(name: str, collection: str, bbox: Any, assets: dict[str, Any]) -> Item
 def takes_first(options: dict[str, Any]) -> bool:
     """Whether pixels come from the first item that has them, so that further ones can be left."""
     return bool(options.get("pixel_selection", FirstMethod) is FirstMethod)
-
-
-def _too_many(limit: int) -> HTTPException:
-    return HTTPException(
-        400,
-        f"more than items_limit={limit} items meet here,"
-        " and the collection has no overview for this zoom: zoom in, or use a smaller area",
-    )
 
 
 def _in_degrees(box: BBox, crs: CRS) -> Bounds:

@@ -210,9 +210,9 @@ def test_an_unpublished_member_drops_the_overview(catalogue):
     assert "overview" not in assets(catalogue)
 
 
-def replace_member(catalogue: Catalogue) -> None:
+def replace_member(catalogue: Catalogue, values_of: int) -> None:
     """Other pixels for the first tile, as another job publishes them."""
-    put(catalogue, "in/00.tif", tile(24))
+    put(catalogue, "in/00.tif", tile(values_of))
     bus = MemoryBus()
     machine = catalogue.make_machine(bus)
     wanted = {"blob_name": "in/00.tif", "container_name": catalogue.bronze}
@@ -233,7 +233,7 @@ def test_an_item_replaced_meanwhile_is_not_shown_as_it_was(catalogue, monkeypatc
     def call(*args: Any) -> Any:
         result = original(*args)
         monkeypatch.undo()
-        replace_member(catalogue)
+        replace_member(catalogue, 24)
         assert count("survey") == 2
         return result
 
@@ -243,6 +243,8 @@ def test_an_item_replaced_meanwhile_is_not_shown_as_it_was(catalogue, monkeypatc
     assert not job.result["has_overview"] and "overview" not in assets(catalogue)
     assert job.result["share_url"] and WATCH not in catalogue.catalog.get_collection("survey")
     assert run(catalogue).result["has_overview"]
+    replace_member(catalogue, 23)
+    assert "overview" not in assets(catalogue), "it shows the former pixels"
 
 
 def test_a_cancelled_job_leaves_nothing(catalogue):

@@ -270,6 +270,65 @@ def test_more_items_than_the_limit_are_an_error_and_not_a_hole(tiles, members, b
     assert mosaic.tile(tile, items_limit=0).status_code == 422
 
 
+CLUSTERS = (("EPSG:32633", (500_000, 5_500_000, 200)), ("EPSG:32753", (500_000, 7_500_000, 200)))
+ACROSS, PIXELS = 9, 32
+
+
+def grey_of(number: int) -> int:
+    return 60 + 2 * number
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory) -> tuple[list, list[tuple[float, float, int]]]:
+    """81 members in Europe and 81 in Australia, and the middle in degrees and grey of each."""
+    folder, members, middles = tmp_path_factory.mktemp("clusters"), [], []
+    for crs, corner in CLUSTERS:
+        x, y, size = corner
+        (folder / crs[-5:]).mkdir()
+        for number in range(ACROSS**2):
+            row, column = divmod(number, ACROSS)
+            pixels = np.full((3, PIXELS, PIXELS), grey_of(number), "uint8")
+            place = column * PIXELS, row * PIXELS
+            members.append(write_member(folder / crs[-5:], pixels, *place, crs=crs, corner=corner))
+            easting = x + (column + 0.5) * PIXELS * size
+            northing = y - (row + 0.5) * PIXELS * size
+            [[lon], [lat]] = transform(crs, "EPSG:4326", [easting], [northing])
+            middles.append((lon, lat, grey_of(number)))
+    return members, middles
+
+
+@pytest.fixture(scope="module")
+def far_apart(client, titiler, mosaics, clusters, tmp_path_factory) -> Tiles:
+    """A collection of clusters that are far apart, whose overview is therefore coarse."""
+    path, maxzoom = make_overview(clusters[0], RasterType.RGB, tmp_path_factory.mktemp("overview"))
+    assert maxzoom <= 7
+    return Tiles(client, titiler, mosaics.add(clusters[0], assets=mosaics.overview(path, maxzoom)))
+
+
+def assert_all_shown(mosaic: Tiles, middles, zoom: int, **query) -> None:
+    """Each member has its grey in its middle."""
+    pictures = {}
+    for lon, lat, grey in middles:
+        tile = tile_at(lon, lat, zoom)
+        if tile not in pictures:
+            pictures[tile] = mosaic.pixels(tile, **query).astype(int)
+        column, row = pixel_in_tile(lon, lat, zoom)
+        *color, alpha = pictures[tile][row, column]
+        assert alpha == 255 and color == pytest.approx([grey] * 3, abs=8), (tile, lon, lat)
+
+
+@pytest.mark.parametrize("zoom", [6, 7, 8, 9, 10, 12])
+def test_clusters_far_apart_have_no_hole_at_any_zoom(far_apart, clusters, zoom):
+    assert_all_shown(far_apart, clusters[1], zoom)
+
+
+def test_the_overview_is_enlarged_where_too_many_items_meet(far_apart, clusters):
+    assert_all_shown(far_apart, clusters[1], 10, items_limit=10)
+    lon, lat, _ = clusters[1][40]
+    answer = far_apart.tile(tile_at(lon, lat, 10), items_limit=10, pixel_selection="highest")
+    assert answer.status_code == 400 and "items_limit=10" in answer.json()["detail"]
+
+
 def test_a_dem_has_one_stretch(tiles, bounds, tmp_path):
     """Values increase from west to east across all members, and so does the grey."""
     ramp = np.tile(np.linspace(100, 900, COLUMNS * SIDE), (ROWS * SIDE, 1))[None].astype("float32")
