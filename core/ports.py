@@ -538,7 +538,10 @@ class StateRepository(Protocol):
         """The failed and lost attempts of these tasks, in order."""
 
     def tasks_in_use(self, task_ids: Sequence[str]) -> set[str]:
-        """Those of the tasks whose job runs, or failed and may be retried."""
+        """Those of the tasks whose job runs, or failed and may be retried.
+
+        Also those of a cancelled job that has not been discarded yet.
+        """
 
     def start_stage(
         self,

@@ -164,7 +164,9 @@ class PostgresState:
     def tasks_in_use(self, task_ids: Sequence[str]) -> set[str]:
         rows = self._rows(
             """SELECT task_id FROM app.tasks JOIN app.jobs j USING (job_id)
-                WHERE task_id = ANY(%s) AND j.status IN ('queued', 'processing', 'failed')""",
+                WHERE task_id = ANY(%s)
+                  AND (j.status IN ('queued', 'processing', 'failed')
+                       OR j.status = 'cancelled' AND j.discarded_at IS NULL)""",
             list(task_ids),
         )
         return {row["task_id"] for row in rows}

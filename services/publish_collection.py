@@ -66,9 +66,9 @@ def publish_collection(params: PublishCollection, ctx: TaskContext) -> Published
     if mosaic is not None:
         described = _describe(params.collection, mosaic, collection, ctx)
         fields, urls = fields | described.fields, described.titiler_urls
-    ctx.confirm()
     has_overview = _publish_with_overview(params, fields, ctx)
     if not has_overview:
+        ctx.confirm()
         ctx.catalog.update_collection(collection_id, fields)
     delete_pieces(ctx.ports, ctx.job, _find_needed_pieces(params, ctx))
     return PublishedCollection(
@@ -82,18 +82,22 @@ def publish_collection(params: PublishCollection, ctx: TaskContext) -> Published
 def _publish_with_overview(params: PublishCollection, fields: Json, ctx: TaskContext) -> bool:
     """Update the collection with the overview, if that shows the items as they are stored.
 
-    The items are watched meanwhile, so that a change during the comparison is noticed.
+    The items are watched meanwhile, so that a change during the comparison is noticed. The task is
+    confirmed after the watch began: when a job is cancelled, its watch ends before its overview is
+    deleted.
     """
     made, collection_id = params.overview, params.collection.collection_id
     if made is None:
         return False
-    ctx.catalog.watch_items(collection_id, ctx.task_id)
+    watcher = f"{ctx.task_id}-{ctx.attempt}"
+    ctx.catalog.watch_items(collection_id, watcher)
+    ctx.confirm()
     if not _shows_all_items(made, params.collection, ctx):
         return False
     facts = made.model_dump(include={"size_bytes", "checksum", "shape", "max_zoom"})
     overview = describe_overview(Overview(href=ctx.blobs.url(made.blob), **facts))
     assets = {**fields["assets"], OVERVIEW_ASSET: overview}
-    return ctx.catalog.update_collection(collection_id, fields | {"assets": assets}, ctx.task_id)
+    return ctx.catalog.update_collection(collection_id, fields | {"assets": assets}, watcher)
 
 
 def _shows_all_items(made: StoredOverview, planned: PlannedCollection, ctx: TaskContext) -> bool:

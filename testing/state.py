@@ -158,11 +158,13 @@ class MemoryState:
 
     def tasks_in_use(self, task_ids: Sequence[str]) -> set[str]:
         known = {name: self.tasks[name].job_id for name in task_ids if name in self.tasks}
-        return {name for name, job_id in known.items() if self._may_use(self.jobs[job_id].status)}
+        return {name for name, job_id in known.items() if self._may_use(self.jobs[job_id])}
 
     @staticmethod
-    def _may_use(status: JobStatus) -> bool:
-        return status is JobStatus.FAILED or not status.is_final
+    def _may_use(job: JobRecord) -> bool:
+        if job.status is JobStatus.CANCELLED:
+            return job.discarded_at is None
+        return job.status is JobStatus.FAILED or not job.status.is_final
 
     def start_stage(
         self,

@@ -9,7 +9,7 @@ outputs does not have them.
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from core.assets import OVERVIEW_ASSET
+from core.assets import OVERVIEW_ASSET, WATCH
 from core.handler import TaskContext
 from core.models import BlobProperties, BlobRef
 from core.overviews import OVERVIEWS, name_overview
@@ -53,12 +53,23 @@ def delete_pieces(ports: Ports, owner: str, kept: Collection[str] = ()) -> None:
 def discard_overviews(ports: Ports, collection_id: str, owner: str) -> None:
     """Delete the overviews that tasks whose ids begin with `owner` made, unless they are shown.
 
-    The ids of their collections begin with `collection_id`.
+    The ids of their collections begin with `collection_id`. The watch of these tasks ends first, so
+    that a late one cannot publish what is deleted.
     """
     for found in _list(ports, f"{OVERVIEWS}{collection_id}"):
         _, name, file = found.ref.name.split("/")
-        if file.startswith(owner) and ports.blobs.url(found.ref) != _find_current(ports, name):
+        if not file.startswith(owner):
+            continue
+        _end_watch(ports, name, owner)
+        if ports.blobs.url(found.ref) != _find_current(ports, name):
             ports.blobs.delete(found.ref)
+
+
+def _end_watch(ports: Ports, collection_id: str, owner: str) -> None:
+    collection = ports.catalog.get_collection(collection_id) or {}
+    watcher: str = collection.get(WATCH, "")
+    if watcher.startswith(owner):
+        ports.catalog.update_collection(collection_id, {}, watcher)
 
 
 def _find_current(ports: Ports, collection_id: str) -> str | None:

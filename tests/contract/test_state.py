@@ -54,7 +54,9 @@ def test_tasks_are_in_use_until_no_retry_can_need_them(state):
     assert state.finish_job(job, JobStatus.FAILED, None, BROKEN)
     assert state.tasks_in_use(names) == {task.task_id}
     ended, [other] = started_stage(state, 1)
-    assert state.cancel_job(ended.job_id).status is JobStatus.CANCELLED
+    cancelled = state.cancel_job(ended.job_id)
+    assert state.tasks_in_use([other.task_id]) == {other.task_id}, "it is not discarded yet"
+    assert state.mark_discarded(cancelled, NOW)
     assert state.tasks_in_use([other.task_id, task.task_id]) == {task.task_id}
     state.submit_job(job)
     assert state.tasks_in_use(names) == set(), "its stages have been deleted"

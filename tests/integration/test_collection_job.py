@@ -370,6 +370,25 @@ def test_an_overview_stays_for_the_retry_of_its_job(catalogue, monkeypatch):
     assert_complete(catalogue, job.job_id, 2)
 
 
+def test_a_late_publication_does_not_name_a_deleted_overview(catalogue, monkeypatch):
+    put_tiles(catalogue, range(2))
+    wanted = {"container_name": catalogue.bronze, "prefix": "in/", "collection_id": "survey"}
+    job = catalogue.submit("process_raster_collection", **wanted)
+    update = catalogue.catalog.update_collection
+
+    def update_late(collection_id, fields, watcher=None):
+        if watcher is not None and "assets" in fields:
+            catalogue.machine.cancel(job.job_id)
+            catalogue.deliver(1)
+            assert not silver_blobs(catalogue, ".overviews/"), "the job is discarded"
+        return update(collection_id, fields, watcher)
+
+    monkeypatch.setattr(catalogue.catalog, "update_collection", update_late)
+    catalogue.settle()
+    assert catalogue.state.get_job(job.job_id).status is JobStatus.CANCELLED
+    assert catalogue.catalog.count_items("survey") == 2 and "overview" not in assets(catalogue)
+
+
 class Holding:
     """The progress of a task that another worker claims after so many confirmations."""
 
