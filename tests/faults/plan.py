@@ -3,6 +3,7 @@
 Nothing else in the suite is random, so that equal seeds give equal plans.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ RASTERS = ("rgb", "dem", "large")
 COLLECTION_JOBS = ("process_raster_collection", "unpublish_raster_collection")
 PATTERNS = ("*", "tile-[01]*", "tile-[12]*")
 """Which rasters of the folder a job takes."""
+SLACK = 30.0
+"""Seconds that the faults of a long plan may take longer than planned."""
 MEMBERS = "members/"
 """The folder of the rasters."""
 COLLECTIONS = 2
@@ -82,6 +85,8 @@ class Plan:
     hosts: int
     submissions: tuple[Submission, ...]
     faults: tuple[Fault, ...]
+    until: float = math.inf
+    """Seconds after which no other fault is injected, should earlier ones have taken long."""
 
 
 def long_plan(seed: int, seconds: float) -> Plan:
@@ -89,7 +94,7 @@ def long_plan(seed: int, seconds: float) -> Plan:
     chance = random.Random(seed)
     submissions = tuple(_submissions(chance, seconds))
     faults = tuple(_faults(chance, seconds))
-    return Plan(seed, seconds, 2, submissions, faults)
+    return Plan(seed, seconds, 2, submissions, faults, seconds + SLACK)
 
 
 def short_plan(seed: int) -> Plan:
