@@ -32,8 +32,9 @@ _SETTINGS: dict[str, Any] = {
     "GDAL_MAX_BAND_COUNT": MAX_BANDS,
     "GDAL_TIFF_INTERNAL_MASK": True,
     "OPJ_NUM_THREADS": THREADS,
-    # Compressing the COG driver's temporary overviews costs more time than it saves.
-    "COG_TMP_COMPRESSION": "NONE",
+    # The cheapest compression of the COG driver's temporary overviews. Without any, GDAL takes
+    # pictures from the full size and their masks from one another, and they differ at the edges.
+    "COG_TMP_COMPRESSION": "PACKBITS",
     # Range requests, https://gdal.org/en/stable/user/virtual_file_systems.html#vsicurl
     "GDAL_INGESTED_BYTES_AT_OPEN": 65_536,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": True,
