@@ -86,20 +86,20 @@ def detect(layout: Layout, samples: Sequence[Sample]) -> Detection:
     alpha, opaque, evidence = _find_alpha(layout, samples)
     colors = layout.bands - (1 if alpha else 0)
     if colors == 1 or layout.is_series:
-        kind, confidence, why = _judge_single(layout, samples)
+        texture = None if layout.has_palette else measure(samples)
+        kind, confidence, why = _judge_single(layout, texture)
+        other = _alternative(layout, texture, kind)
     else:
         kind, confidence, why = _judge_several(layout, samples, colors, alpha)
-    return Detection(
-        kind, confidence, (*why, *evidence), alpha, opaque, _alternative(layout, samples, kind)
-    )
+        other = None
+    return Detection(kind, confidence, (*why, *evidence), alpha, opaque, other)
 
 
-def _alternative(layout: Layout, samples: Sequence[Sample], kind: RasterType) -> RasterType | None:
+def _alternative(layout: Layout, texture: Texture | None, kind: RasterType) -> RasterType | None:
     """The other type where a band of few values could be classes or a coarse surface."""
     known = layout.has_palette or layout.is_inverted or names.CLASSES.search(layout.name)
     if known or layout.bands > 1:
         return None
-    texture = measure(samples)
     if texture is None or texture.distinct <= 2 or texture.equal_neighbours < _PATCHY:
         return None
     few = texture.whole and texture.distinct <= MOST_CLASSES
@@ -184,12 +184,11 @@ def _sensor(bands: int) -> str:
     return ", as many as Sentinel-2 has" if bands in (12, 13) else ""
 
 
-def _judge_single(layout: Layout, samples: Sequence[Sample]) -> Verdict:
+def _judge_single(layout: Layout, texture: Texture | None) -> Verdict:
     if layout.has_palette:
         return RasterType.CATEGORICAL, "VERY_HIGH", ("1 band with a colour table",)
     if np.dtype(layout.dtype).kind == "c":
         return RasterType.UNKNOWN, "LOW", (f"1 {layout.dtype} band",)
-    texture = measure(samples)
     if texture is None:
         return RasterType.CONTINUOUS, "LOW", ("no valid pixel in the samples",)
     if texture.distinct == 1 and not names.CLASSES.search(layout.name):

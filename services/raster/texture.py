@@ -45,12 +45,14 @@ def measure(samples: Sequence[Sample], band: int = 0) -> Texture | None:
     values = np.concatenate([s.values[band][s.valid[band]].ravel() for s in samples])
     if values.size == 0:
         return None
-    known = np.unique(values)
+    known, order = np.unique(values, return_inverse=True)
+    numbers = known.astype("float64")
     low, high = (float(v) for v in np.percentile(values.astype("float64"), (2, 98)))
-    pairs = np.concatenate([_neighbours(sample, band) for sample in samples], axis=1)
-    steps = np.abs(pairs[0].astype("float64") - pairs[1].astype("float64"))
+    valid = [sample.valid[band] for sample in samples]
+    first, second = np.concatenate(_pair_neighbours(order, valid), axis=1)
+    steps = np.abs(numbers[first] - numbers[second])
     differ = steps > 0
-    ranks = np.abs(np.diff(np.searchsorted(known, pairs[:, differ]).astype(int), axis=0))
+    ranks = np.abs(first[differ] - second[differ])
     extent = float(known[-1]) - float(known[0])
     return Texture(
         distinct=len(known),
@@ -78,11 +80,21 @@ def _spacing(known: NDArray[np.generic]) -> float:
     return float(gaps[0]) if gaps.size and np.all(gaps == gaps[0]) else 0.0
 
 
-def _neighbours(sample: Sample, band: int) -> NDArray[np.generic]:
-    """Pairs of valid pixels side by side or one above the other, as two rows of values."""
-    values, valid = sample.values[band], sample.valid[band]
-    across = valid[:, 1:] & valid[:, :-1]
-    down = valid[1:] & valid[:-1]
-    first = np.concatenate([values[:, :-1][across], values[:-1][down]])
-    second = np.concatenate([values[:, 1:][across], values[1:][down]])
-    return np.stack([first, second])
+def _pair_neighbours(
+    order: NDArray[np.intp], masks: Sequence[NDArray[np.bool_]]
+) -> list[NDArray[np.intp]]:
+    """Pairs of valid pixels side by side or one above the other, as two rows for each mask.
+
+    `order` has the place of each valid pixel in the order of values, mask by mask.
+    """
+    pairs = []
+    for valid in masks:
+        here, order = np.split(order, [np.count_nonzero(valid)])
+        places = np.zeros(valid.shape, np.intp)
+        places[valid] = here
+        across = valid[:, 1:] & valid[:, :-1]
+        down = valid[1:] & valid[:-1]
+        first = np.concatenate([places[:, :-1][across], places[:-1][down]])
+        second = np.concatenate([places[:, 1:][across], places[1:][down]])
+        pairs.append(np.stack([first, second]))
+    return pairs
