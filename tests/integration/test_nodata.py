@@ -14,8 +14,9 @@ from core.errors import TaskFailed
 from tests.fixtures.made_rasters import hills, photo, write
 from tests.fixtures.raster_handlers import RasterHandlers
 
-ROWS, COLUMNS = np.mgrid[0:1200, 0:1200]
-OUTSIDE = np.hypot(ROWS - 600, COLUMNS - 600) > 500
+SIDE = 640  # large enough for an overview
+ROWS, COLUMNS = np.mgrid[0:SIDE, 0:SIDE]
+OUTSIDE = np.hypot(ROWS - SIDE / 2, COLUMNS - SIDE / 2) > SIDE * 0.42
 CLASSES = 1 + np.digitize(np.sin(ROWS / 90) + np.cos(COLUMNS / 80), [-1, 0, 1])
 DEGREES = {"crs": "EPSG:4326", "transform": from_origin(10, 50, 0.001, 0.001)}
 
@@ -50,7 +51,7 @@ def in_disk(pixels: NDArray[Any], outside: float) -> NDArray[Any]:
 def test_nan_is_never_valid(handlers, tmp_path, dtype, nodata, target):
     if dtype == "complex64" and nodata == -9999:
         pytest.skip("a complex raster keeps its declared nodata")
-    pixels = in_disk(hills(1200)[0], np.nan).astype(dtype)
+    pixels = in_disk(hills(SIDE)[0], np.nan).astype(dtype)
     path = write(tmp_path / "disk.tif", pixels, nodata=nodata, **DEGREES)
     with handlers.opened(handlers.make(path, target_crs=target)) as made:
         inside = 1 - OUTSIDE.mean()
@@ -58,7 +59,7 @@ def test_nan_is_never_valid(handlers, tmp_path, dtype, nodata, target):
 
 
 def test_nan_of_half_precision_floats_is_not_valid(handlers, tmp_path):
-    pixels = in_disk(hills(1200)[0], np.nan).astype("float32")
+    pixels = in_disk(hills(SIDE)[0], np.nan).astype("float32")
     path = write(tmp_path / "half.tif", pixels, nbits=16, **DEGREES)
     with handlers.opened(handlers.make(path, target_crs="native")) as made:
         assert np.array_equal(made.read_masks(1) > 0, ~OUTSIDE)
@@ -100,7 +101,7 @@ def test_values_near_nodata_are_valid(handlers, tmp_path, dtype, nodata, target)
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32"])
 def test_nodata_from_the_parameter_is_not_blended_into_the_edge(handlers, tmp_path, dtype):
-    pixels = in_disk(300 + hills(1200, top=60)[0], -9999).astype(dtype)
+    pixels = in_disk(300 + hills(SIDE, top=60)[0], -9999).astype(dtype)
     path = write(tmp_path / "fill.tif", pixels)
     cog = handlers.make(path, nodata=-9999)
     with handlers.opened(cog) as made:
@@ -111,7 +112,7 @@ def test_nodata_from_the_parameter_is_not_blended_into_the_edge(handlers, tmp_pa
 
 
 def test_the_nodata_parameter_overrides_the_file(handlers, tmp_path):
-    pixels = in_disk(hills(1200)[0], -9999).astype("float32")
+    pixels = in_disk(hills(SIDE)[0], -9999).astype("float32")
     path = write(tmp_path / "wrong.tif", pixels, nodata=0)
     with handlers.opened(handlers.make(path, nodata=-9999, target_crs="native")) as made:
         assert made.nodata == -9999
@@ -130,7 +131,7 @@ def test_nodata_can_be_nan_or_differ_per_band(handlers, tmp_path):
 
 
 def test_nodata_becomes_the_mask_of_a_jpeg(handlers, tmp_path):
-    pixels = photo(1200)
+    pixels = photo(SIDE)
     pixels[:, OUTSIDE] = 0
     path = write(tmp_path / "collar.tif", pixels, photometric="RGB")
     cog = handlers.make(path, nodata=0, tier="visualization", target_crs="native")
@@ -169,7 +170,7 @@ def test_nodata_that_does_not_fit_is_rejected(handlers, tmp_path, nodata, code, 
     ],
 )
 def test_an_undeclared_fill_value_is_detected_and_excluded(handlers, tmp_path, dtype, fill, bands):
-    pixels = 20 + hills(1200, bands, "float32", 200)
+    pixels = 20 + hills(SIDE, bands, "float32", 200)
     pixels[:, OUTSIDE] = fill
     facts = handlers.validate(handlers.put(write(tmp_path / "fill.tif", pixels.astype(dtype))))
     [warning] = [w for w in facts.warnings if w.code == "NODATA_SUSPECTED"]
@@ -184,7 +185,7 @@ def test_an_undeclared_fill_value_is_detected_and_excluded(handlers, tmp_path, d
     [
         (hills(), {}),
         (photo(), {}),
-        (in_disk(hills(1200)[0], -9999).astype("float32"), {"nodata": -9999}),
+        (in_disk(hills(SIDE)[0], -9999).astype("float32"), {"nodata": -9999}),
         (in_disk(CLASSES, 0).astype("uint8"), {}),
         (np.full((1, 50, 50), 7, "uint8"), {}),
     ],
