@@ -55,17 +55,21 @@ def make_large_source(path: Path, side: int) -> None:
         [(relief * (0.7 + 0.02 * band) + rng.normal(0, 0.012, relief.shape)) for band in range(3)]
     )
     pixels = (strip * 220).clip(0, 220).astype("uint8")
-    profile: dict[str, Any] = {
-        "driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint8",
-        "crs": "EPSG:32633", "transform": rasterio.Affine(1, 0, 400_000, 0, -1, 5_600_000),
-        "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate",
-        "predictor": 2, "zlevel": 1, "num_threads": 2, "interleave": "pixel",
-        "photometric": "RGB", "bigtiff": "IF_SAFER",
-    }  # fmt: skip
-    with rasterio.open(path, "w", **profile) as target:
+    with rasterio.open(path, "w", **large_profile(side, 1)) as target:
         for row in range(0, side, STRIP):
             rows = min(STRIP, side - row)
             target.write(pixels[:, :rows], window=Region(0, row, side, rows))
+
+
+def large_profile(side: int, metres: float) -> dict[str, Any]:
+    """The profile of a tiled picture in UTM. `metres` is the size of a pixel."""
+    return {
+        "driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint8",
+        "crs": "EPSG:32633", "transform": rasterio.Affine(metres, 0, 4e5, 0, -metres, 5.6e6),
+        "tiled": True, "blockxsize": STRIP, "blockysize": STRIP, "compress": "deflate",
+        "predictor": 2, "zlevel": 1, "num_threads": 2, "interleave": "pixel",
+        "photometric": "RGB", "bigtiff": "IF_SAFER",
+    }  # fmt: skip
 
 
 def run_large(

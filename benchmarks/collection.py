@@ -64,16 +64,16 @@ def processor_seconds(root: int) -> float:
     return spent / TICKS
 
 
-def find_host(environment: Environment) -> int:
+def find_host(stack: Stack) -> int:
     """The process id of the functions host."""
-    [host] = [part for part in Stack(environment.folder).status() if part.name == "host"]
+    [host] = [part for part in stack.status() if part.name == "host"]
     assert host.identity is not None
     return host.identity.pid
 
 
 def run_geolathe(environment: Environment, prefix: str, tiles: int) -> tuple[Row, list[Row]]:
     """Submit the folder and wait. Returns also the seconds of each stage."""
-    host = find_host(environment)
+    host = find_host(Stack(environment.folder))
     before, started = processor_seconds(host), time.perf_counter()
     with Client(environment.api, environment.keys.function_key) as client:
         wanted = {"container_name": BRONZE, "prefix": prefix, "collection_id": "tiles"}

@@ -27,9 +27,11 @@ import httpx
 import numpy as np
 import psycopg
 import rasterio
-from _machine import CSTIME, CUTIME, PARENT, STIME, TICKS, UTIME, process_stat
+from _machine import PARENT, process_stat
 from _results import Row, keep
+from _windows import large_profile
 from azure.storage.blob import BlobServiceClient
+from collection import find_host, processor_seconds
 from engine import running_stack
 from PIL import Image
 from psycopg.rows import dict_row
@@ -72,14 +74,7 @@ def make_picture(path: Path, side: int) -> None:
     waves = 110 + 60 * np.sin(x / 397) + 20 * np.cos(y * 2 * np.pi / STRIP)
     noise = np.random.default_rng(1).integers(0, 2, (3, *waves.shape), "uint8")
     strip = np.stack([waves + 10 * band for band in range(3)]).astype("uint8") + noise
-    profile: dict[str, Any] = {
-        "driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint8",
-        "crs": "EPSG:32633", "transform": rasterio.Affine(METRES, 0, 4e5, 0, -METRES, 5.6e6),
-        "tiled": True, "blockxsize": STRIP, "blockysize": STRIP, "compress": "deflate",
-        "predictor": 2, "zlevel": 1, "num_threads": 2, "interleave": "pixel",
-        "photometric": "RGB", "bigtiff": "IF_SAFER",
-    }  # fmt: skip
-    with rasterio.open(path, "w", **profile) as target:
+    with rasterio.open(path, "w", **large_profile(side, METRES)) as target:
         for row in range(0, side, STRIP):
             rows = min(STRIP, side - row)
             brightness = round(20 + 20 * math.sin(row / STRIP / 5))
@@ -103,8 +98,7 @@ class Watch:
     def look(self) -> None:
         below = descendants(self.host)
         # A host that was killed has no children any more.
-        spent = sum(_processor_seconds(pid) for pid in (self.host, *below))
-        self._living = max(self._living, spent)
+        self._living = max(self._living, processor_seconds(self.host))
         self.host_peak = max(self.host_peak, high_water(self.host) << 10)
         self.child_peak = max(self.child_peak, *(high_water(pid) << 10 for pid in below), 0)
         self.scratch_peak = max(self.scratch_peak, _bytes_below(self.folder / "scratch"))
@@ -164,13 +158,6 @@ class Killer:
                 if process_stat(pid)[PARENT] != self.watch.host:
                     found.append(pid)
         return found
-
-
-def find_host(stack: Stack) -> int:
-    """The process id of the functions host."""
-    [host] = [part for part in stack.status() if part.name == "host"]
-    assert host.identity is not None
-    return host.identity.pid
 
 
 @contextmanager
@@ -309,15 +296,6 @@ def _read_source(
     side = 2 ** (finest - zoom)
     row, column = (each - side // 2 for each in place)
     return picture.read(window=Window(column, row, side, side)).mean(axis=(1, 2))
-
-
-def _processor_seconds(pid: int) -> float:
-    """Of a process, and of its children that it has waited for."""
-    try:
-        stat = process_stat(pid)
-    except OSError:
-        return 0.0
-    return sum(stat[part] for part in (UTIME, STIME, CUTIME, CSTIME)) / TICKS
 
 
 def _bytes_below(folder: Path) -> int:

@@ -58,7 +58,7 @@ def _list_outputs(params: RemoveMissingMembers, ctx: TaskContext) -> Iterator[Ou
         after = page[-1].name
 
 
-def _is_ours(params: RemoveMissingMembers, collection_id: str | None) -> bool:
+def _may_be_of(params: RemoveMissingMembers, collection_id: str | None) -> bool:
     """Whether jobs with this request publish into the collection, now or before."""
     if collection_id is None or not params.grouped:
         return collection_id == params.collection_id
@@ -67,7 +67,7 @@ def _is_ours(params: RemoveMissingMembers, collection_id: str | None) -> bool:
 
 def _find_source(params: RemoveMissingMembers, output: Output) -> BlobRef | None:
     """The source, if it is one that this collection's request selects."""
-    if not _is_ours(params, output.collection_id):
+    if not _may_be_of(params, output.collection_id):
         return None
     container, _, name = output.source.partition("/")
     is_below = name.startswith(params.prefix)
