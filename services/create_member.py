@@ -32,7 +32,7 @@ from services.storage.fetch import Fetched
 from services.storage.naming import describe_owner, name_cog, propose_locations
 from services.storage.sidecars import find_sidecars
 
-REQUEST_VERSION = 1
+REQUEST_VERSION = 2
 """Part of the identity of a COG: increase it when the same options give other pixels."""
 
 
@@ -87,7 +87,7 @@ def create_member(params: CreateMember, ctx: TaskContext) -> CreatedMember:
         facts = _inspect_again(params, tuple(sidecars), ctx)
         if params.kind is not None and (misfit := find_misfit(facts, params.kind)):
             raise TaskFailed("DOES_NOT_FIT", f"{source.name} does not fit the collection: {misfit}")
-        orders = _order_cogs(params.options, facts, sidecars, ctx)
+        orders = _order_cogs(params, facts, sidecars, ctx)
         kept = {order.tier: cog for order in orders if (cog := _find_cog(order, ctx))}
         missing = [order for order in orders if order.tier not in kept]
 
@@ -122,9 +122,10 @@ def _inspect_again(
 
 
 def _order_cogs(
-    options: MemberOptions, facts: RasterFacts, sidecars: dict[str, str], ctx: TaskContext
+    params: CreateMember, facts: RasterFacts, sidecars: dict[str, str], ctx: TaskContext
 ) -> list[CogOrder]:
     """The COGs of all tiers, at a location that is reserved for this source."""
+    options, pad = params.options, params.grid is not None
     source, made_of = facts.source, (options.subdataset, options.target_crs)
     container = ctx.ports.deployment.silver_container
     proposed = propose_locations(source, options.output_folder, *made_of)
@@ -144,14 +145,15 @@ def _order_cogs(
             target_crs=options.target_crs,
             jpeg_quality=options.jpeg_quality,
             in_memory=options.in_memory,
-            request=_identify(facts, sidecars, options, tier),
+            request=_identify(facts, sidecars, options, tier, pad=pad),
+            pad=pad,
         )
         for tier in tiers
     ]
 
 
 def _identify(
-    facts: RasterFacts, sidecars: dict[str, str], options: MemberOptions, tier: Tier
+    facts: RasterFacts, sidecars: dict[str, str], options: MemberOptions, tier: Tier, *, pad: bool
 ) -> str:
     """Equal for equal COGs: a hash of the source, its sidecars by ETag, and the options."""
     content = [
@@ -161,6 +163,7 @@ def _identify(
         tier,
         options.target_crs,
         options.jpeg_quality,
+        pad,
     ]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -50,6 +50,8 @@ class CogOrder(Record):
     request: str = ""
     """The id of the job that the request has in generation 0."""
     generation: int = 0
+    pad: bool = False
+    """Repeat the outermost pixels once, so that no gap is left between rasters that touch."""
 
 
 class StoredCog(NamedTuple):
@@ -103,6 +105,7 @@ def make_output(order: CogOrder, ctx: TaskContext, source: Fetched) -> StoredCog
         in_memory=order.in_memory,
         path=source.path,
         folder=str(folder),
+        pad=order.pad,
     )
     made = child.run(
         load_make_cog,

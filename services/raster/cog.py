@@ -119,7 +119,7 @@ def plan(source: Source, request: MakeCog) -> Plan:
     if request.target_crs != "native":
         target = parse_crs(request.target_crs, "target_crs")
     where, roll = normalize_longitudes(read_place(source, own))
-    grid = grid_for(where, target, source.name)
+    grid = grid_for(where, target, source.name, pad=request.pad)
     settings = profiles.settings(
         request.tier, kind, dtype, source.dataset.count, palette=known.has_palette
     )

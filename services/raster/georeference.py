@@ -1,7 +1,7 @@
 """The georeference of a raster: how its pixels map to its CRS."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -70,6 +70,20 @@ class Georeference:
         with GCPTransformer(list(self.gcps), tps=self.splines) as curve:
             xs, ys = curve.xy(rows, columns, offset="ul")
         return np.asarray(xs), np.asarray(ys)
+
+    @property
+    def padded(self) -> "Georeference":
+        """The same place with one more pixel at each side."""
+        return replace(
+            self,
+            width=self.width + 2,
+            height=self.height + 2,
+            transform=self.transform @ Affine.translation(-1, -1),
+            gcps=tuple(
+                GroundControlPoint(row=p.row + 1, col=p.col + 1, x=p.x, y=p.y, z=p.z)
+                for p in self.gcps
+            ),
+        )
 
     @property
     def bounds(self) -> Bounds:

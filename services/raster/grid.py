@@ -45,23 +45,43 @@ class Grid:
     """False where every pixel is a copy of a source pixel."""
     warped: bool
     """False where the source's rows and columns are already the grid's."""
+    padded: bool = False
+    """Whether the outermost pixels of the source are repeated once at each side."""
 
     @property
     def georeference(self) -> Georeference:
         return Georeference(self.crs, self.width, self.height, self.transform)
 
 
-def grid_for(georeference: Georeference, target: CRS | None, name: str) -> Grid:
-    """The grid in the target CRS, or in the source's own. Raises TaskFailed where there is none."""
+def grid_for(
+    georeference: Georeference, target: CRS | None, name: str, *, pad: bool = False
+) -> Grid:
+    """The grid in the target CRS, or in the source's own. Raises TaskFailed where there is none.
+
+    With `pad` a raster that is resampled is taken with one more pixel at each side. Grids of
+    rasters that touch do not fit each other, and a pixel that two of them share may have its centre
+    outside of both.
+    """
     crs = target or georeference.crs
     if georeference.kind == "affine" and _is_same(georeference, crs):
         return _own_grid(georeference, crs)
+    padded = pad and _is_within_world(georeference.padded)
+    if padded:
+        georeference = georeference.padded
     globe = geographic_extent(georeference)
     if globe is None:
         raise TaskFailed("REPROJECTION_FAILED", f"{name} does not lie on the globe")
     transform, width, height = _suggested(georeference, crs, globe, name)
     _check_growth(georeference, width, height, crs, name)
-    return Grid(crs, transform, width, height, resampled=True, warped=True)
+    return Grid(crs, transform, width, height, resampled=True, warped=True, padded=padded)
+
+
+def _is_within_world(georeference: Georeference) -> bool:
+    """False for geographic rasters beyond a pole or beyond 180 degrees."""
+    if not georeference.crs.is_geographic:
+        return True
+    west, south, east, north = georeference.bounds
+    return west >= -180 and south >= -90 and east <= 180 and north <= 90
 
 
 def _is_same(georeference: Georeference, crs: CRS) -> bool:

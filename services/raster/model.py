@@ -297,6 +297,8 @@ class MakeCog(Record):
     """A local file, or a signed /vsicurl/ address; never stored."""
     folder: str
     """Where the COG and temporary files are written."""
+    pad: bool = False
+    """Repeat the outermost pixels once, so that no gap is left between rasters that touch."""
 
 
 class MadeCog(CogFacts):

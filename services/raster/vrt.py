@@ -89,6 +89,23 @@ class View:
     """What the source's values are multiplied by."""
     roll: int = 0
     """Number of columns to move from the left edge to the right one."""
+    is_padded: bool = False
+    """Whether the outermost pixels of the source are repeated once at each side."""
+
+    @property
+    def padded(self) -> "View":
+        """A view over this one that repeats its outermost pixels once at each side."""
+        count = len(self.bands)
+        return replace(
+            self,
+            path=self.xml,
+            georeference=self.georeference.padded,
+            bands=[replace(band, source=n, nodata=None) for n, band in enumerate(self.bands, 1)],
+            mask=self.mask and Mask((str(count + 1),), self.mask.form),
+            ratio=1.0,
+            roll=0,
+            is_padded=True,
+        )
 
     @property
     def xml(self) -> str:
@@ -184,20 +201,32 @@ class View:
         )
 
     def _list_rectangles(self) -> list[str]:
+        width, height = self.georeference.width, self.georeference.height
+        if self.is_padded:
+            return [
+                _write_rectangle(*across, *down) for down in _pad(height) for across in _pad(width)
+            ]
         if not self.roll:
             return [""]
-        width, height = self.georeference.width, self.georeference.height
         rest = width - self.roll
         return [
-            _write_rectangle(self.roll, 0, rest, height),
-            _write_rectangle(0, rest, self.roll, height),
+            _write_rectangle(self.roll, 0, rest, 0, 0, height),
+            _write_rectangle(0, rest, self.roll, 0, 0, height),
         ]
 
 
-def _write_rectangle(start: int, goes_to: int, width: int, height: int) -> str:
+def _pad(size: int) -> list[tuple[int, int, int]]:
+    """Start in the source, start in the padded view, and length of the parts along one side."""
+    inside = size - 2
+    return [(0, 0, 1), (0, 1, inside), (inside - 1, size - 1, 1)]
+
+
+def _write_rectangle(
+    column: int, to_column: int, width: int, row: int, to_row: int, height: int
+) -> str:
     return (
-        f'<SrcRect xOff="{start}" yOff="0" xSize="{width}" ySize="{height}"/>'
-        f'<DstRect xOff="{goes_to}" yOff="0" xSize="{width}" ySize="{height}"/>'
+        f'<SrcRect xOff="{column}" yOff="{row}" xSize="{width}" ySize="{height}"/>'
+        f'<DstRect xOff="{to_column}" yOff="{to_row}" xSize="{width}" ySize="{height}"/>'
     )
 
 

@@ -169,7 +169,8 @@ def _warp_tiles(job: Warp, region: Window) -> Iterator[tuple[Window, NDArray[Any
     place, view = job.view.georeference, _turned(job)
     before = "" if view.georeference is place else describe_turn(place.crs)
     options = job.options | warp_options(place, job.grid.crs, before=before)
-    with rasterio.open(view.xml, driver="VRT") as source, gdal.listening():
+    opened = view.padded if job.grid.padded else view
+    with rasterio.open(opened.xml, driver="VRT") as source, gdal.listening():
         for tile in _tiles(job, region):
             yield tile, _warp_tile(job, source, tile, options)
 

@@ -1,5 +1,6 @@
 """Members of each kind through the whole job, judged by GDAL, pyproj and numpy."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -221,3 +222,67 @@ def test_the_newest_is_on_top(catalogue):
     [left, middle, right] = values_at(fetch_overview(catalogue), UTM, *middles)
     assert left == middle == pytest.approx([120] * 3, abs=4)
     assert right == pytest.approx([60] * 3, abs=4)
+
+
+def find_gaps(paths: Iterable[Path], places: NDArray[np.float64], level: int | None) -> int:
+    """How many places, as rows of longitude and latitude, are empty in every raster."""
+    lons, lats = places
+    shown = np.zeros(lons.size, bool)
+    options = {} if level is None else {"overview_level": level}
+    for path in paths:
+        with rasterio.open(path, **options) as raster:
+            valid = raster.dataset_mask() > 0
+            columns, rows = (
+                np.floor(each).astype(int) for each in ~raster.transform * (lons, lats)
+            )
+            inside = (
+                (columns >= 0) & (columns < raster.width) & (rows >= 0) & (rows < raster.height)
+            )
+            shown[inside] |= valid[rows[inside], columns[inside]]
+    return int((~shown).sum())
+
+
+def along_joints(across: int, down: int, size: int) -> NDArray[np.float64]:
+    """Longitudes and latitudes within a pixel of the joints between tiles of the survey."""
+    generator = np.random.default_rng(5)
+    count = 4_000
+    near = generator.integers(1, max(across, 2), count) * size + generator.uniform(-1, 1, count)
+    far = generator.uniform(1, max(across, down) * size - 1, count)
+    columns, rows = np.where(generator.random(count) < 0.5, (near, far), (far, near))
+    kept = (columns < across * size - 1) & (rows < down * size - 1)
+    places = place_of(0) * (columns[kept], rows[kept])
+    return np.array(transform(UTM, "EPSG:4326", *places))
+
+
+@pytest.mark.parametrize("kind", ["rgb", "rgba", "dem", "categorical"])
+def test_tiles_that_touch_leave_no_gap(catalogue, kind):
+    """Each is resampled to a grid of its own, and the grids do not fit each other."""
+    count = {"rgb": 3, "rgba": 4}.get(kind, 1)
+    dtype = "float32" if kind == "dem" else "uint8"
+    options = {"dem": {"nodata": -9999}, "categorical": {"nodata": 255}}.get(kind, {})
+    for column, row in np.ndindex(3, 3):
+        pixels = hills(SIZE, count, dtype, 100) + np.array(20 * column + row, dtype)
+        if kind == "rgba":
+            pixels[3] = 255
+        if kind == "categorical":
+            pixels = np.full_like(pixels, 1 + column + 3 * row)
+        place = place_of(int(column), int(row))
+        put(catalogue, f"{column}-{row}.tif", pixels, crs=UTM, transform=place, **options)
+    run(catalogue, raster_type=kind)
+    members = fetch_members(catalogue)
+    assert find_gaps(members.values(), along_joints(3, 3, SIZE), None) == 0
+
+
+def test_overviews_of_tiles_that_touch_leave_no_gap(catalogue):
+    size = 1_300
+    for column in range(2):
+        place = place_of(0) * Affine.translation(column * size, 0)
+        pixels = hills(size, 3, "uint8", 100) + np.uint8(50 * column)
+        put(catalogue, f"{column}.tif", pixels, crs=UTM, transform=place)
+    run(catalogue, raster_type="rgb")
+    paths = list(fetch_members(catalogue).values())
+    places = along_joints(2, 1, size)
+    with rasterio.open(paths[0]) as raster:
+        levels = [None, *range(len(raster.overviews(1)))]
+    assert len(levels) > 2
+    assert {level: find_gaps(paths, places, level) for level in levels} == dict.fromkeys(levels, 0)

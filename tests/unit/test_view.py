@@ -1,0 +1,76 @@
+"""Views over a source, read by GDAL."""
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+
+from services.raster.georeference import Georeference
+from services.raster.grid import grid_for
+from services.raster.vrt import Band, Mask, View
+from tests.fixtures.made_rasters import hills, write
+
+UTM = CRS.from_epsg(32633)
+PLACE = Affine(10, 0, 4e5, 0, -10, 5.7e6)
+
+
+def make_view(path, pixels, **options):
+    write(path, pixels, crs=UTM, transform=PLACE)
+    bands = [Band(source=n) for n in range(1, 1 + len(options.pop("bands", pixels)))]
+    height, width = pixels.shape[1:]
+    return View(str(path), Georeference(UTM, width, height, PLACE), "uint8", bands, **options)
+
+
+def read(view):
+    with rasterio.open(view.xml, driver="VRT") as dataset:
+        return dataset.read(), dataset.transform
+
+
+@pytest.mark.parametrize("roll", [0, 5])
+def test_a_padded_view_repeats_the_outermost_pixels(tmp_path, roll):
+    pixels = hills(12, 2, "uint8", 200)[:, :7]
+    view = make_view(tmp_path / "source.tif", pixels, roll=roll)
+    found, transform = read(view.padded)
+    rolled = np.roll(pixels, -roll, axis=2)
+    assert np.array_equal(found, np.pad(rolled, ((0, 0), (1, 1), (1, 1)), mode="edge"))
+    assert transform == PLACE @ Affine.translation(-1, -1)
+
+
+def test_a_padded_view_keeps_alpha_and_nodata(tmp_path):
+    pixels = hills(6, 3, "uint8", 200)
+    pixels[2] = np.where(np.arange(6) < 3, 0, 255)
+    view = make_view(
+        tmp_path / "source.tif", pixels, bands=pixels[:2], mask=Mask(("3",), "alpha", opaque=255)
+    )
+    found, _ = read(view.padded)
+    assert np.array_equal(found[2], np.pad(pixels[2], 1, mode="edge"))
+    with rasterio.open(make_view(tmp_path / "b.tif", pixels, nodata=0).padded.xml) as dataset:
+        assert dataset.nodata == 0
+
+
+def test_padded_control_points_stay_in_place():
+    points = tuple(
+        GroundControlPoint(row, column, *(PLACE @ (column, row)))
+        for row, column in ((0, 0), (0, 90), (90, 0), (90, 90))
+    )
+    place = Georeference(UTM, 90, 90, Affine.identity(), points)
+    moved = place.padded
+    assert np.allclose(moved.xy(np.array([1.0]), np.array([1.0])), [[4e5], [5.7e6]])
+
+
+@pytest.mark.parametrize(
+    ("west", "north", "is_padded"), [(10, 50, True), (-180, 50, False), (10, 90, False)]
+)
+def test_padding_stays_within_the_world(west, north, is_padded):
+    source = Georeference(CRS.from_epsg(4326), 40, 40, Affine(0.5, 0, west, 0, -0.5, north))
+    grid = grid_for(source, CRS.from_epsg(3857), "source.tif", pad=True)
+    assert grid.padded is is_padded
+    plain = grid_for(source, CRS.from_epsg(3857), "source.tif")
+    assert (grid.width > plain.width) is is_padded
+
+
+def test_copied_pixels_are_not_padded():
+    source = Georeference(UTM, 40, 40, PLACE)
+    assert grid_for(source, None, "source.tif", pad=True) == grid_for(source, None, "source.tif")
