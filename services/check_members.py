@@ -1,6 +1,7 @@
 """Check what rasters have in common, and plan the collections that they become."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from core.errors import TaskFailed
 from core.handler import TaskContext
@@ -16,7 +17,7 @@ from services.raster.kind import (
     structure_of,
 )
 from services.raster.model import RasterFacts
-from services.raster.mosaic.grid import plan_overview
+from services.raster.mosaic.grid import OverviewPlan
 from services.raster.mosaic.model import OverviewGrid
 from services.select_members import Members, add_skipped
 from services.stac.model import StacId
@@ -132,6 +133,29 @@ def _list(skipped: dict[SkipReason, Skipped]) -> str:
     return f"; skipped: {'; '.join(parts)}" if parts else ""
 
 
+@dataclass
+class _Map:
+    """What the members of one map have in common."""
+
+    kind: Kind
+    fitting: OverviewPlan = field(default_factory=OverviewPlan)
+    every: OverviewPlan = field(default_factory=OverviewPlan)
+
+    def add(self, facts: RasterFacts) -> None:
+        self.every.add(facts.bounds_4326)
+        if find_misfit(facts, self.kind) is None:
+            self.fitting.add(facts.bounds_4326)
+
+    @property
+    def mosaic(self) -> Mosaic:
+        """With room for members that do not fit, unless that makes the overview coarser.
+
+        A raster that does not fit may be replaced by one that does before the job is retried.
+        """
+        every, fitting = self.every.grid(), self.fitting.grid()
+        return Mosaic(kind=self.kind, grid=every if every.zoom == fitting.zoom else fitting)
+
+
 def _plan(
     params: CheckMembers, members: int, count: KindCount, facts: Results[RasterFacts]
 ) -> Iterator[PlannedCollection]:
@@ -140,15 +164,13 @@ def _plan(
     valid = sum(group.count for group in groups)
     if params.grouped:
         _refuse_many(groups)
-        first = 0
-        for group in groups:
-            name = name_group(params.collection_id, group.structure)
-            kind, stop = count.kind_of(group.structure), first + group.count
-            yield _plan_mosaic(name, kind, group.structure, (first, stop), group.count, facts)
-            first = stop
+        yield from _plan_groups(name, count, facts)
     elif params.mosaic:
         _refuse_unlike(groups, valid)
-        yield _plan_mosaic(name, count.most_common(), None, (0, valid), members, facts)
+        only = _Map(count.most_common())
+        for each in facts:
+            only.add(each)
+        yield _plan_map(name, only, None, 0, valid, members)
     else:
         yield PlannedCollection(
             collection_id=name,
@@ -161,38 +183,32 @@ def _plan(
         )
 
 
-def _plan_mosaic(
-    name: str,
-    kind: Kind,
-    structure: Structure | None,
-    tasks: tuple[int, int],
-    rasters: int,
-    facts: Results[RasterFacts],
+def _plan_groups(
+    collection_id: str, count: KindCount, facts: Results[RasterFacts]
+) -> Iterator[PlannedCollection]:
+    maps = {group.structure: _Map(count.kind_of(group.structure)) for group in count.groups()}
+    for each in facts:
+        maps[structure_of(each)].add(each)
+    first = 0
+    for structure, planned in maps.items():
+        found = planned.every.count
+        name = name_group(collection_id, structure)
+        yield _plan_map(name, planned, structure, first, found, found)
+        first += found
+
+
+def _plan_map(
+    name: str, planned: _Map, structure: Structure | None, first: int, valid: int, rasters: int
 ) -> PlannedCollection:
-    first, stop = tasks
     return PlannedCollection(
         collection_id=name,
         structure=structure,
-        mosaic=Mosaic(kind=kind, grid=_plan_grid(kind, structure, facts)),
+        mosaic=planned.mosaic,
         first=first,
-        stop=stop,
+        stop=first + valid,
         rasters=rasters,
-        fitting=sum(find_misfit(each, kind) is None for each in facts),
+        fitting=planned.fitting.count,
     )
-
-
-def _plan_grid(
-    kind: Kind, structure: Structure | None, facts: Results[RasterFacts]
-) -> OverviewGrid:
-    """A grid for the members that fit, with room for the others unless that makes it coarser.
-
-    A raster that does not fit may be replaced by one that does before the job is retried.
-    """
-    fitting = plan_overview(each.bounds_4326 for each in facts if find_misfit(each, kind) is None)
-    every = plan_overview(
-        each.bounds_4326 for each in facts if structure in (None, structure_of(each))
-    )
-    return every if every.zoom == fitting.zoom else fitting
 
 
 def _refuse_unlike(groups: tuple[Group, ...], valid: int) -> None:

@@ -5,7 +5,7 @@ Importing it does not load GDAL.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.raster.model import Bounds
 from services.raster.mosaic.model import TILE, OverviewGrid
@@ -42,35 +42,54 @@ class _Range:
         return self.high - self.low
 
 
-def plan_overview(bounds_4326: Iterable[Bounds]) -> OverviewGrid:
-    """The grid for members with these bounds, each read once.
+@dataclass
+class OverviewPlan:
+    """Plans the grid of an overview from the bounds of its members, of any number."""
 
-    Bounds are west, south, east, north in degrees; west is greater than east across the
-    antimeridian. The grid is as fine as its tiles need to meet few members, with at most 8,192
-    pixels at the longest side, or 16,384 above 10,000 members.
+    count: int = 0
+    _usual: _Range = field(default_factory=_Range)
+    _turned: _Range = field(default_factory=_Range)
+    _rows: _Range = field(default_factory=_Range)
+    _logarithms: float = 0.0
 
-    Raises ValueError if there are no bounds.
-    """
-    usual, turned, rows = _Range(), _Range(), _Range()
-    count, logarithms = 0, 0.0
-    for west, south, east, north in bounds_4326:
-        usual.add(*((west, east) if west <= east else (-180.0, 180.0)))
-        turned.add(*_turn(west, east))
+    def add(self, bounds_4326: Bounds) -> None:
+        """Add a member: west, south, east and north in degrees.
+
+        West is greater than east across the antimeridian.
+        """
+        west, south, east, north = bounds_4326
+        self._usual.add(*((west, east) if west <= east else (-180.0, 180.0)))
+        self._turned.add(*_turn(west, east))
         top, bottom = _row(north), _row(south)
-        rows.add(top, bottom)
+        self._rows.add(top, bottom)
         share = _span(west, east) / 360 * (bottom - top)
-        logarithms += math.log2(max(share, _NARROWEST**2)) / 2
-        count += 1
-    if not count:
-        raise ValueError("an overview needs at least one member")
-    columns = turned if turned.length < usual.length else usual
-    wanted = math.ceil(math.log2(MEMBER_PIXELS / TILE) - logarithms / count)
-    longest = LONGEST_SIDE_OF_MANY if count > MANY else LONGEST_SIDE
-    zoom = min(max(wanted, 0), FINEST_ZOOM)
-    while zoom and max(_snap(zoom, columns, rows)[2:]) > longest:
-        zoom -= 1
-    column, row, width_px, height_px = _snap(zoom, columns, rows)
-    return OverviewGrid(zoom=zoom, column=column, row=row, width=width_px, height=height_px)
+        self._logarithms += math.log2(max(share, _NARROWEST**2)) / 2
+        self.count += 1
+
+    def grid(self) -> OverviewGrid:
+        """As fine as its tiles need to meet few members.
+
+        It has at most 8,192 pixels at the longest side, or 16,384 above 10,000 members. Raises
+        ValueError if there are no members.
+        """
+        if not self.count:
+            raise ValueError("an overview needs at least one member")
+        columns = self._turned if self._turned.length < self._usual.length else self._usual
+        wanted = math.ceil(math.log2(MEMBER_PIXELS / TILE) - self._logarithms / self.count)
+        longest = LONGEST_SIDE_OF_MANY if self.count > MANY else LONGEST_SIDE
+        zoom = min(max(wanted, 0), FINEST_ZOOM)
+        while zoom and max(_snap(zoom, columns, self._rows)[2:]) > longest:
+            zoom -= 1
+        column, row, width, height = _snap(zoom, columns, self._rows)
+        return OverviewGrid(zoom=zoom, column=column, row=row, width=width, height=height)
+
+
+def plan_overview(bounds_4326: Iterable[Bounds]) -> OverviewGrid:
+    """The grid for members with these bounds. Raises ValueError if there are none."""
+    plan = OverviewPlan()
+    for each in bounds_4326:
+        plan.add(each)
+    return plan.grid()
 
 
 def place_on(grid: OverviewGrid, bounds_4326: Bounds) -> tuple[int, int, int, int] | None:
