@@ -5,84 +5,83 @@ The script (collection_script.sh) runs curl, `gdalwarp -of COG` and curl for eac
 time as there are processors, and loads all items with one `pypgstac load`: without validation,
 statistics, footprints, overview and registry. Both write DEFLATE COGs in EPSG:4326. Processor time
 is that of the functions host with its children, and of the script with its children; storage and
-database are left out.
+database are left out. Then the share link is opened, and tiles of every zoom are fetched: holes are
+pixels of the survey without data.
 """
 
 import argparse
 import os
 import resource
+import statistics
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
+import numpy as np
 import psycopg
 import rasterio
-from _machine import CSTIME, CUTIME, STIME, TICKS, UTIME, install_program, process_stat
+from _machine import install_program
 from _results import Row, keep
+from _watch import Watch, find_host, processor_seconds, watching
 from azure.storage.blob import BlobServiceClient
 from engine import running_stack
 from job import Script
+from mosaic import Survey, measure
 from psycopg.rows import dict_row
-from raster import descendants, make_source
+from raster import make_source
 from rasterio.transform import Affine
 from rich.console import Console
 from rich.table import Table
 
-from geolathe import Client
+from geolathe import Client, Job
 from local.stack.environment import BRONZE, SILVER, Environment
 from local.stack.stack import Stack
 
 SCRIPT = Path(__file__).with_name("collection_script.sh")
 SIZE = 1_024
 TIMEOUT = 7_200.0
+SAMPLE_SECONDS = 2.0
+MB = 2**20
 
 
 def put_tiles(environment: Environment, prefix: str, count: int, folder: Path) -> None:
     """Upload tiles that lie next to each other, all with the same pixels."""
     path = folder / "tile.tif"
     make_source(path, SIZE, 3, "uint8")
-    in_a_row = max(1, round(count**0.5))
+    columns = in_a_row(count)
     service = BlobServiceClient.from_connection_string(environment.storage_connection_string)
     with service, service.get_container_client(BRONZE) as container:
         for number in range(count):
-            row, column = divmod(number, in_a_row)
+            row, column = divmod(number, columns)
             west, north = 400_000 + 10 * SIZE * column, 5_600_000 - 10 * SIZE * row
             with rasterio.open(path, "r+") as tile:
                 tile.transform = Affine(10, 0, west, 0, -10, north)
             container.upload_blob(f"{prefix}{number:05}.tif", path.read_bytes())
 
 
-def processor_seconds(root: int) -> float:
-    """Of a process and its descendants, also of those that have ended and were waited for."""
-    spent = 0
-    for pid in (root, *descendants(root)):
-        with suppress(OSError):
-            stat = process_stat(pid)
-            spent += sum(stat[field] for field in (UTIME, STIME, CUTIME, CSTIME))
-    return spent / TICKS
+def in_a_row(tiles: int) -> int:
+    return max(1, round(tiles**0.5))
 
 
-def find_host(stack: Stack) -> int:
-    """The process id of the functions host."""
-    [host] = [part for part in stack.status() if part.name == "host"]
-    assert host.identity is not None
-    return host.identity.pid
-
-
-def run_geolathe(environment: Environment, prefix: str, tiles: int) -> tuple[Row, list[Row]]:
-    """Submit the folder and wait. Returns also the seconds of each stage."""
+def run_geolathe(environment: Environment, prefix: str, tiles: int) -> tuple[Row, Job]:
+    """Submit the folder and wait for the map."""
     host = find_host(Stack(environment.folder))
+    watch = Watch(host, environment.folder)
     before, started = processor_seconds(host), time.perf_counter()
-    with Client(environment.api, environment.keys.function_key) as client:
+    with (
+        watching(watch, SAMPLE_SECONDS),
+        Client(environment.api, environment.keys.function_key) as client,
+    ):
         wanted = {"container_name": BRONZE, "prefix": prefix, "collection_id": "tiles"}
         job = client.submit("process_raster_collection", wanted).wait(TIMEOUT)
     seconds = time.perf_counter() - started
     if job.status != "completed" or job.result["members"]["published"] != tiles:
         raise SystemExit(f"{job.status}: {job.reason or job.result}")
-    row = make_row("Geolathe", tiles, seconds, processor_seconds(host) - before)
-    return row, measure_stages(environment, job.id)
+    peaks = {"host_mb": watch.host_peak // MB, "child_mb": watch.child_peak // MB}
+    return make_row("Geolathe", tiles, seconds, processor_seconds(host) - before) | peaks, job
 
 
 def measure_stages(environment: Environment, job_id: str) -> list[Row]:
@@ -95,6 +94,26 @@ def measure_stages(environment: Environment, job_id: str) -> list[Row]:
          WHERE s.job_id = %s GROUP BY s.job_id, s.stage ORDER BY s.stage"""
     with psycopg.connect(environment.database_url, row_factory=dict_row) as connection:
         return connection.execute(query, (job_id,)).fetchall()
+
+
+def look_at_map(environment: Environment, share_url: str, tiles: int, quick: bool) -> list[Row]:
+    """Tiles of every zoom at random places: their times, and pixels of the survey without data."""
+    httpx.get(share_url, trust_env=False).raise_for_status()
+    columns = in_a_row(tiles)
+    survey = Survey("tiles", columns, tiles // columns, 10 * SIZE)
+    query = parse_qs(urlsplit(share_url).query)
+    rows = []
+    for zoom in range(int(query["minzoom"][0]), int(query["maxzoom"][0]) + 2):
+        times, holes = measure(environment.titiler, survey, zoom, 1, 2 if quick else 40)
+        rows.append(
+            {
+                "zoom": zoom,
+                "p50_ms": round(statistics.median(times)),
+                "p95_ms": round(float(np.percentile(times, 95))),
+                "holes_percent": round(100 * holes, 4),
+            }
+        )
+    return rows
 
 
 def run_script(environment: Environment, prefix: str, tiles: int, folder: Path) -> Row:
@@ -141,9 +160,11 @@ def main() -> None:
         folder = Path(name)
         with running_stack() as environment:
             put_tiles(environment, "tiles/", tiles, folder)
-            row, stages = run_geolathe(environment, "tiles/", tiles)
+            row, job = run_geolathe(environment, "tiles/", tiles)
+            stages = measure_stages(environment, job.id)
+            zooms = look_at_map(environment, job.result["share_url"], tiles, options.quick)
             rows = [row, run_script(environment, "tiles/", tiles, folder)]
-    for part, found in (("rows", rows), ("stages", stages)):
+    for part, found in (("rows", rows), ("stages", stages), ("zooms", zooms)):
         table = Table(*found[0], box=None)
         for each in found:
             table.add_row(*map(str, each.values()))

@@ -15,12 +15,10 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -29,13 +27,13 @@ import psycopg
 import rasterio
 from _machine import PARENT, process_stat
 from _results import Row, keep
+from _watch import Watch, find_host, watching
 from _windows import large_profile
 from azure.storage.blob import BlobServiceClient
-from collection import find_host, processor_seconds
 from engine import running_stack
 from PIL import Image
 from psycopg.rows import dict_row
-from raster import descendants, high_water
+from raster import descendants
 from rasterio.warp import transform
 from rasterio.windows import Window
 from rich.console import Console
@@ -79,37 +77,6 @@ def make_picture(path: Path, side: int) -> None:
             rows = min(STRIP, side - row)
             brightness = round(20 + 20 * math.sin(row / STRIP / 5))
             target.write(strip[:, :rows] + np.uint8(brightness), window=Window(0, row, side, rows))
-
-
-@dataclass
-class Watch:
-    """What the processes of a host took, over all its lives."""
-
-    host: int
-    folder: Path
-    host_peak: int = 0
-    """Resident bytes."""
-    child_peak: int = 0
-    scratch_peak: int = 0
-    _spent: float = 0.0
-    """By hosts that were killed."""
-    _living: float = 0.0
-
-    def look(self) -> None:
-        below = descendants(self.host)
-        # A host that was killed has no children any more.
-        self._living = max(self._living, processor_seconds(self.host))
-        self.host_peak = max(self.host_peak, high_water(self.host) << 10)
-        self.child_peak = max(self.child_peak, *(high_water(pid) << 10 for pid in below), 0)
-        self.scratch_peak = max(self.scratch_peak, _bytes_below(self.folder / "scratch"))
-
-    def follow(self, host: int) -> None:
-        """Watch the host that took the place of the one that was killed."""
-        self._spent, self._living, self.host = self._spent + self._living, 0.0, host
-
-    @property
-    def processor_seconds(self) -> float:
-        return self._spent + self._living
 
 
 @dataclass
@@ -160,23 +127,6 @@ class Killer:
         return found
 
 
-@contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    done = Event()
-
-    def look() -> None:
-        while not done.wait(SAMPLE_SECONDS):
-            watch.look()
-
-    thread = Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
 def run(environment: Environment, source: Path, kills: int, console: Console) -> Row:
     """Submit the raster, disturb its job, and look at the map."""
     stack, chance = Stack(environment.folder), random.Random(1)
@@ -185,7 +135,10 @@ def run(environment: Environment, source: Path, kills: int, console: Console) ->
     in_assembly = [*reversed(VICTIMS)] if kills else []
     killer = Killer(stack, watch, chance, moments, (kills + 1) // 2, in_assembly)
     started = time.perf_counter()
-    with watching(watch), Client(environment.api, environment.keys.function_key) as client:
+    with (
+        watching(watch, SAMPLE_SECONDS),
+        Client(environment.api, environment.keys.function_key) as client,
+    ):
         job = client.submit("process_raster", {"container_name": BRONZE, "blob_name": BLOB})
         job, retries = follow(environment, client, job, killer, console)
     wall = time.perf_counter() - started
@@ -296,16 +249,6 @@ def _read_source(
     side = 2 ** (finest - zoom)
     row, column = (each - side // 2 for each in place)
     return picture.read(window=Window(column, row, side, side)).mean(axis=(1, 2))
-
-
-def _bytes_below(folder: Path) -> int:
-    """On disk; files may vanish meanwhile."""
-    found = 0
-    for path, _, files in os.walk(folder):
-        for name in files:
-            with suppress(OSError):
-                found += Path(path, name).stat().st_blocks * 512
-    return found
 
 
 def main() -> None:

@@ -75,20 +75,24 @@ class Survey:
     collection_id: str
     columns: int
     rows: int
+    step: float = SIDE * PIXEL
+    """The side of a member in metres."""
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """In UTM."""
-        step = SIDE * PIXEL
-        return LEFT, TOP - self.rows * step, LEFT + self.columns * step, TOP
+        return LEFT, TOP - self.rows * self.step, LEFT + self.columns * self.step, TOP
 
-    def tiles(self, zoom: int) -> list[tuple[int, int]]:
-        """The column and row of each tile of a zoom that the survey meets."""
+    def tiles(self, zoom: int, most: int) -> list[tuple[int, int]]:
+        """The column and row of tiles of a zoom that the survey meets, at random."""
         left, bottom, right, top = transform_bounds(UTM, "EPSG:3857", *self.bounds)
         size = 2 * HALF_WORLD / 2**zoom
         columns = range(int((left + HALF_WORLD) / size), int((right + HALF_WORLD) / size) + 1)
         rows = range(int((HALF_WORLD - top) / size), int((HALF_WORLD - bottom) / size) + 1)
-        return [tile for tile in itertools.product(columns, rows) if self.inside(zoom, tile).any()]
+        every = list(itertools.product(columns, rows))
+        random.Random(zoom).shuffle(every)
+        met = (tile for tile in every if self.inside(zoom, tile).any())
+        return list(itertools.islice(met, most))
 
     def inside(self, zoom: int, tile: tuple[int, int]) -> NDArray[np.bool_]:
         """Which pixels of a tile lie in the survey, at least two pixels from its edge."""
@@ -208,8 +212,7 @@ def measure(
     base: str, survey: Survey, zoom: int, clients: int, requests: int
 ) -> tuple[list[float], float]:
     """Milliseconds of each tile, and the share of the survey's pixels that are holes."""
-    tiles = survey.tiles(zoom)
-    random.Random(zoom).shuffle(tiles)
+    tiles = survey.tiles(zoom, requests)
     asked = list(itertools.islice(itertools.cycle(tiles), requests))
     url = f"{base}/collections/{survey.collection_id}/tiles/WebMercatorQuad/{zoom}"
 
