@@ -65,7 +65,7 @@ def grid_for(
     crs = target or georeference.crs
     if georeference.kind == "affine" and _is_same(georeference, crs):
         return _own_grid(georeference, crs)
-    padded = pad and _is_within_world(georeference.padded)
+    padded = pad and _can_pad(georeference)
     if padded:
         georeference = georeference.padded
     globe = geographic_extent(georeference)
@@ -76,12 +76,17 @@ def grid_for(
     return Grid(crs, transform, width, height, resampled=True, warped=True, padded=padded)
 
 
-def _is_within_world(georeference: Georeference) -> bool:
-    """False for geographic rasters beyond a pole or beyond 180 degrees."""
-    if not georeference.crs.is_geographic:
-        return True
-    west, south, east, north = georeference.bounds
-    return west >= -180 and south >= -90 and east <= 180 and north <= 90
+def _can_pad(georeference: Georeference) -> bool:
+    """False where one more pixel would reach beyond a pole or across the antimeridian."""
+    padded = georeference.padded
+    before, after = geographic_extent(georeference), geographic_extent(padded)
+    if before is None or after is None:
+        return False
+    if (before.crosses, before.poles) != (after.crosses, after.poles):
+        return False
+    west, south, east, north = padded.bounds
+    is_within = west >= -180 and south >= -90 and east <= 180 and north <= 90
+    return is_within or not georeference.crs.is_geographic
 
 
 def _is_same(georeference: Georeference, crs: CRS) -> bool:

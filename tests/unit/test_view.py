@@ -71,6 +71,21 @@ def test_padding_stays_within_the_world(west, north, is_padded):
     assert (grid.width > plain.width) is is_padded
 
 
+@pytest.mark.parametrize(
+    ("epsg", "east", "north", "is_padded"),
+    [
+        (32660, 833_960, 5_000, True),
+        (32660, 833_977, 5_000, False),
+        (3413, 400, 0, False),
+        (3413, -5_000, 0, True),
+    ],
+)
+def test_padding_reaches_no_pole_and_not_across_180_degrees(epsg, east, north, is_padded):
+    place = Affine(10, 0, east - 400, 0, -10, north)
+    source = Georeference(CRS.from_epsg(epsg), 40, 40, place)
+    assert grid_for(source, CRS.from_epsg(4326), "a.tif", pad=True).padded is is_padded
+
+
 def test_copied_pixels_are_not_padded():
     source = Georeference(UTM, 40, 40, PLACE)
     assert grid_for(source, None, "source.tif", pad=True) == grid_for(source, None, "source.tif")
