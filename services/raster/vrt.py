@@ -91,21 +91,47 @@ class View:
     """Number of columns to move from the left edge to the right one."""
     is_padded: bool = False
     """Whether the outermost pixels of the source are repeated once at each side."""
+    filled: tuple[int, int] | None = None
+    """Columns and rows with pixels of the source. Those at the right and below are empty."""
+    level: int = 0
+    """Which overview of the source to read; 0 is the full size."""
+    overviews: tuple[str, ...] = ()
+    """Paths of rasters that are the view's overviews, the largest first."""
 
     @property
     def padded(self) -> "View":
         """A view over this one that repeats its outermost pixels once at each side."""
-        count = len(self.bands)
-        return replace(
-            self,
-            path=self.xml,
-            georeference=self.georeference.padded,
+        return replace(self.over(self.xml), georeference=self.georeference.padded, is_padded=True)
+
+    def over(self, copy: str) -> "View":
+        """The same raster, read from a copy that may be larger at the right and below."""
+        mask = self.mask
+        if mask:
+            source = "mask,1" if mask.form == "mask" else str(len(self.bands) + 1)
+            mask = Mask((source,), mask.form)
+        return View(
+            path=copy,
+            georeference=self.georeference,
+            dtype=self.dtype,
             bands=[replace(band, source=n, nodata=None) for n, band in enumerate(self.bands, 1)],
-            mask=self.mask and Mask((str(count + 1),), self.mask.form),
-            ratio=1.0,
-            roll=0,
-            is_padded=True,
+            nodata=self.nodata,
+            mask=mask,
+            tags=self.tags,
         )
+
+    def aligned(self, side: int) -> "View":
+        """A view with empty pixels at the right and below, up to multiples of `side`."""
+        width, height = self.georeference.width, self.georeference.height
+        columns, rows = (math.ceil(length / side) * side for length in (width, height))
+        larger = replace(self.georeference, width=columns, height=rows)
+        return replace(self, georeference=larger, filled=(width, height))
+
+    def overview(self, level: int) -> "View":
+        """An overview, read from the same one of the source. Level 1 has half the size."""
+        width, height = self.georeference.width, self.georeference.height
+        columns, rows = (math.ceil(length / 2**level) for length in (width, height))
+        smaller = replace(self.georeference, width=columns, height=rows)
+        return replace(self, georeference=smaller, level=level)
 
     @property
     def xml(self) -> str:
@@ -139,7 +165,8 @@ class View:
             f"{_write_metadata(band.tags)}"
             f"{_write_text('Description', band.description)}{_write_text('UnitType', band.unit)}"
             f"{nodata}<ColorInterp>{_COLORS.get(band.color, 'Undefined')}</ColorInterp>"
-            f"{_write_scaling(band)}{_write_colors(band.palette)}{self._write_source(band)}</VRTRasterBand>"
+            f"{_write_scaling(band)}{_write_colors(band.palette)}{self._write_source(band)}"
+            f"{self._write_overviews(number)}</VRTRasterBand>"
         )
 
     def _write_source(self, band: Band) -> str:
@@ -195,24 +222,31 @@ class View:
             f'<SourceFilename relativeToVRT="0">{escape(path or self.path)}</SourceFilename>'
             f"<SourceBand>{band}</SourceBand>"
         )
+        if self.level:
+            options = f'<OOI key="OVERVIEW_LEVEL">{self.level - 1}</OOI>'
+            head += f"<OpenOptions>{options}</OpenOptions>"
         return "".join(
             f"<{element}>{head}{rectangle}{extra}</{element}>"
             for rectangle in self._list_rectangles()
         )
 
+    def _write_overviews(self, band: int) -> str:
+        """Those of the mask are the masks of these."""
+        return "".join(
+            f'<Overview><SourceFilename relativeToVRT="0">{escape(path)}</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand></Overview>"
+            for path in self.overviews
+        )
+
     def _list_rectangles(self) -> list[str]:
-        width, height = self.georeference.width, self.georeference.height
+        width, height = self.filled or (self.georeference.width, self.georeference.height)
         if self.is_padded:
             return [
                 _write_rectangle(*across, *down) for down in _pad(height) for across in _pad(width)
             ]
-        if not self.roll:
-            return [""]
         rest = width - self.roll
-        return [
-            _write_rectangle(self.roll, 0, rest, 0, 0, height),
-            _write_rectangle(0, rest, self.roll, 0, 0, height),
-        ]
+        across = [(self.roll, 0, rest), (0, rest, self.roll)]
+        return [_write_rectangle(*part, 0, 0, height) for part in across if part[2]]
 
 
 def _pad(size: int) -> list[tuple[int, int, int]]:

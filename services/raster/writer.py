@@ -2,7 +2,9 @@
 
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -35,19 +37,22 @@ def write(
     progress: Stretch,
 ) -> None:
     """Write the view as a COG. Raises TaskFailed if a source pixel cannot be read."""
-    pixels = view.georeference.width * view.georeference.height
-    raw = pixels * len(view.bands) * np.dtype(view.dtype).itemsize
+    width, height = view.georeference.width, view.georeference.height
+    raw = width * height * len(view.bands) * np.dtype(view.dtype).itemsize
+    block = block_for(width, height)
     with (
         gdal.failing_as("PIXELS_UNREADABLE", f"{name} has pixels that cannot be decoded"),
         progress.watching_reads(raw),
-        rasterio.open(view.xml, driver="VRT") as source,
     ):
-        block = block_for(source.width, source.height)
         if settings.interleave == "band":
-            _write_by_band(source, output, settings, quality, block)
-            return
-        options = _cog_options(settings, quality, block)
-        rasterio.shutil.copy(source, output, driver="COG", strict=True, **options)
+            _write_by_band(view, output, settings, quality, block)
+        else:
+            _copy(view.xml, output, "COG", _cog_options(settings, quality, block))
+
+
+def _copy(source: str, path: Path, driver: str, options: dict[str, Any]) -> None:
+    with rasterio.open(source) as image:
+        rasterio.shutil.copy(image, path, driver=driver, strict=True, BIGTIFF="IF_SAFER", **options)
 
 
 def _cog_options(settings: CogSettings, quality: int, block: int) -> dict[str, Any]:
@@ -55,7 +60,6 @@ def _cog_options(settings: CogSettings, quality: int, block: int) -> dict[str, A
     options: dict[str, Any] = {
         "COMPRESS": settings.compression,
         "BLOCKSIZE": block,
-        "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": gdal.THREADS,
         "OVERVIEWS": "IGNORE_EXISTING",
         "OVERVIEW_RESAMPLING": settings.overview_resampling.upper(),
@@ -72,21 +76,36 @@ def _cog_options(settings: CogSettings, quality: int, block: int) -> dict[str, A
 
 
 def _write_by_band(
-    source: Any, output: Path, settings: CogSettings, quality: int, block: int
+    view: View, output: Path, settings: CogSettings, quality: int, block: int
 ) -> None:
-    """Write by way of a tiled GeoTIFF: GDAL 3.10's COG driver has pixel interleave only."""
-    staged = output.with_name("staged.tif")
-    plain = tile_options(settings, quality, block, compress=False)
-    rasterio.shutil.copy(source, staged, driver="GTiff", strict=True, BIGTIFF="IF_SAFER", **plain)
-    with rasterio.open(staged, "r+", driver="GTiff") as image:
-        if factors := overview_factors(image.width, image.height, block):
-            image.build_overviews(factors, Resampling[settings.overview_resampling])
-    options = tile_options(settings, quality, block)
-    with rasterio.open(staged, driver="GTiff") as image:
-        rasterio.shutil.copy(
-            image, output, driver="GTiff", strict=True, BIGTIFF="IF_SAFER", **options
-        )
-    staged.unlink()
+    """Write by way of a tiled GeoTIFF: GDAL 3.10's COG driver has pixel interleave only.
+
+    GDAL averages the bands of such a file from the full size, and its mask from level to level. The
+    valid pixels of both agree if each level has exactly half the size of the level below.
+    """
+    factors = overview_factors(view.georeference.width, view.georeference.height, block)
+    has_mask = view.mask is not None and view.mask.form == "mask"
+    aligns = has_mask and settings.overview_resampling == "average"
+    with TemporaryDirectory(dir=output.parent) as folder:
+        staged = Path(folder, "staged.tif")
+        first = view.aligned(2 ** len(factors)) if aligns else view
+        plain = tile_options(settings, quality, block, compress=False)
+        _copy(first.xml, staged, "GTiff", plain)
+        if factors:
+            with rasterio.open(staged, "r+", driver="GTiff") as image:
+                image.build_overviews(factors, Resampling[settings.overview_resampling])
+        last = _add_overviews(view.over(str(staged)), len(factors)).xml if aligns else str(staged)
+        # The cache of remote files takes memory for each open file, and each overview is one.
+        with rasterio.Env(VSI_CACHE=False):
+            _copy(last, output, "GTiff", tile_options(settings, quality, block))
+
+
+def _add_overviews(view: View, levels: int) -> View:
+    """The view with the overviews of its source, which are stored as VRTs next to the source."""
+    paths = [f"{view.path}.{level}.vrt" for level in range(1, levels + 1)]
+    for level, path in enumerate(paths, 1):
+        Path(path).write_text(view.overview(level).xml, encoding="utf-8")
+    return replace(view, overviews=tuple(paths))
 
 
 def tile_options(

@@ -1,11 +1,14 @@
 """Views over a source, read by GDAL."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 
 from services.raster.georeference import Georeference
 from services.raster.grid import grid_for
@@ -48,6 +51,42 @@ def test_a_padded_view_keeps_alpha_and_nodata(tmp_path):
     assert np.array_equal(found[2], np.pad(pixels[2], 1, mode="edge"))
     with rasterio.open(make_view(tmp_path / "b.tif", pixels, nodata=0).padded.xml) as dataset:
         assert dataset.nodata == 0
+
+
+@pytest.mark.parametrize("roll", [0, 5])
+@pytest.mark.parametrize("options", [{"nodata": 7}, {"mask": Mask(("mask,1",), "mask")}])
+def test_an_aligned_view_ends_with_empty_pixels(tmp_path, roll, options):
+    pixels = hills(13, 2, "uint8", 200)[:, :10]
+    view = make_view(tmp_path / "source.tif", pixels, roll=roll, **options)
+    with rasterio.open(view.aligned(8).xml, driver="VRT") as dataset:
+        found, valid, transform = dataset.read(), dataset.dataset_mask(), dataset.transform
+    assert found.shape == (2, 16, 16)
+    assert transform == PLACE
+    assert np.array_equal(found[:, :10, :13], np.roll(pixels, -roll, axis=2))
+    assert valid[:10, :13].all()
+    assert np.count_nonzero(valid) == 10 * 13
+
+
+def test_a_view_over_a_larger_copy_is_its_corner(tmp_path):
+    pixels = hills(16, 2, "uint8", 200)
+    valid = np.arange(16) < 9
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        view = make_view(tmp_path / "copy.tif", pixels, mask=Mask(("1",), "mask"))
+        with rasterio.open(view.path, "r+") as copy:
+            copy.write_mask(np.broadcast_to(valid, (16, 16)))
+            copy.build_overviews([2, 4], Resampling.nearest)
+    place = replace(view.georeference, width=15, height=11)
+    view = replace(view, georeference=place).over(view.path)
+    small = tmp_path / "overview.vrt"
+    small.write_text(view.overview(2).xml)
+    view = replace(view, overviews=(str(small),))
+    with rasterio.open(view.xml) as dataset:
+        assert dataset.overviews(1) == [4]
+        assert np.array_equal(dataset.read(), pixels[:, :11, :15])
+        assert np.array_equal(dataset.dataset_mask() > 0, [valid[:15]] * 11)
+    with rasterio.open(view.xml, OVERVIEW_LEVEL=0) as overview:
+        assert np.array_equal(overview.read(), pixels[:, :11:4, :15:4])
+        assert np.array_equal(overview.dataset_mask() > 0, [valid[:15:4]] * 3)
 
 
 def test_padded_control_points_stay_in_place():
