@@ -98,10 +98,9 @@ class View:
     overviews: tuple[str, ...] = ()
     """Paths of rasters that are the view's overviews, the largest first."""
 
-    @property
-    def padded(self) -> "View":
-        """A view over this one that repeats its outermost pixels once at each side."""
-        return replace(self.over(self.xml), georeference=self.georeference.padded, is_padded=True)
+    def padded(self, copy: str) -> "View":
+        """A view over a copy of this one that repeats its outermost pixels once at each side."""
+        return replace(self.over(copy), georeference=self.georeference.padded, is_padded=True)
 
     def over(self, copy: str) -> "View":
         """The same raster, read from a copy that may be larger at the right and below."""

@@ -6,6 +6,7 @@ depend on that memory. Here the kernel is computed once for the raster, and the 
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, MemoryFile
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
@@ -169,10 +170,18 @@ def _warp_tiles(job: Warp, region: Window) -> Iterator[tuple[Window, NDArray[Any
     place, view = job.view.georeference, _turned(job)
     before = "" if view.georeference is place else describe_turn(place.crs)
     options = job.options | warp_options(place, job.grid.crs, before=before)
-    opened = view.padded if job.grid.padded else view
-    with rasterio.open(opened.xml, driver="VRT") as source, gdal.listening():
+    with _open(view, padded=job.grid.padded) as source, gdal.listening():
         for tile in _tiles(job, region):
             yield tile, _warp_tile(job, source, tile, options)
+
+
+@contextmanager
+def _open(view: View, *, padded: bool) -> Iterator[DatasetReader]:
+    """Of a padded view, each band has nine sources: they name the view by a file in memory."""
+    with MemoryFile(view.xml.encode(), ext=".vrt") as file:
+        xml = view.padded(file.name).xml if padded else view.xml
+        with rasterio.open(xml, driver="VRT") as source:
+            yield source
 
 
 def _tiles(job: Warp, region: Window) -> Iterator[Window]:
