@@ -45,8 +45,6 @@ _SETTINGS: dict[str, Any] = {
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     "CPL_VSIL_CURL_CHUNK_SIZE": 262_144,
     "CPL_VSIL_CURL_CACHE_SIZE": 33_554_432,
-    "VSI_CACHE": True,
-    "VSI_CACHE_SIZE": 33_554_432,
 }
 
 

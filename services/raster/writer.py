@@ -95,9 +95,7 @@ def _write_by_band(
             with rasterio.open(staged, "r+", driver="GTiff") as image:
                 image.build_overviews(factors, Resampling[settings.overview_resampling])
         last = _add_overviews(view.over(str(staged)), len(factors)).xml if aligns else str(staged)
-        # The cache of remote files takes memory for each open file, and each overview is one.
-        with rasterio.Env(VSI_CACHE=False):
-            _copy(last, output, "GTiff", tile_options(settings, quality, block))
+        _copy(last, output, "GTiff", tile_options(settings, quality, block))
 
 
 def _add_overviews(view: View, levels: int) -> View:
