@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from core.handler import TaskContext
+from core.handler import RetryPolicy, TaskContext, retry
 from core.models import BlobRef, Record
 from services.outputs.cog import CogOrder
 from services.outputs.windows import stage_window
@@ -35,6 +35,8 @@ class StagedWindow(Record):
     size_bytes: int
 
 
+# A killed worker costs all its windows an attempt, also those that wait for a processor.
+@retry(RetryPolicy(attempts=8))
 def encode_window(params: EncodeWindow, ctx: TaskContext) -> StagedWindow:
     """Stage the window's blocks, of which create_cog makes the COG. Safe to repeat.
 
