@@ -6,7 +6,7 @@ depend on that memory. Here the kernel is computed once for the raster, and the 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -177,10 +177,10 @@ def _warp_tiles(job: Warp, region: Window) -> Iterator[tuple[Window, NDArray[Any
 
 @contextmanager
 def _open(view: View, *, padded: bool) -> Iterator[DatasetReader]:
-    """Of a padded view, each band has nine sources: they name the view by a file in memory."""
-    with MemoryFile(view.xml.encode(), ext=".vrt") as file:
-        xml = view.padded(file.name).xml if padded else view.xml
-        with rasterio.open(xml, driver="VRT") as source:
+    """Each band of a padded view has nine sources, which name the view by a file in memory."""
+    with MemoryFile(view.xml.encode(), ext=".vrt") if padded else nullcontext() as file:
+        shown = view.padded(file.name) if file else view
+        with rasterio.open(shown.xml, driver="VRT") as source:
             yield source
 
 
