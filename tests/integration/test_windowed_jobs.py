@@ -9,6 +9,7 @@ from rasterio.enums import ColorInterp
 from core.errors import InvalidRequest, TaskFailed, Unavailable
 from core.handler import TaskContext
 from core.models import BlobRef, JobStatus, TaskMessage, TaskStatus
+from core.ports import ClaimOutcome
 from services.list_folders import ListFolders, list_folders
 from tests.fixtures.catalogue import open_catalogue
 from tests.fixtures.made_rasters import photo, write
@@ -128,6 +129,18 @@ def test_retry_runs_the_other_windows_only(catalogue, source, monkeypatch):
     for task in done:
         kept = again[task.task_index]
         assert (kept.attempt, kept.finished_at) == (task.attempt, task.finished_at)
+    catalogue.check()
+
+
+def test_windows_outlive_workers_that_are_killed_again_and_again(catalogue, source):
+    job = start(catalogue, source, windows=1)
+    waiting = [task.task_id for task in windows_of(catalogue, job) if not task.status.is_final]
+    for _ in range(5):
+        for task_id in waiting:
+            [(outcome, _)] = catalogue.state.claim_tasks([task_id], timedelta(0))
+            assert outcome is ClaimOutcome.CLAIMED
+    catalogue.settle()
+    assert catalogue.state.get_job(job.job_id).status is JobStatus.COMPLETED
     catalogue.check()
 
 
