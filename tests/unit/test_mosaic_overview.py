@@ -232,9 +232,9 @@ def test_what_is_held_does_not_grow_with_the_pieces_or_the_grid(tmp_path, monkey
     sizes = []
     real = np.zeros
 
-    def counted(shape, *rest):
+    def counted(shape, *rest, **options):
         sizes.append(np.prod(shape))
-        return real(shape, *rest)
+        return real(shape, *rest, **options)
 
     monkeypatch.setattr(paste.np, "zeros", counted)
     _, path = make(members, RasterType.RGB, tmp_path)
