@@ -1,6 +1,6 @@
 """The ports of the core. The adapters are in infrastructure/, their tests in tests/contract."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -160,8 +160,11 @@ class BlobStore(Protocol):
     def write(self, ref: BlobRef, content: bytes) -> None:
         """Write a small blob, over what is there."""
 
-    def delete_folder(self, container: str, prefix: str) -> int:
-        """Delete the blobs whose names begin so. Returns their number."""
+    def delete_folder(self, container: str, prefix: str, kept: Collection[str] = ()) -> int:
+        """Delete the blobs whose names begin so, except those named `kept`. Returns their number.
+
+        Several are deleted at a time.
+        """
 
     def delete(self, ref: BlobRef, etag: str | None = None) -> bool:
         """Delete the blob and its snapshots if it still has this ETag.

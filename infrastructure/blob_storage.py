@@ -2,7 +2,7 @@
 
 import uuid
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -206,10 +206,10 @@ class AzureBlobs:
             client.upload_blob(content, length=len(content), overwrite=True)
         measure("blob.written", len(content))
 
-    def delete_folder(self, container: str, prefix: str) -> int:
+    def delete_folder(self, container: str, prefix: str, kept: Collection[str] = ()) -> int:
         with ThreadPoolExecutor(CONCURRENCY) as threads:
-            refs = (found.ref for found in self.list(container, prefix))
-            return sum(threads.map(self.delete, refs))
+            found = (each.ref for each in self.list(container, prefix))
+            return sum(threads.map(self.delete, (ref for ref in found if ref.name not in kept)))
 
     def stage_block(self, ref: BlobRef, block_id: str, content: bytes) -> None:
         with _translated(ref.container, ref.name):

@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -106,8 +106,9 @@ class MemoryBlobs:
     def write(self, ref: BlobRef, content: bytes) -> None:
         self._store(ref, content)
 
-    def delete_folder(self, container: str, prefix: str) -> int:
-        return sum(self.delete(found.ref) for found in self.list(container, prefix))
+    def delete_folder(self, container: str, prefix: str, kept: Collection[str] = ()) -> int:
+        found = [each.ref for each in self.list(container, prefix)]
+        return sum(self.delete(ref) for ref in found if ref.name not in kept)
 
     def stage_block(self, ref: BlobRef, block_id: str, content: bytes) -> None:
         self._staged.setdefault(ref, {})[block_id] = content

@@ -45,9 +45,7 @@ def _upload(ctx: TaskContext, ref: BlobRef, file: Path, content_type: str) -> No
 
 def delete_pieces(ports: Ports, owner: str, kept: Collection[str] = ()) -> None:
     """Delete the pieces of the tasks whose ids begin with `owner`, except those named `kept`."""
-    for found in _list(ports, f"{PIECES}{owner}"):
-        if found.ref.name not in kept:
-            ports.blobs.delete(found.ref)
+    ports.blobs.delete_folder(ports.deployment.silver_container, f"{PIECES}{owner}", kept)
 
 
 def discard_overviews(ports: Ports, collection_id: str, owner: str) -> None:

@@ -129,6 +129,9 @@ def test_a_folder_is_deleted_with_its_blobs_only(blobs, ref):
     beside = BlobRef(container=ref.container, name=folder.replace("/", "-other"))
     for each in (*inside, beside):
         blobs.write(each, b"content")
+    assert blobs.delete_folder(ref.container, folder, {inside[0].name}) == 1
+    assert [exists(blobs, each) for each in inside] == [True, False]
+    blobs.write(inside[1], b"content")
     assert blobs.delete_folder(ref.container, folder) == 2
     assert [each for each in (*inside, beside) if exists(blobs, each)] == [beside]
     assert blobs.delete_folder(ref.container, folder) == 0
