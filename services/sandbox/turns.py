@@ -21,6 +21,7 @@ class Turns:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._running: dict[Length, int] = {"short": 0, "long": 0}
+        self._waiting: dict[Length, list[object]] = {"short": [], "long": []}
         self._changed = threading.Condition()
 
     def limit(self, processes: int) -> None:
@@ -31,9 +32,20 @@ class Turns:
 
     @contextmanager
     def take(self, length: Length, seconds: float, wait: Callable[[], None]) -> Iterator[None]:
-        """Hold a turn. Calls `wait` every `seconds` until there is one; it may raise."""
-        while not self._acquire(length, seconds):
-            wait()
+        """Hold a turn, in the order of arrival among those of one length.
+
+        Calls `wait` every `seconds` until there is one; it may raise.
+        """
+        ticket = object()
+        with self._changed:
+            self._waiting[length].append(ticket)
+        try:
+            while not self._is_next(ticket, length, seconds):
+                wait()
+        finally:
+            with self._changed:
+                self._waiting[length].remove(ticket)
+                self._changed.notify_all()
         try:
             yield
         finally:
@@ -41,9 +53,13 @@ class Turns:
                 self._running[length] -= 1
                 self._changed.notify_all()
 
-    def _acquire(self, length: Length, seconds: float) -> bool:
+    def _is_next(self, ticket: object, length: Length, seconds: float) -> bool:
+        """Wait so long for the turn; True takes it."""
+        waiting = self._waiting[length]
         with self._changed:
-            if not self._changed.wait_for(lambda: self._is_free(length), seconds):
+            if not self._changed.wait_for(
+                lambda: waiting[0] is ticket and self._is_free(length), seconds
+            ):
                 return False
             self._running[length] += 1
             return True

@@ -67,6 +67,28 @@ def test_a_waiting_task_gets_the_next_free_turn():
     thread.join()
 
 
+def test_turns_are_given_in_the_order_of_arrival():
+    """Also to those whose wait was interrupted meanwhile."""
+    turns, order, waits = Turns(1), [], Queue()
+
+    def work(number):
+        def wait():
+            waits.put(number)
+
+        with turns.take("long", 0.001, wait):
+            order.append(number)
+
+    with turns.take("long", 0, stop):
+        threads = [threading.Thread(target=work, args=[number]) for number in range(6)]
+        for number, thread in enumerate(threads):
+            thread.start()
+            while waits.get(timeout=60) != number:
+                """Until this one waits, too."""
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_turn_is_released_after_an_error():
     turns = Turns(1)
     with pytest.raises(ZeroDivisionError), turns.take("long", 0, stop):
