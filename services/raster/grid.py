@@ -65,28 +65,32 @@ def grid_for(
     crs = target or georeference.crs
     if georeference.kind == "affine" and _is_same(georeference, crs):
         return _own_grid(georeference, crs)
-    padded = pad and _can_pad(georeference)
-    if padded:
-        georeference = georeference.padded
     globe = geographic_extent(georeference)
     if globe is None:
         raise TaskFailed("REPROJECTION_FAILED", f"{name} does not lie on the globe")
+    padded = _pad(georeference, globe) if pad else None
+    if padded:
+        georeference, globe = padded
     transform, width, height = _suggested(georeference, crs, globe, name)
     _check_growth(georeference, width, height, crs, name)
-    return Grid(crs, transform, width, height, resampled=True, warped=True, padded=padded)
+    return Grid(
+        crs, transform, width, height, resampled=True, warped=True, padded=padded is not None
+    )
 
 
-def _can_pad(georeference: Georeference) -> bool:
-    """False where one more pixel would reach beyond a pole or across the antimeridian."""
+def _pad(
+    georeference: Georeference, globe: GeographicExtent
+) -> tuple[Georeference, GeographicExtent] | None:
+    """With one more pixel at each side; None where that reaches a pole or across 180 degrees."""
     padded = georeference.padded
-    before, after = geographic_extent(georeference), geographic_extent(padded)
-    if before is None or after is None:
-        return False
-    if (before.crosses, before.poles) != (after.crosses, after.poles):
-        return False
     west, south, east, north = padded.bounds
     is_within = west >= -180 and south >= -90 and east <= 180 and north <= 90
-    return is_within or not georeference.crs.is_geographic
+    if georeference.crs.is_geographic and not is_within:
+        return None
+    wider = geographic_extent(padded)
+    if wider is None or (wider.crosses, wider.poles) != (globe.crosses, globe.poles):
+        return None
+    return padded, wider
 
 
 def _is_same(georeference: Georeference, crs: CRS) -> bool:
