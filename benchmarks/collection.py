@@ -29,7 +29,7 @@ from _watch import Watch, find_host, processor_seconds, watching
 from azure.storage.blob import BlobServiceClient
 from engine import running_stack
 from job import Script
-from mosaic import Survey, measure
+from mosaic import LEFT, TOP, Survey, measure
 from psycopg.rows import dict_row
 from raster import make_source
 from rasterio.transform import Affine
@@ -42,6 +42,8 @@ from local.stack.stack import Stack
 
 SCRIPT = Path(__file__).with_name("collection_script.sh")
 SIZE = 1_024
+PIXEL = 10
+"""Metres."""
 TIMEOUT = 7_200.0
 SAMPLE_SECONDS = 2.0
 MB = 2**20
@@ -56,9 +58,9 @@ def put_tiles(environment: Environment, prefix: str, count: int, folder: Path) -
     with service, service.get_container_client(BRONZE) as container:
         for number in range(count):
             row, column = divmod(number, columns)
-            west, north = 400_000 + 10 * SIZE * column, 5_600_000 - 10 * SIZE * row
+            west, north = LEFT + PIXEL * SIZE * column, TOP - PIXEL * SIZE * row
             with rasterio.open(path, "r+") as tile:
-                tile.transform = Affine(10, 0, west, 0, -10, north)
+                tile.transform = Affine(PIXEL, 0, west, 0, -PIXEL, north)
             container.upload_blob(f"{prefix}{number:05}.tif", path.read_bytes())
 
 
@@ -100,7 +102,7 @@ def look_at_map(environment: Environment, share_url: str, tiles: int, quick: boo
     """Tiles of every zoom at random places: their times, and pixels of the survey without data."""
     httpx.get(share_url, trust_env=False).raise_for_status()
     columns = in_a_row(tiles)
-    survey = Survey("tiles", columns, tiles // columns, 10 * SIZE)
+    survey = Survey("tiles", columns, tiles // columns, PIXEL * SIZE)
     query = parse_qs(urlsplit(share_url).query)
     rows = []
     for zoom in range(int(query["minzoom"][0]), int(query["maxzoom"][0]) + 2):
