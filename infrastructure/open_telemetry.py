@@ -4,6 +4,7 @@ Only `function_app` imports this module, and only where there is a destination.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from opentelemetry._logs import set_logger_provider
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -174,6 +176,8 @@ def _start(resource: Resource, destination: Destination) -> None:
 def _start_with_insights(resource: Resource, destination: Destination, connection: str) -> None:
     from azure.monitor.opentelemetry import configure_azure_monitor
 
+    # Its own default keeps five traces a second; every job is a trace, as over OTLP.
+    os.environ.setdefault(OTEL_TRACES_SAMPLER, "parentbased_always_on")
     configure_azure_monitor(
         connection_string=connection,
         resource=resource,
