@@ -121,6 +121,7 @@ if settings.records_telemetry:
             settings.otel_service_name,
             insights.get_secret_value() if insights else None,
             settings.otel_exporter_otlp_endpoint is not None,
+            settings.otel_traces_sampler,
             state.health,
         )
     )

@@ -92,6 +92,8 @@ class Settings(BaseModel):
     """URL of an OTLP endpoint (HTTP), for the same."""
     otel_sdk_disabled: bool = False
     """`true` records nothing, whichever of the two is set."""
+    otel_traces_sampler: str | None = None
+    """Which traces are recorded, such as `parentbased_traceidratio`; by default all."""
     otel_service_name: str = "geolathe"
     """Name of the function app in traces, metrics and logs."""
 

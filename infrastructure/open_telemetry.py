@@ -4,7 +4,6 @@ Only `function_app` imports this module, and only where there is a destination.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from opentelemetry._logs import set_logger_provider
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -130,11 +128,12 @@ def start_telemetry(
     service: str,
     insights_connection: str | None,
     to_otlp: bool,
+    sampler: str | None,
     health: Callable[[], StateHealth],
 ) -> OpenTelemetry:
-    """Start exporting in the background.
+    """Start exporting in the background, every trace unless there is a `sampler`.
 
-    The environment decides the rest, such as OTEL_TRACES_SAMPLER and OTEL_METRIC_EXPORT_INTERVAL:
+    The environment decides the rest, such as OTEL_METRIC_EXPORT_INTERVAL:
     https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
     """
     destination = _otlp() if to_otlp else Destination()
@@ -142,7 +141,9 @@ def start_telemetry(
     if insights_connection is None:
         _start(resource, destination)
     else:
-        _start_with_insights(resource, destination, insights_connection)
+        _start_with_insights(
+            resource, destination, insights_connection, records_all=sampler is None
+        )
     return OpenTelemetry(trace.get_tracer(NAME), metrics.get_meter(NAME), health)
 
 
@@ -173,11 +174,11 @@ def _start(resource: Resource, destination: Destination) -> None:
     logging.getLogger().addHandler(LoggingHandler(logger_provider=loggers))
 
 
-def _start_with_insights(resource: Resource, destination: Destination, connection: str) -> None:
+def _start_with_insights(
+    resource: Resource, destination: Destination, connection: str, *, records_all: bool
+) -> None:
     from azure.monitor.opentelemetry import configure_azure_monitor
 
-    # Its own default keeps five traces a second; every job is a trace, as over OTLP.
-    os.environ.setdefault(OTEL_TRACES_SAMPLER, "parentbased_always_on")
     configure_azure_monitor(
         connection_string=connection,
         resource=resource,
@@ -186,4 +187,6 @@ def _start_with_insights(resource: Resource, destination: Destination, connectio
         log_record_processors=list(destination.logs),
         instrumentation_options={name: {"enabled": False} for name in _UNUSED},
         enable_live_metrics=False,
+        # Without a sampler or a ratio it keeps five traces a second.
+        **({"sampling_ratio": 1.0} if records_all else {}),
     )

@@ -17,7 +17,7 @@ PAGES = [
     *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page.parent.name != "decisions"),
 ]
 FROM_OUTSIDE = {"CHROMIUM", "SCREENSHOTS", "DEFLATE", "LZW", "LERC_DEFLATE", "GDAL_CACHEMAX",
-                "PYTHON_ENABLE_OPENTELEMETRY"}  # fmt: skip
+                "PYTHON_ENABLE_OPENTELEMETRY", "OTEL_TRACES_SAMPLER_ARG"}  # fmt: skip
 """Names of other programs, and variables that only tests read."""
 FOLDERS = (*PACKAGES, "benchmarks", "docs", "samples", "sql")
 
