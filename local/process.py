@@ -92,10 +92,20 @@ def spawn(
         )
     child.returncode = 0  # keeps Popen from warning about a child that outlives it
     _spawned.add(child.pid)
+    _wait_until_loaded(child.pid)
     identity = identify(child.pid)
     if identity is None:
         raise LocalError(f"{Path(command[0]).name} exited immediately", log=log)
     return identity
+
+
+def _wait_until_loaded(pid: int) -> None:
+    """Wait for the environment by which `find_by_log` finds a process.
+
+    Popen returns while the kernel still loads the program, when its environment is empty.
+    """
+    while _environment(pid) == b"" and identify(pid):
+        time.sleep(0.001)
 
 
 def stop(identity: Identity, *, ask: signal.Signals = signal.SIGTERM, grace: float = 15.0) -> None:
@@ -245,11 +255,16 @@ def _parse_stat(text: str) -> _Stat:
     )
 
 
-def _log_of(pid: int) -> Path | None:
+def _environment(pid: int) -> bytes | None:
+    """None if the process has ended or belongs to another user."""
     try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/environ").read_bytes()
     except (FileNotFoundError, PermissionError, ProcessLookupError):
         return None
+
+
+def _log_of(pid: int) -> Path | None:
+    variables = (_environment(pid) or b"").split(b"\0")
     marker = f"{LOG_VARIABLE}=".encode()
     found = [value for value in variables if value.startswith(marker)]
     return Path(os.fsdecode(found[0].removeprefix(marker))) if found else None
