@@ -205,11 +205,12 @@ def _stage(order: CogOrder, ctx: TaskContext, encoded: Encoded, exchange: Binary
     with ThreadPoolExecutor(CONNECTIONS) as threads:
         list(threads.map(stage, (Block(each.block_id, each.size) for each in blocks), starts))
     part = encoded.smallest
-    smallest = read_at(exchange, part.start, part.size) if part else b""
     ctx.confirm()
-    index = encoded.index.model_dump_json().encode()
     kept = _kept_blob(order, ctx, encoded.index.window)
-    ctx.blobs.write(kept, index + b"\n" + smallest)
+    content = encoded.index.model_dump_json().encode() + b"\n"
+    if part:
+        content += read_at(exchange, part.start, part.size)
+    ctx.blobs.write(kept, content)
     delete_unless_held(ctx, kept)
 
 

@@ -99,7 +99,7 @@ def _unpacked(
     source: Source, plan: Plan, request: MakeCog, folder: Path, report: Report, stack: ExitStack
 ) -> Plan:
     """The plan over a scratch copy, where reading the source twice would be costly."""
-    if not decode_once.is_costly(source):
+    if not (decode_once.is_costly(source) or decode_once.is_decoded_often(source)):
         return plan
     fits = source.decoded_bytes <= IN_MEMORY_BYTES and request.in_memory is not False
     path = _scratch(folder, "unpacked.tif", fits, stack)

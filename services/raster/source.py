@@ -90,15 +90,25 @@ class Source:
     @property
     def decoded_bytes(self) -> int:
         dataset = self.dataset
-        return int(dataset.width) * int(dataset.height) * int(dataset.count) * self.itemsize
+        return int(dataset.width) * int(dataset.height) * self.pixel_bytes
 
     @property
     def block_bytes(self) -> int:
         """The largest block, decoded: what reading one pixel costs in memory."""
         dataset = self.dataset
         rows, columns = max(dataset.block_shapes, key=math.prod, default=(0, 0))
-        together = str(dataset.profile.get("interleave", "band")).lower() == "pixel"
-        return int(rows * columns * (dataset.count if together else 1) * self.itemsize)
+        bands = dataset.count if self.is_pixel_interleaved else 1
+        return int(rows * columns * bands * self.itemsize)
+
+    @property
+    def is_pixel_interleaved(self) -> bool:
+        """Whether each block holds all bands."""
+        return str(self.dataset.profile.get("interleave", "band")).lower() == "pixel"
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Of all bands, decoded."""
+        return int(self.dataset.count) * self.itemsize
 
     @property
     def has_mask_band(self) -> bool:

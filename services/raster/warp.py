@@ -3,11 +3,14 @@
 GDAL divides a warp into chunks by the memory it may use. From the shape of a chunk it derives the
 width of the resampling kernel, and along its rows it interpolates coordinates, so that pixels would
 depend on that memory. Here the kernel is computed once for the raster, and the chunks are tiles.
+Many bands are warped a few at a time, for a row of tiles each: so that these fit into memory, and
+the strips of a source, which the tiles share, into GDAL's cache.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,8 +32,10 @@ from services.raster.operation import warp_options
 from services.raster.profiles import BLOCK
 from services.raster.vrt import View
 
-# Pixels of a tile with all bands take at most this much memory.
-_TILE_BYTES = 16 * 2**20
+MOST_BYTES_TOGETHER = 64
+"""Of a pixel, in the bands that are warped together: a tile of them takes 16 MB."""
+# What the pixels of a tile take in memory at most, with all bands.
+_TILE_BYTES = 64 * 2**20
 # Places along each side of the source at which the scale is measured.
 _LATTICE = 16
 
@@ -74,6 +79,11 @@ class Warp:
             "bigtiff": "IF_SAFER",
             "photometric": "MINISBLACK",
         }
+
+    @property
+    def pixel_bytes(self) -> int:
+        count: int = self.profile["count"]
+        return count * np.dtype(self.view.dtype).itemsize
 
     @property
     def options(self) -> dict[str, Any]:
@@ -135,8 +145,8 @@ def warp(job: Warp) -> None:
     ):
         if job.alpha:
             target.colorinterp = [ColorInterp.undefined] * bands + [ColorInterp.alpha]
-        for tile, pixels in _warp_tiles(job, grid):
-            target.write(pixels, window=tile)
+        for tile, indexes, pixels in _warp_tiles(job, grid):
+            target.write(pixels, indexes, window=tile)
     check_warp(job, job.path, job.grid.georeference)
 
 
@@ -149,9 +159,10 @@ def warp_region(job: Warp, region: Window) -> NDArray[Any]:
     shape = (job.profile["count"], region.height, region.width)
     pixels = np.empty(shape, job.view.dtype)
     with gdal.failing_as("PIXELS_UNREADABLE", f"{job.name} cannot be warped"):
-        for tile, part in _warp_tiles(job, region):
+        for tile, indexes, part in _warp_tiles(job, region):
             row, column = tile.row_off - region.row_off, tile.col_off - region.col_off
-            pixels[:, row : row + tile.height, column : column + tile.width] = part
+            at = [index - 1 for index in indexes]
+            pixels[at, row : row + tile.height, column : column + tile.width] = part
     return pixels
 
 
@@ -166,42 +177,58 @@ def _turned(job: Warp) -> View:
     return replace(job.view, georeference=turn_source(job.view.georeference))
 
 
-def _warp_tiles(job: Warp, region: Window) -> Iterator[tuple[Window, NDArray[Any]]]:
+def _warp_tiles(job: Warp, region: Window) -> Iterator[tuple[Window, list[int], NDArray[Any]]]:
+    """Each tile of the region with some bands of the target, until it has had all of them."""
     place, view = job.view.georeference, _turned(job)
     before = "" if view.georeference is place else describe_turn(place.crs)
     options = job.options | warp_options(place, job.grid.crs, before=before)
-    with _open(view, padded=job.grid.padded) as source, gdal.listening():
-        for tile in _tiles(job, region):
-            yield tile, _warp_tile(job, source, tile, options)
+    alpha = [len(view.bands) + 1] if job.alpha else []
+    with _open_groups(job, view) as groups, gdal.listening():
+        for row in _rows_of_tiles(job, region):
+            for (bands, source), tile in product(groups, row):
+                yield tile, [*bands, *alpha], _warp_tile(job, source, tile, len(bands), options)
 
 
 @contextmanager
-def _open(view: View, *, padded: bool) -> Iterator[DatasetReader]:
-    """Each band of a padded view has nine sources, which name the view by a file in memory."""
-    with MemoryFile(view.xml.encode(), ext=".vrt") if padded else nullcontext() as file:
-        shown = view.padded(file.name) if file else view
-        with rasterio.open(shown.xml, driver="VRT") as source:
-            yield source
+def _open_groups(job: Warp, view: View) -> Iterator[list[tuple[Sequence[int], DatasetReader]]]:
+    """The bands that are warped together, each with a dataset of these and the alpha band."""
+    groups = _groups(job)
+    with ExitStack() as stack:
+        if job.grid.padded or len(groups) > 1:
+            # Each source of a band names the view: by a file in memory, which is short.
+            file = stack.enter_context(MemoryFile(view.xml.encode(), ext=".vrt"))
+            view = view.padded(file.name) if job.grid.padded else view.over(file.name)
+        views = [replace(view, bands=[view.bands[n - 1] for n in bands]) for bands in groups]
+        yield [
+            (bands, stack.enter_context(rasterio.open(each.xml, driver="VRT")))
+            for bands, each in zip(groups, views, strict=True)
+        ]
 
 
-def _tiles(job: Warp, region: Window) -> Iterator[Window]:
-    """The region in tiles, row by row. Their size depends on the bands, never on the machine."""
-    pixel = job.profile["count"] * np.dtype(job.view.dtype).itemsize
+def _rows_of_tiles(job: Warp, region: Window) -> Iterator[list[Window]]:
+    """The region in tiles. Those of very many bands are smaller, as their windows are."""
     side = BLOCK
-    while side**2 * pixel > _TILE_BYTES:
+    while side**2 * job.pixel_bytes > _TILE_BYTES:
         side //= 2
     bottom, right = region.row_off + region.height, region.col_off + region.width
     for row in range(region.row_off, bottom, side):
-        for column in range(region.col_off, right, side):
-            yield Window(column, row, min(side, right - column), min(side, bottom - row))
+        height = min(side, bottom - row)
+        columns = range(region.col_off, right, side)
+        yield [Window(column, row, min(side, right - column), height) for column in columns]
+
+
+def _groups(job: Warp) -> list[Sequence[int]]:
+    """The bands that are warped together."""
+    bands, itemsize = len(job.view.bands), np.dtype(job.view.dtype).itemsize
+    most = MOST_BYTES_TOGETHER // itemsize - job.alpha
+    return [range(first, min(first + most, bands + 1)) for first in range(1, bands + 1, most)]
 
 
 def _warp_tile(
-    job: Warp, source: DatasetReader, tile: Window, options: dict[str, Any]
+    job: Warp, source: DatasetReader, tile: Window, bands: int, options: dict[str, Any]
 ) -> NDArray[Any]:
-    """Bands, rows and columns; empty where the source has no pixels."""
-    bands = len(job.view.bands)
-    pixels = np.zeros((job.profile["count"], tile.height, tile.width), job.view.dtype)
+    """Bands, rows and columns, the alpha band last; empty where the source has no pixels."""
+    pixels = np.zeros((bands + job.alpha, tile.height, tile.width), job.view.dtype)
     reproject(
         rasterio.band(source, list(range(1, bands + 1))),
         pixels,

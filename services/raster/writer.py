@@ -22,6 +22,8 @@ from services.raster.progress import Stretch
 from services.raster.vrt import View
 
 BLOCKS = (BLOCK, 256, 128, 64)
+FOUR_TILES_BYTES = 32 * 2**20
+"""What the pixels of two by two tiles, which is the smallest window, take in memory at most."""
 # rio-cogeo accepts untiled levels up to this size.
 _UNTILED = 512
 _LEVEL = {"DEFLATE": 6, "ZSTD": 9, "LERC_DEFLATE": 6}
@@ -38,8 +40,9 @@ def write(
 ) -> None:
     """Write the view as a COG. Raises TaskFailed if a source pixel cannot be read."""
     width, height = view.georeference.width, view.georeference.height
-    raw = width * height * len(view.bands) * np.dtype(view.dtype).itemsize
-    block = block_for(width, height)
+    itemsize = np.dtype(view.dtype).itemsize
+    raw = width * height * len(view.bands) * itemsize
+    block = block_for(width, height, (len(view.bands) + (view.mask is not None)) * itemsize)
     with (
         gdal.failing_as("PIXELS_UNREADABLE", f"{name} has pixels that cannot be decoded"),
         progress.watching_reads(raw),
@@ -147,12 +150,15 @@ def overview_factors(width: int, height: int, block: int) -> list[int]:
     return factors
 
 
-def block_for(width: int, height: int) -> int:
-    """The tile size at which no level of more than 512 pixels is exactly as wide as one tile.
+def block_for(width: int, height: int, pixel_bytes: int) -> int:
+    """The tile size: the largest at which four tiles take 32 MB at most, with all bands and mask.
 
-    Validators mistake the tiles of such a level for strips. Very long rasters have no such size.
+    No level of more than 512 pixels is exactly as wide as one tile, which validators mistake for
+    strips. Very long rasters have no such size.
     """
-    return next((side for side in BLOCKS if not _looks_striped(width, height, side)), BLOCKS[0])
+    sides = [side for side in BLOCKS if (2 * side) ** 2 * pixel_bytes <= FOUR_TILES_BYTES]
+    sides = sides or [BLOCKS[-1]]
+    return next((side for side in sides if not _looks_striped(width, height, side)), sides[0])
 
 
 def _looks_striped(width: int, height: int, side: int) -> bool:

@@ -115,6 +115,10 @@ CASES = {
     "six bands with a mask in their own CRS": Case(
         lambda: slopes("uint16", 6, 9_000), "native", hole=7, masked=True
     ),
+    "twenty bands": Case(lambda: slopes("float32", 20), profile={"nodata": -1}, hole=-1),
+    "many bands with a mask": Case(
+        lambda: slopes("float64", 36), profile={"interleave": "band"}, hole=7, masked=True
+    ),
     "uint32": Case(lambda: slopes("uint32", top=4e9), profile={"nodata": 5}, hole=5),
     "int32": Case(lambda: slopes("int32", top=2e9), profile={"nodata": -1}, hole=-1),
     "int8": Case(lambda: slopes("int8", 2, 120), "EPSG:3857"),

@@ -26,7 +26,8 @@ from services.raster.writer import block_for
 
 MOST_BLOCK_SIDE = 2048
 """A window decodes whole blocks of the source. Wider ones, such as strips of large rasters, would
-be decoded once for each window that they cross."""
+be decoded once for each window that they cross. The same is true of windows of many bands and
+blocks of more than twice their side."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,21 @@ def plan_windows(
     source: Source, request: MakeCog, tiers: tuple[Tier, ...], sizes: WindowSizes
 ) -> dict[Tier, WindowPlan]:
     """The tiers whose COGs are made in windows. Raises TaskFailed as `cog.plan` does."""
-    if not _is_cheap_to_read(source):
+    if source.driver != "GTiff" or decode_once.is_costly(source):
         return {}
     plans = {}
     for tier in tiers:
         planned = cog.plan(source, request.model_copy(update={"tier": tier}))
-        if planned.decoded_bytes >= sizes.from_bytes and (plan := _divide(planned, sizes)):
+        if planned.decoded_bytes < sizes.from_bytes:
+            continue
+        plan = _divide(planned, sizes)
+        if plan and _widest_block(source) <= min(MOST_BLOCK_SIDE, 2 * plan.side):
             plans[tier] = plan
     return plans
 
 
-def _is_cheap_to_read(source: Source) -> bool:
-    if source.driver != "GTiff" or decode_once.is_costly(source):
-        return False
-    widest = max(max(shape) for shape in source.dataset.block_shapes)
-    return bool(widest <= MOST_BLOCK_SIDE)
+def _widest_block(source: Source) -> int:
+    return max(int(max(shape)) for shape in source.dataset.block_shapes)
 
 
 def _divide(planned: cog.Plan, sizes: WindowSizes) -> WindowPlan | None:
@@ -65,7 +66,7 @@ def _divide(planned: cog.Plan, sizes: WindowSizes) -> WindowPlan | None:
     has_mask = view.mask is not None and view.mask.form == "mask"
     count = len(view.bands) + (view.mask is not None and not has_mask)
     pixel = np.dtype(planned.dtype).itemsize * (count + has_mask)
-    block = block_for(grid.width, grid.height)
+    block = block_for(grid.width, grid.height, pixel)
     side = block * 2 ** steps_for(pixel, block, sizes.window_bytes)
     scale = cog.plan_warp(planned, "").scale if grid.warped else (1.0, 1.0)
     plan = order_blocks(
