@@ -37,9 +37,11 @@ def find_acquisition_time(tags: Mapping[str, str]) -> datetime | None:
 
 def _parse_time(text: str) -> datetime | None:
     """A time in TIFF's format or in ISO 8601. Without a zone it is UTC."""
+    if not (written := text.strip()):
+        return None
     for read in (lambda word: datetime.strptime(word, _TIFF), datetime.fromisoformat):
         try:
-            at = read(text.strip())
+            at = read(written)
         except ValueError:
             continue
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -45,6 +45,10 @@ _WORDS = (
     ("green", r"green[_ -]?(ii|2)?|g"),
     ("blue", r"blue|b"),
 )
+_MODIS_BAND = re.compile(r"sur_refl_b0?(\d)", re.IGNORECASE)
+_MAXAR_BAND = re.compile(r"BAND_(RE|N2|S1|[CBGYRNP])", re.IGNORECASE)
+_LANDSAT_BAND = re.compile(r"(?<![a-z])S[RT]_B", re.IGNORECASE)
+_BAND_CODE = re.compile(r"(?<![a-z0-9])(?:SR_|ST_)?B(\d{1,2}A?)(?![a-z0-9])", re.IGNORECASE)
 _PATTERNS = tuple(
     (name, re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.IGNORECASE)) for name, words in _WORDS
 )
@@ -90,10 +94,10 @@ def _once(names: Sequence[str | None]) -> tuple[str | None, ...]:
 
 def _by_sensor(texts: Sequence[str]) -> list[str | None]:
     """Names of the form B04, SR_B4, sur_refl_b01 and BAND_R."""
-    modis = [re.search(r"sur_refl_b0?(\d)", text, re.IGNORECASE) for text in texts]
+    modis = [_MODIS_BAND.search(text) for text in texts]
     if any(modis):
         return [_MODIS.get(match[1]) if match else None for match in modis]
-    maxar = [re.fullmatch(r"BAND_(RE|N2|S1|[CBGYRNP])", text, re.IGNORECASE) for text in texts]
+    maxar = [_MAXAR_BAND.fullmatch(text) for text in texts]
     if any(maxar):
         return [_MAXAR[match[1].upper()] if match else None for match in maxar]
     codes = [_band_code(text) for text in texts]
@@ -105,13 +109,13 @@ def _by_sensor(texts: Sequence[str]) -> list[str | None]:
 
 def _band_code(text: str) -> str | None:
     """ "4" for B04, B4, SR_B4, "B04 (red)" and T32UQD_20200601_B04_10m."""
-    match = re.search(r"(?<![a-z0-9])(?:SR_|ST_)?B(\d{1,2}A?)(?![a-z0-9])", text.replace("_", " ")
-                      .replace("SR ", "SR_").replace("ST ", "ST_"), re.IGNORECASE)  # fmt: skip
+    words = text.replace("_", " ").replace("SR ", "SR_").replace("ST ", "ST_")
+    match = _BAND_CODE.search(words)
     return match[1].upper().lstrip("0") if match else None
 
 
 def _sensor_table(texts: Sequence[str], codes: set[str]) -> dict[str, str]:
-    landsat = any(re.search(r"(?<![a-z])S[RT]_B", text, re.IGNORECASE) for text in texts)
+    landsat = any(_LANDSAT_BAND.search(text) for text in texts)
     if not landsat:
         return _SENTINEL2
     older = {"1", "2", "3", "4", "5", "7"} <= codes and "6" not in codes

@@ -7,6 +7,7 @@ when its parent closes the socket pair.
 """
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -16,7 +17,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -162,8 +163,27 @@ def main() -> None:
     descriptor, *modules = sys.argv[1:]
     for module in modules:
         importlib.import_module(module)
+    _prepare_models()
+    # A collection in a child would visit, and so copy, all that the modules hold.
+    gc.collect()
+    gc.freeze()
     with socket.socket(fileno=int(descriptor)) as control:
         serve(control)
+
+
+def _prepare_models() -> None:
+    """Build the validators of all models, which would else be built in each child that needs them.
+
+    https://pydantic.dev/docs/validation/latest/api/pydantic/config/, defer_build
+    """
+    for model in set(_subclasses(BaseModel)):
+        model.model_rebuild()
+
+
+def _subclasses(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in model.__subclasses__():
+        yield each
+        yield from _subclasses(each)
 
 
 if __name__ == "__main__":

@@ -128,13 +128,23 @@ def move_polygon_to_globe(polygon: Polygon, place: Georeference) -> list[shapely
     if len(outer) < 4:
         return []
     holes = [move_ring(hole.coords, place) for hole in polygon.interiors]
-    fixed = antimeridian.fix_polygon(
-        Polygon(outer, [hole for hole in holes if len(hole) >= 4]),
-        force_north_pole=contains_pole(polygon, place.crs, 90.0),
-        force_south_pole=contains_pole(polygon, place.crs, -90.0),
-        fix_winding=False,
-    )
-    return [shapely.make_valid(fixed)]
+    moved = Polygon(outer, [hole for hole in holes if len(hole) >= 4])
+    north, south = (contains_pole(polygon, place.crs, latitude) for latitude in (90.0, -90.0))
+    if north or south or not is_plain(moved):
+        moved = antimeridian.fix_polygon(
+            moved, force_north_pole=north, force_south_pole=south, fix_winding=False
+        )
+    return [shapely.make_valid(moved)]
+
+
+def is_plain(polygon: Polygon) -> bool:
+    """Whether a polygon in degrees is wound in their plane and does not touch 180°.
+
+    It needs no repair then, which takes a fifth of the time of a description.
+    """
+    lons = shapely.get_coordinates(polygon.exterior)[:, 0]
+    is_apart = np.abs(lons).max() < 180 and np.abs(np.diff(lons)).max() <= 180
+    return bool(is_apart) and shapely.is_ccw(polygon.exterior)
 
 
 def contains_pole(polygon: Polygon, crs: CRS, latitude: float) -> bool:

@@ -37,6 +37,21 @@ TITLES = {
 }
 
 
+def find_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        # Azure Functions runs the app from its directory.
+        return "unpackaged"
+
+
+SOFTWARE = {
+    "geolathe": find_version("geolathe"),
+    "GDAL": rasterio.__gdal_version__,
+    "rio-cogeo": find_version("rio-cogeo"),
+}
+
+
 def build_item(request: DescribeRaster, scans: list[CogScan], looks: dict[str, Rendering]) -> Json:
     """The item of the COGs, the first of `request.cogs` being the one that maps show."""
     main = scans[0]
@@ -82,7 +97,7 @@ def build_properties(
         **describe_projection(main),
         **describe_heights(facts, main),
         "renders": {name: describe_rendering(look) for name, look in looks.items()},
-        "processing:software": list_software(),
+        "processing:software": SOFTWARE,
         "processing:lineage": describe_lineage(facts, request.cogs[0]),
         OWNER: describe_source(facts),
         "geolathe:source_etag": facts.source_etag,
@@ -123,22 +138,6 @@ def describe_heights(facts: RasterFacts, scan: CogScan) -> Json:
     if scan.projjson is not None and vertical.projjson and scan.epsg is not None:
         found["proj:projjson"] = compound_projjson(scan.projjson, vertical)
     return found
-
-
-def list_software() -> dict[str, str]:
-    return {
-        "geolathe": find_version("geolathe"),
-        "GDAL": rasterio.__gdal_version__,
-        "rio-cogeo": find_version("rio-cogeo"),
-    }
-
-
-def find_version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        # Azure Functions runs the app from its directory.
-        return "unpackaged"
 
 
 def describe_lineage(facts: RasterFacts, cog: Cog) -> str:
