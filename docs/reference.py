@@ -164,10 +164,13 @@ def resolve(schema: Json, document: Json) -> Json:
     if "$ref" in schema:
         target: Json = document["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
         return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
-    return {
-        key: [resolve(each, document) for each in value] if key == "anyOf" else value
-        for key, value in schema.items()
-    }
+    resolved = dict(schema)
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            resolved[key] = [resolve(each, document) for each in schema[key]]
+    if "items" in schema:
+        resolved["items"] = resolve(schema["items"], document)
+    return resolved
 
 
 # Settings

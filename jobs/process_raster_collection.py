@@ -4,7 +4,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from core.job import JobBase, stage
 from core.models import BlobName, BlobRef, ContainerName, Json, Record
@@ -40,6 +48,35 @@ MAX_GROUPED_ID = 96
 """Characters of a collection_id to which the names of groups are added."""
 
 
+ProviderName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Provider(Record):
+    """An organization of STAC's collections.
+
+    https://github.com/radiantearth/stac-spec/blob/v1.1.0/commons/common-metadata.md#provider
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: ProviderName
+    description: str | None = Field(None, max_length=2_000)
+    roles: tuple[Literal["licensor", "producer", "processor", "host"], ...] = Field(
+        ("producer",), min_length=1
+    )
+    url: str | None = Field(None, max_length=2_000, pattern=r"^https?://\S+$")
+
+    def describe(self) -> Json:
+        """As a collection holds it."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+NamedProvider = Annotated[
+    Annotated[ProviderName, Tag("name")] | Annotated[Provider, Tag("object")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "object"),
+]
+
+
 def _prefix(value: str) -> str:
     if value:
         BlobRef(container="any", name=value.rstrip("/"))
@@ -73,8 +110,11 @@ class Parameters(PublishingOptions, RasterOptions):
         None, max_length=200, description="of the collection: an SPDX identifier, or 'other'"
     )
     keywords: tuple[str, ...] | None = Field(None, max_length=50, description="of the collection")
-    providers: tuple[str, ...] | None = Field(
-        None, max_length=20, description="names of the organizations that made the data"
+    providers: tuple[NamedProvider, ...] | None = Field(
+        None,
+        max_length=20,
+        description="organizations of the data: names of those that made it, or objects with "
+        "name, description, roles (licensor, producer, processor, host) and url",
     )
     mosaic: bool = Field(
         True, strict=True, description="one map of all rasters, which must be of one kind"
@@ -145,7 +185,10 @@ class Submission(Parameters):
             "license": self.license,
             "keywords": self.keywords and list(self.keywords),
             "providers": self.providers
-            and [{"name": name, "roles": ["producer"]} for name in self.providers],
+            and [
+                (Provider(name=each) if isinstance(each, str) else each).describe()
+                for each in self.providers
+            ],
         }
         return {key: value for key, value in given.items() if value is not None}
 

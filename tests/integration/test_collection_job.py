@@ -142,14 +142,15 @@ def test_failed_rasters_are_named_and_made_after_they_are_replaced(catalogue):
 
 def test_the_collection_is_valid_and_links_to_its_map(catalogue):
     put_tiles(catalogue, range(2))
-    about = {"keywords": ["a", "b"], "providers": ["Example"]}
+    host = {"name": "Host", "roles": ["licensor", "host"], "url": "https://example.org/data"}
+    about = {"keywords": ["a", "b"], "providers": ["Example", host]}
     job = run(catalogue, title="Survey", license="CC-BY-4.0", **about)
     stored = catalogue.catalog.get_collection("survey")
     collection = pystac.Collection.from_dict(stored)
     assert collection.title == "Survey" and collection.license == "CC-BY-4.0"
     assert collection.keywords == ["a", "b"]
-    [provider] = collection.providers
-    assert provider.to_dict() == {"name": "Example", "roles": ["producer"]}
+    example = {"name": "Example", "roles": ["producer"]}
+    assert [provider.to_dict() for provider in collection.providers] == [example, host]
     assert stored["assets"]["thumbnail"]["href"].startswith("http://titiler.test/collections/")
     [render] = stored["renders"].values()
     assert render["assets"] == ["data"] and render["bidx"] == [1, 2, 3]

@@ -22,6 +22,8 @@ REQUIRED = {"container_name": "bronze", "collection_id": "survey"}
         ({"prefix": "in/", "on_error": "ignore"}, "'continue' or 'stop'"),
         ({"prefix": "in/", "blob_name": "a.tif"}, "Extra inputs are not permitted"),
         ({"prefix": "in/", "item_id": "one"}, "Extra inputs are not permitted"),
+        ({"prefix": "in/", "providers": [{"name": "A", "url": "ftp://a"}]}, "should match pattern"),
+        ({"prefix": "in/", "providers": [{"name": "A", "roles": ["boss"]}]}, "'licensor', 'prod"),
         ({"prefix": "in/", "output_folder": ".mosaic/a"}, ".mosaic/ holds files of jobs"),
         ({"prefix": "in/", "output_folder": "/.overviews"}, ".overviews/ holds files of jobs"),
     ],
