@@ -39,6 +39,7 @@ from services.raster.vertical import add_vertical, read_vertical
 from services.raster.vrt import Band, Mask, Palette, View, alpha_top
 from services.raster.warp import Warp, measure_scale, warp
 
+_UNPACKED = "unpacked.tif"
 _WIDE_INTEGERS = ("uint32", "int32", "uint64", "int64")
 IN_MEMORY_BYTES = 32 * 2**20
 """Rasters up to this size, decoded, may be warped in memory."""
@@ -102,7 +103,7 @@ def _unpacked(
     if not (decode_once.is_costly(source) or decode_once.is_decoded_often(source)):
         return plan
     fits = source.decoded_bytes <= IN_MEMORY_BYTES and request.in_memory is not False
-    path = _scratch(folder, "unpacked.tif", fits, stack)
+    path = _scratch(folder, _UNPACKED, fits, stack)
     decode_once.decode_once(source, path, lambda part, text: report(0.02 + 0.13 * part, text))
     return replace(plan, view=replace(plan.view, path=path))
 
@@ -239,6 +240,7 @@ def _make(plan: Plan, request: MakeCog, folder: Path, report: Report, stack: Exi
     if plan.grid.warped:
         scratch = _scratch(folder, "warped.tif", in_memory, stack)
         view = _warped(plan, scratch, Stretch(report, 0.15, 0.55, "warping"))
+        (folder / _UNPACKED).unlink(missing_ok=True)
     view = replace(view, georeference=replace(view.georeference, crs=plan.stored_crs))
     writing = Stretch(report, 0.55 if plan.grid.warped else 0.15, 0.95, "writing")
     writer.write(view, output, plan.settings, plan.quality, name=plan.name, progress=writing)
