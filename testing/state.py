@@ -285,7 +285,9 @@ class MemoryState:
 
     def complete_tasks(self, done: Sequence[Done]) -> dict[str, Completion]:
         with self._lock:
-            written = {each.task_id: self.complete_task(*each, None) for each in done}
+            # What is refused is logged after what is applied, which may close the stage.
+            ordered = sorted(done, key=lambda each: not self._holds(each.task_id, each.attempt))
+            written = {each.task_id: self.complete_task(*each, None) for each in ordered}
             return {
                 task_id: found._replace(stage=self.stages[found.stage.job_id, found.stage.stage])
                 for task_id, found in written.items()

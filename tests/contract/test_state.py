@@ -365,6 +365,15 @@ def started_with_limit(state, count, limit, *, best_effort=False):
     return state.get_job(job.job_id), [task.task_id for task in tasks]
 
 
+def test_a_batch_logs_what_it_refuses_after_the_end_of_the_stage(state):
+    job, tasks = started_stage(state, 2)
+    late, last = (claimed(state, task.task_id, NOW) for task in tasks)
+    winner = claimed(state, late.task_id)
+    state.complete_task(winner.task_id, winner.attempt, {}, None)
+    state.complete_tasks([Done(each.task_id, each.attempt, {}) for each in (late, last)])
+    assert kinds(state, job)[-2:] == ["stage_completed", "late_write_refused"]
+
+
 def test_each_task_that_ends_releases_one_that_is_held(state):
     job, ids = started_with_limit(state, 5, 2, best_effort=True)
     assert state.queued_tasks(job.job_id, 1) == ids[:2]
