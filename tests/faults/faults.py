@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tests.faults.folder import put_tile
+from tests.faults.folder import delete_tile, put_tile
 from tests.faults.message_faults import NO_FAULTS, FaultRates
 from tests.faults.plan import COLLECTION_JOBS, COLLECTIONS, PATTERNS, RASTERS, Fault, Submission
 from tests.faults.rasters import TILES, VERSIONS
@@ -146,6 +146,13 @@ def _replace_member(system: System, fault: Fault) -> None:
     put_tile(system, turn % TILES, turn // TILES % VERSIONS)
 
 
+def _delete_member(system: System, fault: Fault) -> None:
+    """Delete a member; jobs with `sync` remove its item. Then put it back."""
+    turn = int(fault.at * 10)
+    delete_tile(system, turn % TILES)
+    _later(fault.lasts, lambda: put_tile(system, turn % TILES, turn // TILES % VERSIONS))
+
+
 _BREAKS: dict[str, Callable[[System, Fault], None]] = {
     "connections cut": _cut_connections,
     "statements cancelled": _cancel_statements,
@@ -156,6 +163,7 @@ _BREAKS: dict[str, Callable[[System, Fault], None]] = {
     "storage down": _stop_storage,
     "scratch disk full": _fill_disk,
     "member replaced": _replace_member,
+    "member deleted for a while": _delete_member,
 }
 
 

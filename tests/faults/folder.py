@@ -1,6 +1,8 @@
 """The folder of the members of collections, whose files are replaced while jobs run."""
 
-from azure.core.exceptions import AzureError
+from contextlib import suppress
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 
 from infrastructure.retrying import retry_transient
 from local.stack.environment import BRONZE
@@ -19,6 +21,16 @@ def put_members(system: System, version: int) -> None:
 
 def put_tile(system: System, number: int, version: int) -> None:
     put(system, MEMBERS + tile_name(number), make_tile(number, version))
+
+
+def delete_tile(system: System, number: int) -> None:
+    """Delete a tile, also while storage is down for some seconds."""
+
+    def delete() -> None:
+        with system.storage as storage, suppress(ResourceNotFoundError):
+            storage.get_blob_client(BRONZE, MEMBERS + tile_name(number)).delete_blob()
+
+    retry_transient("storage", delete, (AzureError,))
 
 
 def put(system: System, name: str, content: bytes) -> None:

@@ -38,6 +38,8 @@ MEMBERS = "members/"
 """The folder of the rasters."""
 COLLECTIONS = 2
 """How many collections the jobs share."""
+SYNCED = (1, 5, 20)
+"""The sizes of jobs of collections that remove items whose blobs are gone."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ KINDS: dict[str, Callable[[random.Random, float, str], Fault]] = {
     "collection cancelled under a frozen upload": _under_a_frozen("upload"),
     "collection cancelled under a frozen publication": _under_a_frozen("update_collection"),
     "member replaced": _sudden,
+    "member deleted for a while": _lasting(1, 6),
     "connection cut at a point": _at_point("cut", (*STATEMENTS, *EFFECTS)),
     "connections cut": _lasting(1, 3),
     "statements cancelled": _lasting(0.5, 2),
@@ -249,6 +252,7 @@ def _collection_parameters(submission: Submission, seed: int) -> dict[str, Any]:
         "prefix": MEMBERS,
         "pattern": submission.raster,
         "collection_id": collection_id,
+        "sync": submission.size in SYNCED,
     }
 
 
