@@ -27,6 +27,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel
 
 from core.errors import TaskFailed
+from core.models import Record
 from services.sandbox import exchange, landlock
 from services.sandbox.read_counter import open_counter
 
@@ -176,11 +177,11 @@ def _prepare_models() -> None:
 
     https://pydantic.dev/docs/validation/latest/api/pydantic/config/, defer_build
     """
-    for model in set(_subclasses(BaseModel)):
+    for model in set(_subclasses(Record)):
         model.model_rebuild()
 
 
-def _subclasses(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+def _subclasses(model: type[Record]) -> Iterator[type[Record]]:
     for each in model.__subclasses__():
         yield each
         yield from _subclasses(each)

@@ -72,6 +72,11 @@ def test_the_child_starts_with_preloaded_modules():
     assert run("loaded", text=f"{wanted} json.tool").text == wanted
 
 
+def test_the_child_starts_with_built_validators():
+    count, *unprepared = run("unprepared").text.split()
+    assert int(count) > 50 and unprepared == []
+
+
 def test_child_has_no_credentials(monkeypatch):
     monkeypatch.setenv("AzureWebJobsStorage", "AccountKey=secret")
     child._SERVER.stop()
