@@ -173,19 +173,29 @@ def describe_process(job: JobBase) -> Process:
     """A process with its inputs, each with a self-contained schema."""
     schema = job.parameters.model_json_schema(schema_generator=OpenApi30Schema)
     required = schema.get("required", [])
-    shared = {"$defs": schema["$defs"]} if "$defs" in schema else {}
     inputs = {
         name: {
             "title": value.get("title", name),
             "description": value.get("description", ""),
             "minOccurs": int(name in required),
             "maxOccurs": 1,
-            "schema": value | shared,
+            "schema": _inline(value, schema.get("$defs", {})),
         }
         for name, value in schema["properties"].items()
     }
     outputs = {"result": {"title": "The job's result", "schema": {"type": "object"}}}
     return Process(**summarize_process(job).model_dump(), inputs=inputs, outputs=outputs)
+
+
+def _inline(schema: Any, definitions: Json) -> Any:
+    """The schema with what it refers to in place: the standard's dialect has no `$defs`."""
+    if isinstance(schema, list):
+        return [_inline(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inline(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inline(value, definitions) for key, value in schema.items()}
 
 
 def summarize_process(job: JobBase) -> ProcessSummary:
