@@ -291,7 +291,7 @@ def test_a_pipe_gets_one_line_per_job(geolathe):
 @pytest.fixture(scope="module")
 def all_tiers(product):
     """The result of a job with a COG for each tier."""
-    source = product.upload(SAMPLE, "client/get.tif")
+    source = product.upload(SAMPLE, f"client/get-{os.getpid()}.tif")
     job = product.run("process_raster", **source, output_tier="all", collection_id="client-get")
     return job["result_data"]
 
