@@ -105,7 +105,7 @@ def _wait_until_loaded(pid: int) -> None:
     Popen returns while the kernel still loads the program, when its environment is empty.
     """
     while _environment(pid) == b"" and identify(pid):
-        time.sleep(0.001)
+        time.sleep(0.001)  # nothing reports it; loading takes some milliseconds
 
 
 def stop(identity: Identity, *, ask: signal.Signals = signal.SIGTERM, grace: float = 15.0) -> None:

@@ -173,7 +173,7 @@ def main() -> None:
 
 
 def _prepare_models() -> None:
-    """Build the validators of all models, which would else be built in each child that needs them.
+    """Build the validators of all models, which each child that needs them would otherwise do.
 
     https://pydantic.dev/docs/validation/latest/api/pydantic/config/, defer_build
     """

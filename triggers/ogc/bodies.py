@@ -193,9 +193,10 @@ def _inline(schema: Any, definitions: Json) -> Any:
         return [_inline(each, definitions) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    if "$ref" in schema:
-        return _inline(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inline(value, definitions) for key, value in schema.items()}
+    own = {key: _inline(value, definitions) for key, value in schema.items() if key != "$ref"}
+    if "$ref" not in schema:
+        return own
+    return _inline(definitions[schema["$ref"].rpartition("/")[2]], definitions) | own
 
 
 def summarize_process(job: JobBase) -> ProcessSummary:
